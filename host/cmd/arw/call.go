@@ -1,0 +1,123 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/api"
+)
+
+func (a *app) callCmd() *cobra.Command {
+	var in api.SubmitAction
+	var detach bool
+	var deadline time.Duration
+	cmd := &cobra.Command{
+		Use:   "call TOOL [JSON | @FILE | -]",
+		Short: "Call a tool and print what it answers",
+		Long: `Call a tool of an installed pack. The input is one JSON value: on the command line, from a file (@FILE) or from
+standard input (-); without one it is {}. The answer goes to standard output, so it can be piped on.
+
+A tool is named by its id, or in full where two packs could be meant: NAMESPACE/NAME:TOOL.`,
+		Example: `  arw call research.ingest '{"dir":"/home/me/notes"}'
+  arw call research.search '{"query":"lease expiry","k":3}'
+  arw call arw/collaboration:collab.note.list '{"project":"demo"}'`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in.Kind = args[0]
+			var err error
+			if in.Input, err = a.input(args[1:]); err != nil {
+				return err
+			}
+			in.DeadlineMS = deadline.Milliseconds()
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			act, err := c.Submit(cmd.Context(), in, !detach)
+			if err != nil {
+				return err
+			}
+			return a.showAction(act)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&in.Project, "project", "", "project the call belongs to, for the journal")
+	f.StringVar(&in.Session, "session", "", "session whose state the call continues, for tools with isolation = \"session\"")
+	f.StringVar(&in.IdemKey, "key", "", "idempotency key: the same key and input give the same action back")
+	f.DurationVar(&deadline, "deadline", 0, "give up after this long (default the tool's own limit)")
+	f.BoolVar(&detach, "detach", false, "print the action and do not wait for its end")
+	return cmd
+}
+
+// input reads the one JSON value of a call.
+func (a *app) input(args []string) (json.RawMessage, error) {
+	if len(args) == 0 {
+		return json.RawMessage("{}"), nil
+	}
+	raw := []byte(args[0])
+	var err error
+	switch {
+	case args[0] == "-":
+		raw, err = io.ReadAll(a.std.in)
+	case strings.HasPrefix(args[0], "@"):
+		raw, err = os.ReadFile(args[0][1:])
+	}
+	if err != nil {
+		return nil, abi.Errorf(abi.Invalid, "read input %q: %w", args[0], err)
+	}
+	if !json.Valid(raw) {
+		return nil, abi.Errorf(abi.Invalid, "read input %q: it is not one JSON value", clip(args[0])).
+			WithHint(`quote it for the shell: '{"query":"..."}'`)
+	}
+	return raw, nil
+}
+
+func clip(s string) string {
+	if len(s) > 60 {
+		return s[:57] + "..."
+	}
+	return s
+}
+
+// showAction prints an action's answer, or returns its failure.
+func (a *app) showAction(act api.Action) error {
+	if act.Error != nil && !a.json {
+		code, _ := abi.CodeByName(act.Error.Code)
+		return &abi.Error{Code: code, Msg: act.Error.Message, Hint: act.Error.Next, Detail: act.Error.Detail}
+	}
+	err := a.print(act, func(u ui) error {
+		switch {
+		case !act.Final():
+			u.say("%s %s (corr_id %s)", act.ID, act.State, act.Corr)
+			return nil
+		case act.Bytes != nil:
+			_, err := u.w.Write(act.Bytes)
+			return err
+		}
+		return indented(u, act.Output)
+	})
+	if err == nil && act.Error != nil {
+		code, _ := abi.CodeByName(act.Error.Code)
+		return &abi.Error{Code: code, Msg: act.Error.Message, Hint: act.Error.Next}
+	}
+	return err
+}
+
+func indented(u ui, raw json.RawMessage) error {
+	var v any
+	dec := json.NewDecoder(strings.NewReader(string(raw)))
+	dec.UseNumber()
+	if err := dec.Decode(&v); err != nil {
+		return abi.Errorf(abi.Invalid, "print the answer: %w", err)
+	}
+	enc := json.NewEncoder(u.w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}

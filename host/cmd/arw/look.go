@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/api"
+	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/sdk/go/client"
+)
+
+func (a *app) eventsCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "events", Short: "Watch what happens"}
+	var f client.Follow
+	var n int
+	tail := &cobra.Command{
+		Use:   "tail",
+		Short: "Print events as they happen",
+		Example: `  arw events tail --prefix leases.,pack.
+  arw events tail --replay 20 --count 20`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithCancel(cmd.Context())
+			defer cancel()
+			u, enc := a.ui(a.std.out), json.NewEncoder(a.std.out)
+			seen := 0
+			for ev, err := range c.Events(ctx, f) {
+				if err != nil {
+					return err
+				}
+				if a.json {
+					err = enc.Encode(ev)
+				} else {
+					err = tellEvent(u, &ev)
+				}
+				if seen++; err != nil || seen == n {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	fl := tail.Flags()
+	fl.StringSliceVar(&f.Prefixes, "prefix", nil, "only kinds that start so; may be a list")
+	fl.IntVar(&f.Replay, "replay", 0, "print this many past events first")
+	fl.Int64Var(&f.After, "after", 0, "start behind the event with this id")
+	fl.StringVar(&f.Corr, "corr", "", "only events of this correlation id")
+	fl.IntVar(&n, "count", 0, "end after this many (default never)")
+	cmd.AddCommand(tail)
+	return cmd
+}
+
+func tellEvent(u ui, ev *api.Event) error {
+	_, err := fmt.Fprintf(u.w, "%s %6d  %-24s %s %s\n", u.dim(ev.Time.Local().Format("15:04:05.000")), ev.ID, u.bold(ev.Kind), ev.Pack, u.dim(clipWide(string(ev.Body))))
+	return err
+}
+
+func clipWide(s string) string {
+	if len(s) > 160 {
+		return s[:157] + "..."
+	}
+	return s
+}
+
+func (a *app) journalCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "journal", Short: "Check the record of everything"}
+	cmd.AddCommand(&cobra.Command{
+		Use:   "verify [FILE]",
+		Short: "Check the hash chain of the journal, offline",
+		Long: `Read every record of the journal and check that the chain of hashes holds: no record was changed, removed, added or
+moved. The host may be running or not; nothing is written.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path := ""
+			if len(args) == 1 {
+				path = args[0]
+			} else {
+				dir, err := a.stateDir()
+				if err != nil {
+					return err
+				}
+				path = filepath.Join(dir, "arw.db")
+			}
+			if _, err := os.Stat(path); err != nil {
+				return abi.Errorf(abi.NotFound, "verify journal %q: %w", path, err).WithHint("name the state directory with --state")
+			}
+			report, err := journal.VerifyFile(cmd.Context(), path)
+			if err != nil {
+				return err
+			}
+			return a.print(report, func(u ui) error {
+				u.say("%s %d records, the chain holds", u.green("ok:"), report.Records)
+				u.facts("last id", strconv.FormatInt(report.Last, 10), "head", report.Head)
+				return nil
+			})
+		},
+	})
+	return cmd
+}
+
+func (a *app) actionsCmd() *cobra.Command {
+	var state, kind string
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "actions [ID]",
+		Short: "List what was asked for and what became of it, or show one action",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				act, err := c.Action(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				a.json = true // one action is a document, whoever asks
+				return a.print(act, nil)
+			}
+			q := url.Values{"limit": {strconv.Itoa(limit)}, "state": {state}, "kind": {kind}}
+			var doc api.List[api.Action]
+			if err := c.State(cmd.Context(), "actions", q, &doc); err != nil {
+				return err
+			}
+			return a.print(doc, func(u ui) error {
+				var rows [][]string
+				for _, act := range doc.Items {
+					why := ""
+					if act.Error != nil {
+						why = act.Error.Code + ": " + clip(act.Error.Message)
+					}
+					rows = append(rows, []string{act.ID, act.Kind, act.State, act.Created.Local().Format("15:04:05"), why})
+				}
+				return u.table([]string{"ACTION", "TOOL", "STATE", "AT", "ERROR"}, rows)
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&state, "in", "", "only this state: queued, running, completed, failed, cancelled")
+	f.StringVar(&kind, "tool", "", "only tools whose id starts so")
+	f.IntVar(&limit, "limit", 50, "at most this many")
+	return cmd
+}

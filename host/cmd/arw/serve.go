@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host"
+	"github.com/arw-project/arw/host/api"
+	"github.com/arw-project/arw/registry/layout"
+	"github.com/arw-project/arw/sdk/go/client"
+)
+
+type serveFlags struct {
+	listen      string
+	registry    string
+	registryDir string
+	install     []string
+	workers     int
+	verbose     bool
+}
+
+func (a *app) serveCmd() *cobra.Command {
+	var fl serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the host",
+		Long: `Run the host: packs, leases, journal and the HTTP API, on loopback. The state directory holds everything; a second
+host on the same directory is refused. Configuration is arw.toml there; flags override it.`,
+		Example: `  arw serve
+  arw serve --registry-dir ./registry --install arw/research:0.1.0`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), fl) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&fl.listen, "listen", "", "address of the API (default 127.0.0.1:8091)")
+	f.StringVar(&fl.registry, "registry", "", "registry of references without one (default 127.0.0.1:8092)")
+	f.StringVar(&fl.registryDir, "registry-dir", "", "also serve the registry in this folder, at the default registry's address")
+	f.StringArrayVar(&fl.install, "install", nil, "install this reference once the host is up, unless it is installed already; may be given again")
+	f.IntVar(&fl.workers, "workers", 0, "calls that may run at once (default twice the processors)")
+	f.BoolVar(&fl.verbose, "verbose", false, "log every request")
+	return cmd
+}
+
+func (a *app) serve(ctx context.Context, fl serveFlags) error {
+	dir, cfg, err := a.serveConfig(fl)
+	if err != nil {
+		return err
+	}
+	level := slog.LevelInfo
+	if fl.verbose {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(a.std.err, &slog.HandlerOptions{Level: level}))
+	ln, err := listen(cfg.Listen)
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	g, ctx := errgroup.WithContext(ctx)
+	if fl.registryDir != "" {
+		if err := startRegistry(ctx, g, fl.registryDir, cfg.Registry); err != nil {
+			return err
+		}
+	}
+	h, err := host.Open(ctx, host.Config{
+		StateDir: dir, TrustFile: filepath.Join(dir, cfg.Trust), PolicyDir: filepath.Join(dir, cfg.Policy),
+		Registry: cfg.Registry, DockerConfig: a.dockerConfig(), Workers: cfg.Workers, Version: version, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	address := filepath.Join(dir, addressFile)
+	if err := os.WriteFile(address, []byte("http://"+ln.Addr().String()+"\n"), 0o644); err != nil {
+		return abi.Errorf(abi.StorageFull, "leave the host's address in %q: %w", address, err)
+	}
+	defer os.Remove(address)
+	g.Go(func() error { return h.Run(ctx, ln) })
+	log.Info("host is up", "address", "http://"+ln.Addr().String(), "state", dir, "packs", len(h.Packs().List()))
+	if len(fl.install) > 0 {
+		g.Go(func() error { return a.installAtStart(ctx, ln.Addr().String(), h, fl.install, log) })
+	}
+	return g.Wait()
+}
+
+// serveConfig joins file and flags.
+func (a *app) serveConfig(fl serveFlags) (string, config, error) {
+	dir, err := a.stateDir()
+	if err != nil {
+		return "", config{}, err
+	}
+	cfg, err := a.config()
+	if err != nil {
+		return "", cfg, err
+	}
+	if fl.listen != "" {
+		cfg.Listen = fl.listen
+	}
+	if fl.registry != "" {
+		cfg.Registry = fl.registry
+	}
+	if fl.workers != 0 {
+		cfg.Workers = fl.workers
+	}
+	return dir, cfg, nil
+}
+
+// listen opens the API's port; the host answers on loopback only.
+func listen(address string) (net.Listener, error) {
+	name, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, abi.Errorf(abi.Invalid, "listen on %q: %w", address, err).WithHint("write it as 127.0.0.1:8091")
+	}
+	if ip := net.ParseIP(name); name != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, abi.Errorf(abi.Denied, "listen on %q: that is not this machine alone", address).
+			WithHint("listen on 127.0.0.1 and put a proxy with TLS and its own authentication before it")
+	}
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, abi.Errorf(abi.Unavailable, "listen on %q: %w", address, err).
+			WithHint("another program has the port: end it, or choose another with --listen")
+	}
+	return ln, nil
+}
+
+// startRegistry serves a registry folder until ctx ends.
+func startRegistry(ctx context.Context, g *errgroup.Group, dir, address string) error {
+	d, err := layout.Open(dir)
+	if err != nil {
+		return err
+	}
+	ln, err := listen(address)
+	if err != nil {
+		return err
+	}
+	srv := &http.Server{Handler: d.Handler(layout.ServerOptions{}), ReadHeaderTimeout: 10 * time.Second}
+	g.Go(func() error {
+		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			return abi.Errorf(abi.Unavailable, "serve registry %q: %w", dir, err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		return srv.Shutdown(stop)
+	})
+	return nil
+}
+
+// installAtStart installs what is asked for and not there yet. A refused pack does not end the host: it is said, and
+// journaled by the install itself.
+func (a *app) installAtStart(ctx context.Context, address string, h *host.Host, refs []string, log *slog.Logger) error {
+	c := client.New("http://"+address, h.Token())
+	for _, ref := range refs {
+		if h.Installed(ref) {
+			log.Info("pack is installed already", "ref", ref)
+			continue
+		}
+		if _, err := c.Install(ctx, api.InstallPack{Ref: ref}, nil); err != nil {
+			log.Error("pack was not installed", "ref", ref, "code", abi.CodeOf(err), "error", err, "next", abi.HintOf(err))
+			continue
+		}
+		log.Info("pack installed", "ref", ref)
+	}
+	log.Info("ready", "packs", len(h.Packs().List()), "next", "arw call research.search '{\"query\":\"...\"}'")
+	return nil
+}
+
+func (a *app) registryCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "registry", Short: "Serve a registry of packs"}
+	var dir, address string
+	serve := &cobra.Command{
+		Use:     "serve",
+		Short:   "Serve the registry in a folder over the OCI distribution protocol, on loopback",
+		Example: "  arw registry serve --dir ./registry --listen 127.0.0.1:8092",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			g, ctx := errgroup.WithContext(cmd.Context())
+			if err := startRegistry(ctx, g, dir, address); err != nil {
+				return err
+			}
+			a.ui(a.std.err).say("registry %s on http://%s", dir, address)
+			return g.Wait()
+		},
+	}
+	serve.Flags().StringVar(&dir, "dir", "registry", "folder of the registry")
+	serve.Flags().StringVar(&address, "listen", defaultRegistry, "address")
+	cmd.AddCommand(serve)
+	return cmd
+}

@@ -1,0 +1,65 @@
+package server
+
+import (
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/api"
+	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/pack"
+)
+
+func (s *Server) getLeases(c *fiber.Ctx) error {
+	found := s.svc.Leases.List(lease.Filter{Pack: c.Query("pack"), Digest: c.Query("digest"), State: c.Query("state")})
+	doc := api.List[api.Lease]{Version: s.svc.Journal.Last(), Items: make([]api.Lease, 0, len(found))}
+	for i := range found {
+		doc.Items = append(doc.Items, wireLease(&found[i]))
+	}
+	return stateJSON(c, "leases", doc)
+}
+
+func (s *Server) postLease(c *fiber.Ctx) error {
+	var body api.GrantLease
+	if err := decode(c, &body); err != nil {
+		return err
+	}
+	g := pack.Grant{
+		Pack: body.Pack, Capability: abi.Capability(body.Capability), Scope: body.Scope,
+		Calls: body.Calls, Bytes: body.Bytes, Reason: body.Reason, By: "operator",
+	}
+	if body.TTL != "" {
+		ttl, err := time.ParseDuration(body.TTL)
+		if err != nil || ttl <= 0 {
+			return abi.Errorf(abi.Invalid, "grant lease to %q: ttl %q is not a duration above zero", body.Pack, body.TTL).
+				WithHint(`write it as "30m" or "8h"`)
+		}
+		g.TTL = ttl
+	}
+	granted, err := s.svc.Packs.Grant(s.ctx, corr(c), g)
+	if err != nil {
+		return err
+	}
+	return c.Status(fiber.StatusCreated).JSON(wireLease(&granted))
+}
+
+func (s *Server) deleteLease(c *fiber.Ctx) error {
+	reason := c.Query("reason")
+	if reason == "" {
+		reason = "revoked by the operator"
+	}
+	revoked, err := s.svc.Leases.Revoke(s.ctx, corr(c), c.Params("id"), "operator", reason)
+	if err != nil {
+		return err
+	}
+	return c.JSON(wireLease(&revoked))
+}
+
+func wireLease(l *lease.Lease) api.Lease {
+	return api.Lease{
+		ID: l.ID, Pack: l.Pack, Digest: l.Digest, Capability: string(l.Capability), Scope: l.Scope, State: l.State,
+		By: l.By, Reason: l.Reason, Policies: l.Policies, Created: l.Created, Expires: l.Expires,
+		Calls: l.Budget.Calls, Bytes: l.Budget.Bytes, UsedCalls: l.Used.Calls, UsedBytes: l.Used.Bytes,
+	}
+}

@@ -1,0 +1,101 @@
+package server
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/valyala/fasthttp/fasthttpadaptor"
+
+	"github.com/arw-project/arw/host/internal/lease"
+)
+
+// metrics is the one registry of the host. Counters of the edge are kept here; everything else is read from the
+// services when it is scraped, so no number is kept twice.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.HistogramVec
+	sent     prometheus.Counter
+	handler  fasthttpHandler
+}
+
+type fasthttpHandler = func(c *fiber.Ctx)
+
+func newMetrics(s *Server) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "arw_route_latency_seconds", Help: "Time to answer, by route.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10},
+		}, []string{"method", "route", "status"}),
+		sent: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "arw_events_sse_sent_total", Help: "Events written to streams.",
+		}),
+	}
+	m.registry.MustRegister(m.requests, m.sent, &snapshot{s: s},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	serve := fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	m.handler = func(c *fiber.Ctx) { serve(c.Context()) }
+	return m
+}
+
+func (m *metrics) request(method, path string, status int, took time.Duration) {
+	m.requests.WithLabelValues(strings.Clone(method), strings.Clone(path), strconv.Itoa(status)).Observe(took.Seconds())
+}
+
+func (s *Server) getMetrics(c *fiber.Ctx) error {
+	s.metrics.handler(c)
+	return nil
+}
+
+// snapshot reads the services at scrape time.
+type snapshot struct{ s *Server }
+
+var (
+	descWorkers = prometheus.NewDesc("arw_workers_configured", "Calls that may run at once.", nil, nil)
+	descBusy    = prometheus.NewDesc("arw_workers_busy", "Calls that run now.", nil, nil)
+	descQueue   = prometheus.NewDesc("arw_actions_queue_depth", "Actions that wait.", nil, nil)
+	descActions = prometheus.NewDesc("arw_actions_total", "Actions since start, by outcome.", []string{"outcome"}, nil)
+	descEvents  = prometheus.NewDesc("arw_journal_events_total", "Records in the journal.", nil, nil)
+	descStreams = prometheus.NewDesc("arw_events_sse_clients", "Open event streams.", nil, nil)
+	descLeases  = prometheus.NewDesc("arw_leases", "Leases, by state.", []string{"state"}, nil)
+	descPacks   = prometheus.NewDesc("arw_packs", "Installed packs; 1 for the state a pack is in.", []string{"pack", "version", "state"}, nil)
+)
+
+// Describe sends nothing: the series of packs come and go (an unchecked collector).
+func (snapshot) Describe(chan<- *prometheus.Desc) {}
+
+// Collect reads one consistent-enough picture; it takes no lock of its own.
+func (n *snapshot) Collect(out chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	count := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+	}
+	st := n.s.svc.Actions.Stats()
+	gauge(descWorkers, float64(st.Workers))
+	gauge(descBusy, float64(st.Running))
+	gauge(descQueue, float64(st.Waiting))
+	count(descActions, float64(st.Submitted), "submitted")
+	count(descActions, float64(st.Completed), "completed")
+	count(descActions, float64(st.Failed), "failed")
+	count(descActions, float64(st.Cancelled), "cancelled")
+	count(descActions, float64(st.Reused), "reused")
+	count(descEvents, float64(n.s.svc.Journal.Last()))
+	gauge(descStreams, float64(n.s.streams.Load()))
+	states := map[string]int{}
+	for _, l := range n.s.svc.Leases.List(lease.Filter{}) {
+		states[l.State]++
+	}
+	for state, number := range states {
+		gauge(descLeases, float64(number), state)
+	}
+	for _, p := range n.s.svc.Packs.List() {
+		gauge(descPacks, 1, p.Name, p.Version, string(p.State))
+	}
+}

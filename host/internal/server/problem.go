@@ -1,0 +1,115 @@
+package server
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"regexp"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/google/uuid"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/api"
+)
+
+const corrKey = "corr"
+
+var corrForm = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
+
+// observe gives every request its correlation id, counts it and logs it once.
+func (s *Server) observe(c *fiber.Ctx) error {
+	corr := c.Get(api.HeaderCorr)
+	if !corrForm.MatchString(corr) {
+		corr = "cor_" + uuid.Must(uuid.NewV7()).String()
+	}
+	c.Locals(corrKey, corr)
+	c.Set(api.HeaderCorr, corr)
+	c.Set("X-Content-Type-Options", "nosniff")
+	c.Set("Cache-Control", "no-store")
+	start := time.Now()
+	err := c.Next()
+	if err != nil {
+		if handled := s.problem(c, err); handled != nil {
+			return handled
+		}
+	}
+	took := time.Since(start)
+	status := c.Response().StatusCode()
+	s.metrics.request(c.Method(), c.Route().Path, status, took)
+	s.log.Debug("request", "method", c.Method(), "path", c.Path(), "status", status, "took", took, "corr_id", corr)
+	return nil
+}
+
+// corr is the request's correlation id.
+func corr(c *fiber.Ctx) string {
+	id, _ := c.Locals(corrKey).(string)
+	return id
+}
+
+// problem writes an error as a problem document; it is the only place where errors become statuses.
+func (s *Server) problem(c *fiber.Ctx, err error) error {
+	p := api.ProblemOf(edgeError(err), corr(c))
+	if p.Code == abi.Internal.String() {
+		s.log.Error("request failed", "method", c.Method(), "path", c.Path(), "error", err, "corr_id", p.Corr)
+	}
+	body, jsonErr := json.Marshal(p)
+	if jsonErr != nil { // a detail that does not marshal must not hide the refusal itself
+		p.Data = nil
+		body, _ = json.Marshal(p)
+	}
+	c.Set(fiber.HeaderContentType, "application/problem+json")
+	if p.Status == fiber.StatusUnauthorized {
+		c.Set(fiber.HeaderWWWAuthenticate, `Bearer realm="arw"`)
+	}
+	return c.Status(p.Status).Send(body)
+}
+
+// edgeError gives the framework's own refusals the house's codes.
+func edgeError(err error) error {
+	fe, ok := errors.AsType[*fiber.Error](err)
+	if !ok {
+		return err
+	}
+	switch fe.Code {
+	case fiber.StatusRequestEntityTooLarge:
+		return abi.Errorf(abi.TooLarge, "read request: %s", fe.Message)
+	case fiber.StatusNotFound, fiber.StatusMethodNotAllowed:
+		return abi.Errorf(abi.NotFound, "find route: %s", fe.Message)
+	case fiber.StatusInternalServerError:
+		return err
+	}
+	return abi.Errorf(abi.Invalid, "read request: %s", fe.Message)
+}
+
+// decode reads a JSON body strictly: unknown fields, trailing data and other types are refused by name.
+func decode(c *fiber.Ctx, into any) error {
+	if ct := c.Get(fiber.HeaderContentType); ct != "" && !mediaIsJSON(ct) {
+		return abi.Errorf(abi.Invalid, "read request: content type %q is not application/json", ct)
+	}
+	return strictJSON(c.Body(), into)
+}
+
+// stateJSON writes a document of /state with a validator, and nothing when the client has it already.
+func stateJSON(c *fiber.Ctx, id string, doc any) error {
+	body, err := json.Marshal(doc)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(body)
+	etag := `"state-` + id + "-" + hex.EncodeToString(sum[:8]) + `"`
+	return validated(c, etag, body)
+}
+
+// validated answers 304 to a client that holds the version, else the body.
+func validated(c *fiber.Ctx, etag string, body []byte) error {
+	c.Set(fiber.HeaderETag, etag)
+	c.Set(fiber.HeaderCacheControl, "private, no-cache")
+	if c.Get(fiber.HeaderIfNoneMatch) == etag {
+		return c.SendStatus(fiber.StatusNotModified)
+	}
+	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
+	return c.Send(body)
+}

@@ -1,0 +1,118 @@
+// Package server is the edge: it turns HTTP requests into calls on the services and their answers into JSON, and decides
+// nothing else. Who may do what is decided where the effect happens; here stand only the door's own locks: the Host and
+// Origin guard against web pages, the operator's token for whatever changes authority, and the limits on size and time.
+//
+// The wire form is host/api and docs/spec/http.md. Routes are one table (routes.go); errors become RFC 9457 problem
+// documents in one place (problem.go). A Server is made with New, serves with Run and owns every goroutine it starts.
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/action"
+	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/pack"
+	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/view"
+)
+
+// Services are what the edge speaks for; every field is needed.
+type Services struct {
+	Actions *action.Executor
+	Packs   *pack.Manager
+	Leases  *lease.Book
+	Journal *journal.Journal
+	Views   *view.Store
+	Policy  *policy.Set
+}
+
+// Options bound a Server; the zero value works but for Token.
+type Options struct {
+	Token     string        // the operator's credential; without one every change of authority is refused
+	Version   string        // of the host, shown by /healthz
+	MaxBody   int           // bytes of a request body; 0 means 9 MiB (the largest tool input and its envelope)
+	MaxStream int           // open event streams; 0 means 10,000
+	Heartbeat time.Duration // between comments on a silent stream; 0 means 10 seconds
+	Log       *slog.Logger  // nil discards
+}
+
+// Server answers HTTP on one listener.
+type Server struct {
+	app     *fiber.App
+	svc     Services
+	opts    Options
+	token   [sha256.Size]byte
+	guard   attempts
+	metrics *metrics
+	log     *slog.Logger
+	ctx     context.Context // of Run: what every request's work hangs on
+	streams atomic.Int64
+	waiting atomic.Int64
+}
+
+// New makes a server; nothing listens before Run.
+func New(svc Services, o Options) *Server {
+	if o.MaxBody == 0 {
+		o.MaxBody = 9 << 20
+	}
+	if o.MaxStream == 0 {
+		o.MaxStream = 10_000
+	}
+	if o.Heartbeat == 0 {
+		o.Heartbeat = 10 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{svc: svc, opts: o, token: sha256.Sum256([]byte(o.Token)), log: o.Log, ctx: context.Background()}
+	s.metrics = newMetrics(s)
+	s.app = fiber.New(fiber.Config{
+		DisableStartupMessage: true,
+		Immutable:             true, // strings of a request outlive it: they reach the journal
+		BodyLimit:             o.MaxBody,
+		ReadTimeout:           30 * time.Second,
+		IdleTimeout:           2 * time.Minute,
+		ErrorHandler:          s.problem,
+		StrictRouting:         true,
+	})
+	s.app.Use(s.observe, s.sameSite)
+	for _, r := range s.routes() {
+		handlers := []fiber.Handler{r.handle}
+		if r.operator {
+			handlers = []fiber.Handler{s.operator, r.handle}
+		}
+		s.app.Add(r.method, r.path, handlers...)
+	}
+	s.app.Use(func(c *fiber.Ctx) error {
+		return abi.Errorf(abi.NotFound, "%s %s: there is no such route", c.Method(), c.Path()).WithHint("see docs/spec/http.md")
+	})
+	return s
+}
+
+// Run serves until ctx ends, then ends the event streams, lets requests in flight finish for five seconds and returns
+// nil. The listener is closed in every case.
+func (s *Server) Run(ctx context.Context, ln net.Listener) error {
+	s.ctx = ctx
+	failed := make(chan error, 1)
+	go func() { failed <- s.app.Listener(ln) }()
+	select {
+	case err := <-failed:
+		return abi.Errorf(abi.Unavailable, "serve http on %s: %w", ln.Addr(), err)
+	case <-ctx.Done():
+	}
+	err := s.app.ShutdownWithTimeout(5 * time.Second)
+	if serveErr := <-failed; err == nil && !errors.Is(serveErr, net.ErrClosed) {
+		err = serveErr
+	}
+	return err
+}
