@@ -1,0 +1,68 @@
+# arw. "make run" sets everything up and runs the host; "make test" passes the tests. Both need Go and nothing else.
+
+GO      ?= go
+STATE   ?= .arw
+VERSION ?= 0.1.0
+PACKS   := research collaboration federation
+LDFLAGS := -s -w -X main.version=$(VERSION)
+export CGO_ENABLED ?= 0
+
+.PHONY: help run demo test check bench packs build conformance fuzz cross clean FORCE
+
+help:
+	@echo "make run          build, sign and install the three packs, and run the host (state in $(STATE))"
+	@echo "make demo         the whole path in seconds, in a throw-away folder"
+	@echo "make test         all tests"
+	@echo "make check        format, vet, ladder, cross builds, tests: what must hold before a commit"
+	@echo "make bench        benchmarks, printed as a table"
+	@echo "make conformance  the public OCI distribution suite against our registry (slow)"
+	@echo "make fuzz         every fuzz target for FUZZTIME (default 30s) each"
+
+build: bin/arw
+
+bin/arw: FORCE
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./host/cmd/arw
+
+FORCE:
+
+packs: bin/arw
+	@for p in $(PACKS); do bin/arw pack build packs/$$p || exit 1; done
+
+run: packs
+	@mkdir -p $(STATE)/keys && chmod 700 $(STATE) $(STATE)/keys
+	@test -f $(STATE)/keys/build.key || bin/arw key generate --out $(STATE)/keys/build
+	@test -f $(STATE)/trust.toml || bin/arw --state $(STATE) trust add --signer build --key $(STATE)/keys/build.pub --packs 'arw/*'
+	@for p in $(PACKS); do bin/arw pack push packs/$$p --to dir:$(STATE)/registry --key $(STATE)/keys/build.key --replace || exit 1; done
+	@exec bin/arw --state $(STATE) serve --registry-dir $(STATE)/registry \
+	  $(foreach p,$(PACKS),--install arw/$(p):$(VERSION))
+
+demo: packs
+	@bin/arw demo
+
+test:
+	@sh .ci/test.sh
+
+check:
+	@sh .ci/check.sh
+
+bench:
+	@sh .ci/bench.sh
+
+conformance:
+	@sh registry/conformance.sh
+
+cross:
+	GOOS=darwin GOARCH=arm64 $(GO) build ./...
+	GOOS=linux GOARCH=arm64 $(GO) build ./...
+	GOOS=windows GOARCH=amd64 $(GO) vet ./abi ./manifests/... ./signing ./host/api ./sdk/go/client
+
+FUZZTIME ?= 30s
+fuzz:
+	@for pkg in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; \
+	done
+
+clean:
+	rm -rf bin packs/*/module.wasm
