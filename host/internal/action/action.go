@@ -107,12 +107,13 @@ type Usage struct {
 type Tool struct {
 	Kind     string // canonical: the same for every spelling
 	Pack     string // unit of fairness
+	Version  string // the runner's own: which version Validate speaks for
 	Effects  abi.Effect
 	Validate func(input []byte) error // nil: any JSON
 	MaxInput int64                    // bytes; zero means Config.MaxInput
 }
 
-// Job is one run. It is valid until Run returns.
+// Job is one run. It is valid until Run returns. Its input has passed Tool.Validate.
 type Job struct {
 	Action Action
 	Tool   Tool
@@ -120,7 +121,7 @@ type Job struct {
 }
 
 // Call runs another tool on behalf of this job's tool, as an action of its own whose Parent is this one, and waits for
-// it. Refused before anything runs: deeper than Config.MaxDepth (DepthExceeded), effects above this tool's (Denied),
+// it. When that tool ran and failed, the result's Kind is FrameError. Refused before anything runs: deeper than Config.MaxDepth (DepthExceeded), effects above this tool's (Denied),
 // unknown tool (NotFound), bad input (Invalid).
 func (j Job) Call(ctx context.Context, kind string, input []byte) (Result, error) {
 	return j.call(ctx, kind, input)
@@ -176,6 +177,7 @@ type Page struct {
 
 // Stats is a snapshot for metrics.
 type Stats struct {
+	Working                                         bool // Run is on
 	Workers, Running, Waiting, Queue                int
 	Submitted, Completed, Failed, Cancelled, Reused uint64
 }

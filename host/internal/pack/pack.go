@@ -1,6 +1,9 @@
 // Package pack takes a pack from a reference in a registry to answers for its callers, and tells at every step why.
+// Manager's comment tells the lifecycle; Verdict is the record of it.
 //
-// A Manager is safe for concurrent use; installs and removals run one at a time, calls run beside them.
+// Nothing a pack does happens unless its signature satisfies the trust policy, Cedar admits it, and a live lease covers
+// the host call. The package decides none of the three itself: it asks signing, policy and lease, in that order, and
+// fails closed.
 package pack
 
 import (
@@ -15,9 +18,9 @@ type State string
 
 // The states of an installed pack. What is not installed has none.
 const (
-	Loading State = "loading" // installed; the program is loaded by the first call or in the background
+	Loading State = "loading" // installed; the first call or the background loads the program
 	Ready   State = "ready"
-	Broken  State = "broken" // kept, but refuses calls; Info.Reason says why and Install mends it
+	Broken  State = "broken" // kept, but refuses calls; Info.Reason says why, and a new Install mends it
 )
 
 // Options of an install or a removal.
@@ -29,7 +32,7 @@ type Options struct {
 	// OverrideUnsigned admits this one manifest digest although no signature satisfies the trust policy. It never
 	// carries over to another version.
 	OverrideUnsigned string
-	// Purge, in a removal, also deletes the pack's key space.
+	// Purge, in a removal, also deletes the pack's keys and read models.
 	Purge bool
 }
 
@@ -41,11 +44,13 @@ type Info struct {
 	Ref         string    `json:"ref"`
 	State       State     `json:"state"`
 	Reason      string    `json:"reason,omitempty"` // of a broken pack
-	Description string    `json:"description"`
+	Description string    `json:"description,omitempty"`
 	License     string    `json:"license,omitempty"`
 	Tools       []Tool    `json:"tools"`
+	Models      []Model   `json:"state_models,omitempty"`
 	Installed   time.Time `json:"installed"`
 	By          string    `json:"by,omitempty"`
+	Calls       int       `json:"calls"` // running now
 	Verdict     *Verdict  `json:"verdict,omitempty"`
 }
 
@@ -54,108 +59,26 @@ type Tool struct {
 	ID          string          `json:"id"`
 	Pack        string          `json:"pack"`
 	Title       string          `json:"title,omitempty"`
-	Description string          `json:"description"`
-	Effects     abi.Effect      `json:"-"`
-	EffectsName string          `json:"effects"`
+	Description string          `json:"description,omitempty"`
+	Effects     string          `json:"effects"`
+	Isolation   string          `json:"isolation"`
 	Input       json.RawMessage `json:"input_schema,omitempty"`
 	Output      json.RawMessage `json:"output_schema,omitempty"`
-	MaxInput    int64           `json:"-"`
 }
 
-// Verdict is everything that was decided about one artifact and by what: the same record in the journal
-// (pack.installed, pack.refused), in Manager.Verdict and in "arw why". Where an install stopped early, the parts behind
-// that step are empty.
-type Verdict struct {
-	Pack    string    `json:"pack,omitempty"`
-	Version string    `json:"version,omitempty"`
-	Ref     string    `json:"ref"`
-	Allowed bool      `json:"allowed"`
-	Time    time.Time `json:"time"`
-	By      string    `json:"by,omitempty"`
-	Corr    string    `json:"corr_id"`
-	// Step is the last step that was begun: the one that refused, or "commit".
-	Step    string   `json:"step"`
-	Refused *Refusal `json:"refused,omitempty"`
-	Digests Digests  `json:"digests"`
-	// Signature is signing's own verdict; Override the digest a person admitted without one.
-	Signature *Signature `json:"signature,omitempty"`
-	Override  string     `json:"override,omitempty"`
-	Load      *Decision  `json:"load,omitempty"`
-	Grants    []Link     `json:"grants,omitempty"`   // one per capability the manifest asks for
-	Imports   []string   `json:"imports,omitempty"`  // what the module really imports, as module.name
-	Replaces  string     `json:"replaces,omitempty"` // digest of the version that ran before
-	Examples  int        `json:"examples,omitempty"` // how many were run and held
+// Model is one read model a pack contributes.
+type Model struct {
+	ID          string          `json:"id"`
+	Description string          `json:"description,omitempty"`
+	Schema      json.RawMessage `json:"schema,omitempty"`
 }
 
-// Refusal is the error that ended an install.
-type Refusal struct {
-	Code    string          `json:"code"`
-	Message string          `json:"message"`
-	Hint    string          `json:"hint,omitempty"`
-	Detail  json.RawMessage `json:"detail,omitempty"`
-}
-
-// Digests name every byte the verdict rests on.
-type Digests struct {
-	Manifest    string `json:"manifest,omitempty"`     // of the OCI manifest: what is signed
-	Module      string `json:"module,omitempty"`       // of the WebAssembly file
-	PackTOML    string `json:"pack_toml,omitempty"`    // of pack.toml as published
-	Canonical   string `json:"canonical,omitempty"`    // of its canonical form
-	PolicySet   string `json:"policy_set,omitempty"`   // of the Cedar policies that decided
-	TrustPolicy string `json:"trust_policy,omitempty"` // of trust.toml
-}
-
-// Signature says who signed and by which rule that counted.
-type Signature struct {
-	Allowed  bool        `json:"allowed"`
-	Rule     string      `json:"rule,omitempty"`
-	Needed   int         `json:"needed"`
-	Signers  []Signer    `json:"signers,omitempty"`
-	Rejected []Rejection `json:"rejected,omitempty"`
-}
-
-// Signer is one signature that counted.
-type Signer struct {
-	Name     string     `json:"name"`
-	KeyID    string     `json:"key_id,omitempty"`
-	Identity string     `json:"identity,omitempty"`
-	Issuer   string     `json:"issuer,omitempty"`
-	Time     *time.Time `json:"time,omitempty"`
-}
-
-// Rejection is one signature that did not.
-type Rejection struct {
-	Bundle   int    `json:"bundle"`
-	KeyID    string `json:"key_id,omitempty"`
-	Identity string `json:"identity,omitempty"`
-	Issuer   string `json:"issuer,omitempty"`
-	Reason   string `json:"reason"`
-}
-
-// Decision is Cedar's answer and the policies that determined it.
-type Decision struct {
-	Allowed  bool     `json:"allowed"`
-	Policies []string `json:"policies,omitempty"`
-	Reason   string   `json:"reason,omitempty"`
-	Errors   []string `json:"errors,omitempty"`
-}
-
-// Outcomes of a link decision.
-const (
-	Granted = "granted"
-	Asked   = "asked"  // a person must grant a lease; until then calls that need it are denied
-	Denied  = "denied" // of an optional capability; a required one refuses the pack
-)
-
-// Link is what became of one capability.
-type Link struct {
-	Capability string        `json:"capability"`
-	Scope      []string      `json:"scope,omitempty"`
-	Reason     string        `json:"reason,omitempty"` // why the pack wants it, in its author's words
-	Outcome    string        `json:"outcome"`
-	Lease      string        `json:"lease,omitempty"`
-	TTL        time.Duration `json:"ttl_ns,omitempty"`
-	Calls      int64         `json:"budget_calls,omitempty"`
-	Bytes      int64         `json:"budget_bytes,omitempty"`
-	Decision   Decision      `json:"decision"`
+// Callable is a tool ready to be called: what a queue needs to know of it.
+type Callable struct {
+	Pack     string
+	ID       string
+	Digest   string // of the version: Validate speaks for this one (see Call.Checked)
+	Effects  abi.Effect
+	MaxInput int64                    // bytes
+	Validate func(input []byte) error // Invalid with the JSON pointers of the faults
 }
