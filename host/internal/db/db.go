@@ -110,6 +110,9 @@ func (d *DB) start(ctx context.Context, owners []Migration) (err error) {
 	if err := d.claim(ctx); err != nil {
 		return err
 	}
+	if err := d.logAhead(ctx); err != nil {
+		return err
+	}
 	if err := migrate(ctx, d.conn, owners); err != nil {
 		return err
 	}
@@ -122,7 +125,7 @@ func (d *DB) start(ctx context.Context, owners []Migration) (err error) {
 	return d.read.PingContext(ctx)
 }
 
-// claim refuses a file that another program made and marks an empty one as ours.
+// claim refuses a file that another program made, before anything is changed in it, and marks an empty one as ours.
 func (d *DB) claim(ctx context.Context) error {
 	var id, tables int
 	row := d.conn.QueryRowContext(ctx, "SELECT (SELECT application_id FROM pragma_application_id), (SELECT count(*) FROM sqlite_schema)")
@@ -140,9 +143,22 @@ func (d *DB) claim(ctx context.Context) error {
 	return err
 }
 
+// logAhead switches to the write-ahead log, which lets readers go on while the writer writes.
+func (d *DB) logAhead(ctx context.Context) error {
+	var mode string
+	if err := d.conn.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode); err != nil {
+		return err
+	}
+	if mode != "wal" {
+		return abi.Errorf(abi.Unavailable, "open database %q: the file system allows no write-ahead log (mode %q)", d.path, mode).
+			WithHint("put the state directory on a local disk")
+	}
+	return nil
+}
+
 var (
 	writePragmas = []string{
-		"busy_timeout(5000)", "auto_vacuum(INCREMENTAL)", "journal_mode(WAL)", "synchronous(FULL)", "fullfsync(ON)",
+		"busy_timeout(5000)", "auto_vacuum(INCREMENTAL)", "synchronous(FULL)", "fullfsync(ON)",
 		"foreign_keys(ON)", "temp_store(MEMORY)", "cache_size(-16000)", "journal_size_limit(67108864)",
 		"trusted_schema(OFF)", "cell_size_check(ON)",
 	}
