@@ -42,8 +42,8 @@ func (p Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Err sorts the problems by file, line, key and message, drops repetitions, and gives nil when there are none. It
-// leaves p alone.
+// Err sorts the problems by file, line, key and message, drops repetitions and what is beyond MaxProblems, and gives nil
+// when there are none. It leaves p alone.
 func (p Problems) Err() error {
 	if len(p) == 0 {
 		return nil
@@ -53,5 +53,10 @@ func (p Problems) Err() error {
 		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), strings.Compare(a.Key, b.Key),
 			strings.Compare(a.Msg, b.Msg))
 	})
-	return slices.Compact(sorted)
+	sorted = slices.Compact(sorted)
+	if more := len(sorted) - MaxProblems; more > 0 {
+		last := sorted[len(sorted)-1]
+		sorted = append(sorted[:MaxProblems:MaxProblems], Problem{File: last.File, Line: last.Line, Msg: fmt.Sprintf("%d more problems up to here", more)})
+	}
+	return sorted
 }

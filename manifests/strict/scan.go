@@ -283,8 +283,8 @@ func (s *scanner) array(n *node) {
 	s.depth--
 }
 
+// inlineTable counts no level of its own: whatever nests in it stands behind a key, which counts.
 func (s *scanner) inlineTable(n *node) {
-	s.enter(1)
 	s.expect("{")
 	for s.blank(); !s.accept("}"); s.blank() {
 		s.pair(n)
@@ -294,7 +294,6 @@ func (s *scanner) inlineTable(n *node) {
 			break
 		}
 	}
-	s.depth--
 }
 
 // unescape gives a quoted key its meaning. A bad escape stays as it is: the parser refuses the file for it.

@@ -19,10 +19,12 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// Bounds of a source. MaxDepth counts tables, arrays and the parts of dotted keys.
+// Bounds of a source, and of what is said about it. MaxDepth counts the parts of keys, from the header inwards, and
+// arrays.
 const (
-	MaxSize  = 1 << 20
-	MaxDepth = 64
+	MaxSize     = 1 << 20
+	MaxDepth    = 64
+	MaxProblems = 100
 )
 
 // Decode reads src into the struct that into points to. The file name is used in problems only.

@@ -151,6 +151,10 @@ func TestDecodeBoundsWhatStrangersSend(t *testing.T) {
 	if _, err := strict.Decode("f.toml", []byte(ok), &document{}); err != nil {
 		t.Errorf("%d levels: %v", strict.MaxDepth, err)
 	}
+	ok = "free = " + strings.Repeat("{a=", strict.MaxDepth-1) + "1" + strings.Repeat("}", strict.MaxDepth-1)
+	if _, err := strict.Decode("f.toml", []byte(ok), &document{}); err != nil {
+		t.Errorf("%d levels: %v", strict.MaxDepth, err)
+	}
 }
 
 func TestDecodeGoesOnAfterWrongTypes(t *testing.T) {
@@ -195,6 +199,12 @@ func TestProblemsErr(t *testing.T) {
 	p := strict.Problems{{File: "f", Line: 2, Msg: "b"}, {File: "f", Line: 1, Msg: "z"}, {File: "f", Line: 2, Msg: "b"}}
 	if got, want := p.Err().Error(), "f:1: z\nf:2: b"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+	for i := range 200 {
+		p = append(p, strict.Problem{File: "g", Line: i + 1, Msg: "x"})
+	}
+	if got := p.Err().(strict.Problems); len(got) != strict.MaxProblems+1 || got[100].String() != "g:200: 102 more problems up to here" {
+		t.Errorf("of 202 problems: got %d, the last %q", len(got), got[len(got)-1])
 	}
 	if p[0].Line != 2 {
 		t.Error("Err sorted the caller's slice")
