@@ -1,0 +1,270 @@
+// Package host is the one place where the parts of an arw host are tied together: Open makes them in order, Run works,
+// Close takes everything down. It holds no logic of its own beyond the layout of the state directory.
+//
+//	<state>/arw.db          journal, actions, leases, keys, read models, packs
+//	<state>/cas/            blobs by digest
+//	<state>/cache/wasm/     compiled code; may be deleted at any time
+//	<state>/operator.token  the operator's credential, mode 0600
+//	<state>/trust.toml      who may sign what; missing: nobody
+//	<state>/policy/*.cedar  policies beside the shipped ones
+//
+// A Host is safe for concurrent use. One state directory serves one Host at a time; a second Open answers Conflict.
+package host
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/action"
+	"github.com/arw-project/arw/host/internal/cas"
+	"github.com/arw-project/arw/host/internal/db"
+	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/kv"
+	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/pack"
+	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/view"
+	"github.com/arw-project/arw/host/internal/wasm"
+	"github.com/arw-project/arw/registry"
+	"github.com/arw-project/arw/signing"
+)
+
+// Config of a host. StateDir is required; everything else has a default that works.
+type Config struct {
+	// StateDir holds all state. It is made, with mode 0700, when it is missing.
+	StateDir string
+	// TrustFile is trust.toml; empty means the one in StateDir. A missing file trusts nobody.
+	TrustFile string
+	// PolicyDir holds *.cedar files; empty means "policy" in StateDir.
+	PolicyDir string
+	// Registries are asked, in order, for a pack whose reference names none: "dir:/path" or "host:port".
+	Registries []string
+	// Registry is how registries are spoken to.
+	Registry registry.Options
+	// Workers is how many actions run at once; 0 means twice the processors, between 4 and 32.
+	Workers int
+	// Limits bound the rest.
+	Limits Limits
+	// Version of the program, for the record.
+	Version string
+	// Log receives what has no caller to return to, and what guests log; nil means nowhere.
+	Log *slog.Logger
+}
+
+// Limits of a host; a zero field means the default named behind it.
+type Limits struct {
+	Queue     int           // actions waiting: 1,024
+	PerPack   int           // actions of one pack at once: Workers less a quarter
+	Input     int64         // bytes into an action: 8 MiB
+	Output    int64         // bytes out of an action: 8 MiB
+	Depth     int           // tools calling tools: 8
+	Instances int           // guests of one pack at once: the engine's choice
+	Compiles  int           // modules compiling at once: 1
+	Grace     time.Duration // running actions at a stop: 5 s
+	Drain     time.Duration // running calls at an upgrade: 30 s
+	Sweep     time.Duration // how often unused blobs are looked for: 1 h
+	BlobGrace time.Duration // how long an unused blob is kept: 24 h
+}
+
+// Host is one running host.
+type Host struct {
+	cfg      Config
+	parts    Services
+	db       *db.DB
+	engine   *wasm.Engine
+	second   *wasm.Engine
+	undo     []func() error // what Close does, in reverse order
+	closing  sync.Once
+	closeErr error
+}
+
+// Services are the parts an edge serves: HTTP handlers and the command line work with these. Each is safe for
+// concurrent use and lives as long as the Host.
+type Services struct {
+	Actions *action.Executor
+	Packs   *pack.Manager
+	Leases  *lease.Book
+	Journal *journal.Journal
+	View    *view.Store
+	CAS     *cas.Store
+	Policy  *policy.Set
+	Trust   *signing.Policy
+	DB      func() db.Stats
+	// Operator reports in constant time whether a token is the operator's credential.
+	Operator func(token string) bool
+	Version  string
+	Started  time.Time
+	StateDir string
+	Log      *slog.Logger
+}
+
+// Services returns the parts.
+func (h *Host) Services() Services { return h.parts }
+
+// Open makes a host out of its state directory, which it creates at the first time and heals after a crash. Nothing
+// runs before Run. Errors, with the file and line where a file is at fault: Invalid (a broken trust.toml or policy, a
+// bad path), Conflict (another host has the directory), Corrupt, StorageFull. After an error nothing is left open.
+func Open(ctx context.Context, cfg Config) (*Host, error) {
+	if cfg.StateDir == "" {
+		return nil, abi.Errorf(abi.Invalid, "open host: no state directory was given")
+	}
+	dir, err := filepath.Abs(cfg.StateDir)
+	if err != nil {
+		return nil, abi.Errorf(abi.Invalid, "open host %q: %w", cfg.StateDir, err)
+	}
+	cfg.StateDir = dir
+	cfg.TrustFile = cmp.Or(cfg.TrustFile, filepath.Join(dir, "trust.toml"))
+	cfg.PolicyDir = cmp.Or(cfg.PolicyDir, filepath.Join(dir, "policy"))
+	cfg.Limits.Sweep = cmp.Or(cfg.Limits.Sweep, time.Hour)
+	cfg.Limits.BlobGrace = cmp.Or(cfg.Limits.BlobGrace, 24*time.Hour)
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	h := &Host{cfg: cfg}
+	if err := h.open(ctx); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return h, nil
+}
+
+// open is the wiring. The database comes first: its lock keeps a second host out before anything is touched.
+func (h *Host) open(ctx context.Context) (err error) {
+	cfg, s := h.cfg, &h.parts
+	s.Version, s.StateDir, s.Log, s.Started = cfg.Version, cfg.StateDir, cfg.Log, time.Now().UTC()
+	path := func(names ...string) string { return filepath.Join(append([]string{cfg.StateDir}, names...)...) }
+
+	if h.db, err = db.Open(ctx, path("arw.db"), schema()); err != nil {
+		return err
+	}
+	h.onClose(h.db.Close)
+	s.DB = h.db.Stats
+	if s.Operator, err = operator(path("operator.token")); err != nil {
+		return err
+	}
+	if s.Policy, err = loadPolicy(cfg.PolicyDir); err != nil {
+		return err
+	}
+	if s.Trust, err = loadTrust(cfg.TrustFile, cfg.Log); err != nil {
+		return err
+	}
+	if s.CAS, err = cas.Open(path("cas")); err != nil {
+		return err
+	}
+	if s.Journal, err = journal.Open(ctx, h.db); err != nil {
+		return err
+	}
+	if s.View, err = view.Open(ctx, h.db, s.Journal); err != nil {
+		return err
+	}
+	if s.Leases, err = lease.Open(ctx, h.db, s.Journal); err != nil {
+		return err
+	}
+	if h.engine, err = wasm.Open(wasm.Options{CacheDir: path("cache", "wasm"), Compiles: cfg.Limits.Compiles, Log: cfg.Log}); err != nil {
+		return err
+	}
+	h.onClose(h.engine.Close)
+	if h.second, err = wasm.Open(wasm.Options{Interpret: true, Log: cfg.Log}); err != nil {
+		return err
+	}
+	h.onClose(h.second.Close)
+	s.Packs, err = pack.Open(ctx, pack.Parts{
+		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), View: s.View, Leases: s.Leases, Policy: s.Policy, Trust: s.Trust,
+		Engine: h.engine, Second: h.second, Log: cfg.Log,
+	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain})
+	if err != nil {
+		return err
+	}
+	h.onClose(s.Packs.Close)
+	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{s.Packs}, action.Config{
+		Workers: cfg.Workers, PerPack: cfg.Limits.PerPack, Queue: cfg.Limits.Queue, MaxInput: cfg.Limits.Input,
+		MaxOutput: cfg.Limits.Output, MaxDepth: cfg.Limits.Depth, Grace: cfg.Limits.Grace,
+	}, cfg.Log)
+	if err != nil {
+		return err
+	}
+	h.onClose(func() error { s.Actions.Close(); return nil })
+	return h.announce(ctx, "service.start")
+}
+
+// schema is every owner's tables, in the order of the ladder.
+func schema() []db.Migration {
+	return []db.Migration{
+		{Owner: "journal", Steps: journal.Schema}, {Owner: "kv", Steps: kv.Schema}, {Owner: "view", Steps: view.Schema},
+		{Owner: "lease", Steps: lease.Schema}, {Owner: "pack", Steps: pack.Schema}, {Owner: "action", Steps: action.Schema},
+	}
+}
+
+func (h *Host) onClose(f func() error) { h.undo = append(h.undo, f) }
+
+func (h *Host) announce(ctx context.Context, kind string) error {
+	s := h.parts
+	_, err := s.Journal.Append(ctx, journal.Event{Kind: kind, Actor: "host", Body: map[string]any{
+		"version": s.Version, "abi": abi.Version, "policy_set": s.Policy.Digest(), "trust_policy": s.Trust.Digest(),
+	}})
+	return err
+}
+
+// Run works until ctx ends, then lets running actions finish (Limits.Grace) before the rest stops. It returns the first
+// failure of a part, or nil. Call it once.
+func (h *Host) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	// Calls that are still running need the lease book and the packs, so these stop after the executor has.
+	below, stopBelow := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBelow()
+	var wg sync.WaitGroup
+	keep := func(ctx context.Context, run func(context.Context) error) {
+		wg.Go(func() {
+			if err := run(ctx); err != nil && ctx.Err() == nil {
+				stop(err)
+			}
+		})
+	}
+	keep(below, h.parts.Leases.Run)
+	keep(below, h.parts.Packs.Run)
+	keep(below, h.sweep)
+	err := h.parts.Actions.Run(ctx)
+	stopBelow()
+	wg.Wait()
+	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
+		err = cause
+	}
+	return err
+}
+
+// sweep removes blobs that no installed pack refers to.
+func (h *Host) sweep(ctx context.Context) error {
+	tick := time.NewTicker(h.cfg.Limits.Sweep)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if _, err := h.parts.CAS.Sweep(ctx, h.parts.Packs.Live, h.cfg.Limits.BlobGrace); err != nil && ctx.Err() == nil {
+			h.cfg.Log.Error("sweep blobs", "error", err)
+		}
+	}
+}
+
+// Close takes everything down in the reverse order of Open. Run must have returned. A second Close does nothing.
+func (h *Host) Close() error {
+	h.closing.Do(func() {
+		var errs []error
+		if h.parts.Actions != nil {
+			errs = append(errs, h.announce(context.Background(), "service.stop"))
+		}
+		for i := len(h.undo) - 1; i >= 0; i-- {
+			errs = append(errs, h.undo[i]())
+		}
+		h.closeErr = errors.Join(errs...)
+	})
+	return h.closeErr
+}

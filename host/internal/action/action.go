@@ -1,0 +1,183 @@
+// Package action gives every piece of work one truthful life: durable before anyone is told its id, moved only along
+// legal edges, ended once.
+//
+//	queued ──▶ running ──▶ completed
+//	  │           ├──────▶ failed      (error, denial, deadline, crash of the host: code interrupted)
+//	  └───────────┴──────▶ cancelled
+//
+// There is one executor for everything; a CLI command, an HTTP request and a pack that calls another pack all become
+// actions. Every move is a compare-and-set in the database, made together with its journal event, so the journal and
+// the table can never disagree. The package does not know what a tool is: a Runner resolves and runs it.
+//
+// An Executor is safe for concurrent use. Its goroutines belong to Run.
+package action
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/arw-project/arw/abi"
+)
+
+// State is where an action stands.
+type State string
+
+// The states; the last three are final.
+const (
+	Queued    State = "queued"
+	Running   State = "running"
+	Completed State = "completed"
+	Failed    State = "failed"
+	Cancelled State = "cancelled"
+)
+
+// Final reports whether nothing follows the state.
+func (s State) Final() bool { return s == Completed || s == Failed || s == Cancelled }
+
+// Request asks for one call of one tool.
+type Request struct {
+	// Kind names the tool as the Runner understands it: "research.search", "arw/research:research.search".
+	Kind string
+	// Input is one JSON value; empty means {}.
+	Input json.RawMessage
+	// IdemKey, when set, makes the request repeatable: the same actor, tool and key give the same action back, and a
+	// different input under the same key is a Conflict.
+	IdemKey string
+	// Actor says who asks ("operator", "pack:arw/research"); Project and Corr group events. An empty Corr is made up.
+	Actor, Project, Corr string
+	// Session keeps one guest instance for several calls of a tool that allows it.
+	Session string
+	// Deadline ends the action wherever it stands; zero means the tool's own limit alone.
+	Deadline time.Time
+}
+
+// Action is one row of the record. Values are copies: nothing changes under a caller's hands.
+type Action struct {
+	ID       string
+	Kind     string // the tool's own id, whatever spelling the request used
+	Pack     string
+	State    State
+	Input    json.RawMessage
+	Output   []byte        // of a completed action: JSON, or bytes when OutputKind says so
+	OutKind  abi.FrameKind // FrameJSON or FrameBytes
+	Failure  *Failure      // of a failed or cancelled action
+	IdemKey  string
+	Actor    string
+	Project  string
+	Corr     string
+	Session  string
+	Parent   string // the action whose tool called this one
+	Depth    int    // 0 for a submitted action, parent's + 1 for a nested one
+	Deadline time.Time
+	Created  time.Time
+	Started  time.Time // zero until it ran
+	Ended    time.Time // zero until it is final
+	Usage    Usage
+	seq      int64
+}
+
+// Failure says why an action did not complete, in the words a caller may see.
+type Failure struct {
+	Code    abi.Code        `json:"-"`
+	Name    string          `json:"code"` // the word of Code
+	Message string          `json:"message"`
+	Hint    string          `json:"hint,omitempty"`
+	Detail  json.RawMessage `json:"detail,omitempty"`
+}
+
+// Err is the failure as the error a nested caller receives.
+func (f *Failure) Err() *abi.Error {
+	e := &abi.Error{Code: f.Code, Msg: f.Message, Hint: f.Hint}
+	if len(f.Detail) > 0 {
+		e.Detail = f.Detail
+	}
+	return e
+}
+
+// Usage is what a run cost.
+type Usage struct {
+	Gas       uint64        `json:"gas"`
+	HostCalls int           `json:"host_calls"`
+	Memory    int64         `json:"memory_bytes"`
+	Wall      time.Duration `json:"wall_ns"`
+}
+
+// Tool is what the executor needs to know of a tool before it queues a call.
+type Tool struct {
+	Kind     string // canonical: the same for every spelling
+	Pack     string // unit of fairness
+	Version  string // the runner's own: which version Validate speaks for
+	Effects  abi.Effect
+	Validate func(input []byte) error // nil: any JSON
+	MaxInput int64                    // bytes; zero means Config.MaxInput
+}
+
+// Job is one run. It is valid until Run returns. Its input has passed Tool.Validate.
+type Job struct {
+	Action Action
+	Tool   Tool
+	call   func(ctx context.Context, kind string, input []byte) (Result, error)
+}
+
+// Call runs another tool on behalf of this job's tool, as an action of its own whose Parent is this one, and waits for
+// it. When that tool ran and failed, the result's Kind is FrameError. Refused before anything runs: deeper than Config.MaxDepth (DepthExceeded), effects above this tool's (Denied),
+// unknown tool (NotFound), bad input (Invalid).
+func (j Job) Call(ctx context.Context, kind string, input []byte) (Result, error) {
+	return j.call(ctx, kind, input)
+}
+
+// Result is what a tool answered.
+type Result struct {
+	Kind  abi.FrameKind // FrameJSON or FrameBytes
+	Body  []byte        // handed over: the runner keeps no reference
+	Usage Usage         // also read when Run fails
+}
+
+// Runner finds and runs tools. Resolve must be cheap: every Submit asks it.
+type Runner interface {
+	// Resolve finds a tool by any of its spellings; NotFound when there is none.
+	Resolve(kind string) (Tool, error)
+	// Run calls the tool. It must honour ctx and return an error whose abi code says what happened; a denial is an
+	// error, never a result.
+	Run(ctx context.Context, job Job) (Result, error)
+}
+
+// Config bounds an Executor; the zero value works.
+type Config struct {
+	Workers   int           // calls running at once; 0 means twice the processors, between 4 and 32
+	PerPack   int           // calls of one pack at once; 0 means Workers less a quarter, so that no pack holds them all
+	Queue     int           // actions waiting before Submit answers Busy; 0 means 1,024
+	MaxInput  int64         // bytes of input; 0 means 8 MiB
+	MaxOutput int64         // bytes of output; 0 means 8 MiB
+	MaxDepth  int           // nesting; 0 means 8
+	IdemTTL   time.Duration // how long a key is remembered; 0 means 24 hours
+	Grace     time.Duration // how long Run lets running calls finish when it is told to stop; 0 means 5 seconds
+}
+
+// Filter narrows List; the zero value asks for the newest hundred of everything.
+type Filter struct {
+	State   State
+	Kind    string // prefix of the tool's id
+	Pack    string
+	Corr    string
+	Actor   string
+	Parent  string
+	Since   time.Time // moved at or after
+	Before  string    // a cursor from Page.Next
+	Limit   int       // 0 means 100; at most 1,000
+	Payload bool      // also Input and Output, left out otherwise because they may be large
+}
+
+// Page is one page of a list, newest first. Next asks for the page after it and is empty on the last.
+type Page struct {
+	Items []Action
+	Next  string
+}
+
+// Stats is a snapshot for metrics.
+type Stats struct {
+	Working                                         bool // Run is on
+	Workers, Running, Waiting, Queue                int
+	Submitted, Completed, Failed, Cancelled, Reused uint64
+}

@@ -1,0 +1,60 @@
+package action
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/arw-project/arw/abi"
+)
+
+// recover heals the record after a stop: see Open.
+func (e *Executor) recover(ctx context.Context) error {
+	var waiting []Action
+	err := e.db.Write(ctx, func(tx *sql.Tx) error {
+		live, err := readLive(tx)
+		if err != nil {
+			return err
+		}
+		now := time.Now().UTC().Truncate(time.Millisecond)
+		for _, a := range live {
+			if a.State == Queued {
+				waiting = append(waiting, a)
+				continue
+			}
+			a.State, a.Ended = Failed, now
+			a.Failure = failure(abi.Errorf(abi.Interrupted, "run %q: the host stopped while this was running", a.Kind))
+			if err := e.move(tx, Running, a); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return e.db.Explain("recover actions", err)
+	}
+	for _, a := range waiting {
+		ent := newEntry(a, Tool{})
+		e.live[ent.id] = ent
+		e.queue.waiting++
+		e.queue.push(ent)
+	}
+	return nil
+}
+
+func readLive(tx *sql.Tx) ([]Action, error) {
+	rows, err := tx.Query(`SELECT ` + columns + ` FROM action WHERE state IN ('queued','running') ORDER BY seq`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var live []Action
+	for rows.Next() {
+		a, err := scan(rows, false)
+		if err != nil {
+			return nil, err
+		}
+		live = append(live, a)
+	}
+	return live, rows.Err()
+}

@@ -1,0 +1,322 @@
+package action
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+	"unicode/utf8"
+
+	"github.com/arw-project/arw/abi"
+)
+
+// work runs actions on one worker slot until none waits. The end of one and the start of the next are one commit.
+func (e *Executor) work(ent *entry) {
+	defer e.wg.Done()
+	if ent.act.State == Queued {
+		ent = e.begin(ent)
+	}
+	for ent != nil {
+		end := e.run(e.ctx, ent)
+		next := e.handOver(ent.pack)
+		if err := e.record(ent, end, next); err != nil && next != nil {
+			next = e.begin(e.giveUp(next))
+		}
+		ent = next
+	}
+}
+
+// begin records that an action starts and returns it; when that fails, the one behind it, and so on.
+func (e *Executor) begin(ent *entry) *entry {
+	for ent != nil && e.record(nil, Action{}, ent) != nil {
+		ent = e.giveUp(ent)
+	}
+	return ent
+}
+
+// giveUp leaves an action that could not be recorded as running, so that it must not run, to the next Open, and hands its
+// slot over.
+func (e *Executor) giveUp(ent *entry) *entry {
+	e.forget(ent)
+	return e.handOver(ent.pack)
+}
+
+// record makes durable, in one commit, that one action has ended and the next has started, and tells the waiters.
+// Either may be nil. On an error neither has moved.
+func (e *Executor) record(ended *entry, end Action, next *entry) error {
+	var start Action
+	if next != nil {
+		start = next.act.running()
+	}
+	err := e.persist(func(tx *sql.Tx) error {
+		if ended != nil {
+			if err := e.move(tx, Running, end); err != nil {
+				return err
+			}
+		}
+		if next != nil {
+			return e.move(tx, Queued, start)
+		}
+		return nil
+	})
+	switch {
+	case ended != nil && next != nil && abi.CodeOf(err) == abi.Conflict:
+		// One of the two rows is not where it should be; the end that really happened must not be lost for the other.
+		_ = e.record(ended, end, nil)
+	case ended != nil && err == nil:
+		e.publish(ended, end)
+	case ended != nil:
+		e.forget(ended)
+	}
+	if next != nil && err == nil {
+		next.act = start
+	}
+	return err
+}
+
+// persist writes until it succeeds: a full disk must not turn a finished call into a lie. It gives up when the host
+// stops; then the row still says running and the next Open tells the truth about it. A Conflict is never retried.
+func (e *Executor) persist(fn func(tx *sql.Tx) error) error {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		err := e.db.Write(context.WithoutCancel(e.ctx), fn)
+		if err == nil || abi.CodeOf(err) == abi.Conflict {
+			return err
+		}
+		e.log.Error("record an action", "error", err, "again_in", wait)
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-e.ctx.Done():
+			timer.Stop()
+			return err
+		}
+	}
+}
+
+// publish ends an action for those who wait in this process.
+func (e *Executor) publish(ent *entry, end Action) {
+	ent.last = end
+	switch end.State {
+	case Completed:
+		e.completed.Add(1)
+	case Failed:
+		e.failed.Add(1)
+	case Cancelled:
+		e.cancelled.Add(1)
+	}
+	e.forget(ent)
+}
+
+func (e *Executor) forget(ent *entry) {
+	e.mu.Lock()
+	delete(e.live, ent.id)
+	e.mu.Unlock()
+	close(ent.done)
+}
+
+// run calls the tool and says how the action ended. Nothing is written.
+func (e *Executor) run(parent context.Context, ent *entry) Action {
+	ctx, stop := context.WithCancelCause(parent)
+	defer stop(nil)
+	if !ent.act.Deadline.IsZero() {
+		var done context.CancelFunc
+		ctx, done = context.WithDeadline(ctx, ent.act.Deadline)
+		defer done()
+	}
+	e.mu.Lock()
+	ent.cancel = stop
+	if ent.why != nil {
+		stop(errCancel)
+	}
+	e.mu.Unlock()
+	res, err := e.call(ctx, ent)
+	return e.judge(ctx, ent, res, err)
+}
+
+// call resolves what a restart forgot and runs the tool; a panic below is an error of this one action.
+func (e *Executor) call(ctx context.Context, ent *entry) (res Result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			e.log.Error("a tool's runner panicked", "action", ent.act.ID, "kind", ent.act.Kind, "panic", p, "stack", string(debug.Stack()))
+			err = abi.Errorf(abi.Internal, "run %q: a fault of the host", ent.act.Kind)
+		}
+	}()
+	if err := ctx.Err(); err != nil {
+		return Result{}, err
+	}
+	if ent.act.Input == nil {
+		if ent.act.Input, err = e.readInput(ctx, ent.id); err != nil {
+			return Result{}, err
+		}
+	}
+	if ent.tool.Kind == "" { // from before a restart: the tool may have changed since
+		if ent.tool, err = e.runner.Resolve(ent.pack + ":" + ent.kind); err != nil {
+			return Result{}, err
+		}
+		if _, err := e.input(ent.tool, ent.act.Input); err != nil {
+			return Result{}, err
+		}
+	}
+	job := Job{Action: ent.act, Tool: ent.tool}
+	job.call = func(ctx context.Context, kind string, input []byte) (Result, error) {
+		return e.nested(ctx, ent, kind, input)
+	}
+	return e.runner.Run(ctx, job)
+}
+
+// judge turns what a run returned into the action's end. Why the context ended outranks what the runner made of it.
+func (e *Executor) judge(ctx context.Context, ent *entry, res Result, err error) Action {
+	a := ent.act
+	a.Ended, a.Usage = time.Now().UTC().Truncate(time.Millisecond), res.Usage
+	if err == nil {
+		err = e.fits(a.Kind, res)
+	}
+	if err == nil {
+		a.State, a.OutKind, a.Output = Completed, res.Kind, res.Body
+		return a
+	}
+	a.State = Failed
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errCancel):
+		a.State, a.Failure = Cancelled, e.cancelledBy(ent)
+	case errors.Is(cause, errStopping):
+		a.Failure = failure(abi.Errorf(abi.Interrupted, "run %q: the host stopped while this was running", a.Kind))
+	case errors.Is(cause, context.DeadlineExceeded) && abi.CodeOf(err) != abi.Deadline:
+		a.Failure = failure(abi.Errorf(abi.Deadline, "run %q: its deadline passed: %w", a.Kind, err))
+	default:
+		a.Failure = failure(err)
+	}
+	return a
+}
+
+// fits checks what a completed action is about to promise its readers.
+func (e *Executor) fits(kind string, res Result) error {
+	if n := int64(len(res.Body)); n > e.cfg.MaxOutput {
+		return abi.Errorf(abi.TooLarge, "run %q: output of %d bytes, limit %d", kind, n, e.cfg.MaxOutput)
+	}
+	switch res.Kind {
+	case abi.FrameBytes:
+		return nil
+	case abi.FrameJSON:
+		if json.Valid(res.Body) {
+			return nil
+		}
+		return abi.Errorf(abi.ToolFailed, "run %q: its output is not JSON", kind)
+	}
+	return abi.Errorf(abi.ToolFailed, "run %q: a reply of kind %d is neither JSON nor bytes", kind, res.Kind)
+}
+
+func (e *Executor) cancelledBy(ent *entry) *Failure {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if ent.why != nil {
+		return ent.why
+	}
+	return failure(abi.Errorf(abi.Cancelled, "run %q: the action that called it was cancelled", ent.act.Kind))
+}
+
+// Bounds on what a guest can make the record carry in one failure.
+const (
+	maxMessage = 4 << 10
+	maxDetail  = 64 << 10
+)
+
+// failure is an error as the record keeps it.
+func failure(err error) *Failure {
+	f := &Failure{Code: abi.CodeOf(err), Message: clip(err.Error(), maxMessage), Hint: clip(abi.HintOf(err), maxMessage)}
+	f.Name = f.Code.String()
+	if e, ok := errors.AsType[*abi.Error](err); ok && e.Detail != nil {
+		detail, err := json.Marshal(e.Detail)
+		switch {
+		case err != nil:
+			f.Detail = mustJSON(fmt.Sprintf("the detail does not marshal: %v", err))
+		case len(detail) > maxDetail:
+			f.Detail = mustJSON(fmt.Sprintf("the detail of %d bytes is above the limit of %d", len(detail), maxDetail))
+		default:
+			f.Detail = detail
+		}
+	}
+	return f
+}
+
+// mustJSON marshals a string, which cannot fail.
+func mustJSON(s string) json.RawMessage {
+	b, _ := json.Marshal(s)
+	return b
+}
+
+// clip shortens text to n bytes at a rune's boundary and replaces what is not UTF-8.
+func clip(s string, n int) string {
+	if len(s) > n {
+		for n > 0 && !utf8.RuneStart(s[n]) {
+			n--
+		}
+		s = s[:n] + "…"
+	}
+	return string([]rune(s))
+}
+
+// running is the action as it starts.
+func (a Action) running() Action {
+	a.State = Running
+	a.Started = time.Now().UTC().Truncate(time.Millisecond)
+	return a
+}
+
+// nested runs a call that one tool makes of another, in the caller's own goroutine and on its worker slot: if nested
+// calls queued for workers, callers could hold them all and wait for ever.
+func (e *Executor) nested(ctx context.Context, parent *entry, kind string, input []byte) (Result, error) {
+	depth := parent.act.Depth + 1
+	if depth > e.cfg.MaxDepth {
+		return Result{}, abi.Errorf(abi.DepthExceeded, "call %q from %q: nested %d deep, limit %d", kind, parent.act.Kind, depth, e.cfg.MaxDepth)
+	}
+	ent, err := e.admit(Request{
+		Kind: kind, Input: input, Actor: "pack:" + parent.act.Pack, Project: parent.act.Project, Corr: parent.act.Corr,
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	ent.act.Parent, ent.act.Depth = parent.act.ID, depth
+	if err := e.enterNested(ctx, ent); err != nil {
+		return Result{}, err
+	}
+	var end Action
+	if ent.tool.Effects > parent.tool.Effects {
+		end = e.judge(ctx, ent, Result{}, abi.Errorf(abi.Denied, "call %q from %q: a tool that declares %q may not call one that declares %q",
+			ent.kind, parent.kind, parent.tool.Effects, ent.tool.Effects).
+			WithHint("declare effects = %q for %q in pack.toml", ent.tool.Effects, parent.kind))
+	} else {
+		end = e.run(ctx, ent)
+	}
+	if err := e.record(ent, end, nil); err != nil {
+		return Result{Usage: end.Usage}, err
+	}
+	if end.Failure != nil {
+		return Result{Kind: abi.FrameError, Usage: end.Usage}, end.Failure.Err()
+	}
+	return Result{Kind: end.OutKind, Body: end.Output, Usage: end.Usage}, nil
+}
+
+// enterNested records a nested action as running; it takes no worker and no place in the queue.
+func (e *Executor) enterNested(ctx context.Context, ent *entry) error {
+	e.mu.Lock()
+	e.live[ent.id] = ent
+	e.mu.Unlock()
+	queued := ent.act
+	ent.act = ent.act.running()
+	err := e.db.Write(ctx, func(tx *sql.Tx) error {
+		if err := e.insert(tx, queued); err != nil {
+			return err
+		}
+		return e.move(tx, Queued, ent.act)
+	})
+	if err != nil {
+		e.forget(ent)
+		return err
+	}
+	e.submitted.Add(1)
+	return nil
+}

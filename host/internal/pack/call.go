@@ -1,0 +1,266 @@
+package pack
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/wasm"
+	"github.com/arw-project/arw/manifests"
+)
+
+// Call is one call of one tool.
+type Call struct {
+	Pack, Tool string
+	Input      []byte
+	// Checked is the digest of the version whose schema the input is known to fit; otherwise the input is checked again.
+	Checked string
+	// Session, when set, continues the state of this actor's session of that name; only for tools with that isolation.
+	Session string
+	// Actor is "operator", "person:NAME", "agent:NAME" or "pack:NAMESPACE/NAME".
+	Actor                 string
+	Corr, Project, Action string
+	// Nested says that another tool makes the call; it may pass a pack that drains.
+	Nested bool
+	// Invoke calls another tool on behalf of this call; nil refuses. An error with FrameError is that tool's own answer.
+	Invoke func(ctx context.Context, tool string, input []byte) (abi.FrameKind, []byte, error)
+}
+
+// Reply is a tool's answer; Usage is set also when the call failed.
+type Reply struct {
+	Kind  abi.FrameKind
+	Body  []byte
+	Usage wasm.Usage
+}
+
+// Resolve finds a tool by "tool.id", "namespace/name:tool.id", or "namespace/name" when that pack has just one. NotFound
+// when there is none, Invalid when the pack has several; of a broken pack, what broke it.
+func (m *Manager) Resolve(kind string) (Callable, error) {
+	idx := m.index.Load()
+	name, id, qualified := strings.Cut(kind, ":")
+	s := idx.tools[kind]
+	if qualified || strings.Contains(kind, "/") {
+		if s = idx.packs[name]; s == nil {
+			return Callable{}, notInstalled(name)
+		}
+	}
+	if s == nil {
+		return Callable{}, abi.Errorf(abi.NotFound, "find tool %q: no installed pack has it", kind).WithHint("list the tools: arw pack list")
+	}
+	v := s.current()
+	if v == nil {
+		return Callable{}, notInstalled(s.name)
+	}
+	if err := v.fault(); err != nil {
+		return Callable{}, err
+	}
+	switch {
+	case !strings.Contains(kind, "/"):
+		id = kind
+	case !qualified && len(v.man.Tools) == 1:
+		id = v.man.Tools[0].ID
+	case !qualified:
+		return Callable{}, abi.Errorf(abi.Invalid, "find tool %q: the pack has %d tools", kind, len(v.man.Tools)).WithHint("name one: %s:%s", name, v.man.Tools[0].ID)
+	}
+	t := v.tools[id]
+	if t == nil {
+		return Callable{}, abi.Errorf(abi.NotFound, "find tool %q: the pack %q has none of that name", kind, s.name)
+	}
+	return Callable{Pack: s.name, ID: id, Digest: v.row.Digest, Effects: t.Effects, MaxInput: t.limits.Input, Validate: t.checkInput}, nil
+}
+
+// fault is what broke the version, nil when nothing did.
+func (v *version) fault() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.broken != nil {
+		return v.broken
+	}
+	return nil
+}
+
+func (t *tool) checkInput(in []byte) error {
+	if t.Input == nil {
+		return nil
+	}
+	if err := t.Input.Validate(in); err != nil {
+		return wrap(err, "check the input of %q", t.ID)
+	}
+	return nil
+}
+
+// checkOutput holds a tool to its word.
+func (t *tool) checkOutput(r Reply) error {
+	if t.Output == nil {
+		return nil
+	}
+	if r.Kind != abi.FrameJSON {
+		return abi.Errorf(abi.ToolFailed, "check the output of %q: it promises JSON and answered with bytes", t.ID)
+	}
+	if err := t.Output.Validate(r.Body); err != nil {
+		e := wrap(err, "check the output of %q: it breaks its own schema", t.ID)
+		e.Code = abi.ToolFailed
+		return e.WithHint("report it to the pack's author")
+	}
+	return nil
+}
+
+// Call is step 12. The answer is a value, or an error with a code: what the tool answered (the code is its choice, but
+// the host's own words, such as lease_revoked, stand only where the host said them in this call), or what kept it from
+// answering. The call is counted against its pack for as long as it runs.
+func (m *Manager) Call(ctx context.Context, c Call) (Reply, error) {
+	s := m.index.Load().packs[c.Pack]
+	if s == nil {
+		return Reply{}, notInstalled(c.Pack)
+	}
+	v, err := s.enter(ctx, c.Nested)
+	if err != nil {
+		return Reply{}, err
+	}
+	defer s.leave()
+	t := v.tools[c.Tool]
+	if t == nil {
+		return Reply{}, abi.Errorf(abi.NotFound, "call %q: version %s of the pack %q has no such tool", c.Tool, v.row.Version, c.Pack)
+	}
+	if err := m.ready(ctx, v, t, &c); err != nil {
+		return Reply{}, err
+	}
+	p, err := m.program(ctx, v)
+	if err != nil {
+		return Reply{}, err
+	}
+	if err := m.renew(ctx, v, c.Corr); err != nil {
+		return Reply{}, err
+	}
+	return m.run(ctx, p, &world{m: m, v: v, t: t, c: &c})
+}
+
+// ready checks everything that can refuse a call before the guest is touched.
+func (m *Manager) ready(ctx context.Context, v *version, t *tool, c *Call) error {
+	if err := v.fault(); err != nil {
+		return err
+	}
+	if c.Checked != v.row.Digest {
+		if err := t.checkInput(c.Input); err != nil {
+			return err
+		}
+	}
+	if c.Session != "" && !t.session {
+		return abi.Errorf(abi.Invalid, "call %q: its isolation is %q, so it keeps no sessions", t.ID, t.Isolation)
+	}
+	return m.mayCall(ctx, v, t, c)
+}
+
+// run makes the call and judges the answer.
+func (m *Manager) run(ctx context.Context, p *wasm.Program, w *world) (Reply, error) {
+	session := w.c.Session
+	if session != "" {
+		session = w.c.Actor + "\x00" + session // two actors never share a guest's state by choosing one name
+	}
+	got, err := p.Call(ctx, wasm.Call{
+		Tool: w.t.ID, Input: w.c.Input, Session: session, Effects: w.t.Effects, Limits: w.t.limits, Gate: (*gate)(w), Host: w.host(),
+	})
+	w.close(ctx)
+	r := Reply{Kind: got.Kind, Body: got.Body, Usage: got.Usage}
+	switch {
+	case err != nil && got.Kind == abi.FrameError:
+		return r, w.own(err)
+	case err != nil:
+		return r, err
+	}
+	return r, w.t.checkOutput(r)
+}
+
+// mayCall asks Cedar, once per caller and version: neither the policies nor the facts change while the host runs.
+func (m *Manager) mayCall(ctx context.Context, v *version, t *tool, c *Call) error {
+	key := c.Actor + "\x00" + t.ID
+	req := policy.Request{Action: policy.ActionCall, Pack: v.who, Tool: t.ID, Effects: t.Effects.String(), Actor: c.Actor, Context: facts(v.row.Verdict)}
+	if name, ok := strings.CutPrefix(c.Actor, "pack:"); ok {
+		if s := m.index.Load().packs[name]; s != nil {
+			if caller := s.current(); caller != nil {
+				req.Caller = &caller.who
+				key += "\x00" + caller.row.Digest
+			}
+		}
+	}
+	d, known := v.decided(key)
+	if !known {
+		d = m.Policy.Decide(req)
+		v.decide(key, d)
+	}
+	if d.Allowed {
+		return nil
+	}
+	err := denied(d, "call %q as %q", t.ID, c.Actor)
+	m.note(ctx, "policy.denied", c, map[string]any{"action": policy.ActionCall, "tool": t.ID, "actor": c.Actor, "decision": d})
+	return err
+}
+
+// maxDecisions bounds the cache of one version against callers that invent names.
+const maxDecisions = 1024
+
+func (v *version) decided(key string) (policy.Decision, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	d, ok := v.decisions[key]
+	return d, ok
+}
+
+func (v *version) decide(key string, d policy.Decision) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.decisions) >= maxDecisions {
+		clear(v.decisions)
+	}
+	v.decisions[key] = d
+}
+
+// renew prolongs the leases of a version that Cedar gave, that have run out by themselves, and that Cedar would give
+// again. What was revoked stays revoked.
+func (m *Manager) renew(ctx context.Context, v *version, corr string) error {
+	if due := v.renewAt.Load(); due == 0 || time.Now().UnixMilli() < due {
+		return nil
+	}
+	v.renewing.Lock()
+	defer v.renewing.Unlock()
+	next := int64(0)
+	for _, l := range m.Leases.List(lease.Filter{Pack: v.row.Name, Digest: v.row.Digest}) {
+		if l.By != byPolicy || !l.Renewable {
+			continue
+		}
+		if l.State == lease.Expired {
+			c, ok := v.capability(l.Capability)
+			if !ok {
+				continue
+			}
+			d := m.mayLink(v.who, v.row.Verdict, c)
+			if !d.Allowed || c.Ask {
+				continue
+			}
+			fresh, err := m.Leases.Renew(ctx, corr, l.ID, leaseFor(v.who, c, d))
+			if err != nil {
+				return wrap(err, "renew lease %q of pack %q", l.ID, v.row.Name)
+			}
+			l = fresh
+		}
+		if l.State == lease.Live {
+			if at := l.Expires.UnixMilli(); next == 0 || at < next {
+				next = at
+			}
+		}
+	}
+	v.renewAt.Store(next)
+	return nil
+}
+
+func (v *version) capability(name abi.Capability) (manifests.Capability, bool) {
+	for _, c := range v.man.Capabilities {
+		if c.Name == name {
+			return c, true
+		}
+	}
+	return manifests.Capability{}, false
+}

@@ -1,0 +1,405 @@
+package pack
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/wasm"
+	"github.com/arw-project/arw/manifests"
+	"github.com/arw-project/arw/registry"
+)
+
+// install is one run of steps 1 to 11. What a step finds out it leaves in the fields below for the next, and in the
+// verdict for people.
+type install struct {
+	*Manager
+	opts    Options
+	verdict *Verdict
+
+	ref      registry.Ref
+	digest   string // of the manifest; from step 1 on it alone says what is meant
+	reg      *registry.Registry
+	artifact *registry.Artifact
+	bundles  [][]byte
+	man      *manifests.Pack
+	module   []byte
+	toml     []byte
+	shape    wasm.Shape
+	who      policy.Pack
+	grants   []grant
+	content  content
+	slot     *slot    // of the version before, nil at a first install
+	version  *version // the new one, once it is loaded
+	drained  bool
+}
+
+// Install takes a pack through steps 1 to 11 of Manager's comment and returns the verdict, also when it fails. Errors
+// carry the code of the step that refused: NotFound, Unavailable, DigestMismatch, Unsigned, Untrusted, Invalid,
+// Incompatible, Denied, Conflict, Busy and those of the engine.
+func (m *Manager) Install(ctx context.Context, ref string, o Options) (*Verdict, error) {
+	done, err := m.take(ctx)
+	if err != nil {
+		return nil, abi.Errorf(abi.CodeOf(err), "install pack %q: %w", ref, err)
+	}
+	defer done()
+	in := &install{Manager: m, opts: o, verdict: &Verdict{
+		Ref: ref, By: o.By, Corr: cmp.Or(o.Corr, journal.NewID("cor_")), Time: now(),
+		Digests: Digests{PolicySet: m.Policy.Digest(), TrustPolicy: m.Trust.Digest()},
+	}}
+	if err := in.run(ctx); err != nil {
+		err = wrap(err, "install pack %q", ref)
+		in.undo(ctx)
+		return in.verdict, in.refuse(ctx, err)
+	}
+	return in.verdict, nil
+}
+
+func (in *install) run(ctx context.Context) error {
+	for _, step := range []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"resolve", in.resolve}, {"pull", in.pull}, {"verify", in.verify}, {"manifest", in.manifest}, {"inspect", in.inspect},
+		{"admit", in.admit}, {"store", in.store}, {"load", in.load}, {"examples", in.examples}, {"drain", in.drain}, {"commit", in.commit},
+	} {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		in.verdict.Step = step.name
+		if err := in.step(step.name); err != nil {
+			return err
+		}
+		if err := step.do(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// undo leaves what was installed before as it was. Blobs already stored stay until the sweep.
+func (in *install) undo(ctx context.Context) {
+	if in.drained {
+		in.slot.open()
+	}
+	if in.version != nil {
+		if err := in.version.close(context.WithoutCancel(ctx)); err != nil {
+			in.Log.Error("close a program that was not installed", "pack", in.verdict.Pack, "error", err)
+		}
+	}
+}
+
+// refuse completes the verdict and journals it. It returns err; when the verdict cannot be written it says so too.
+func (in *install) refuse(ctx context.Context, err error) error {
+	v := in.verdict
+	v.Refused = refusal(err)
+	werr := in.DB.Write(context.WithoutCancel(ctx), func(tx *sql.Tx) error {
+		if err := putVerdict(tx, v); err != nil {
+			return err
+		}
+		_, err := in.Journal.AppendTx(tx, journal.Event{Kind: "pack.refused", Corr: v.Corr, Actor: v.By, Pack: v.Pack, Body: v})
+		return err
+	})
+	if werr != nil {
+		return errors.Join(err, wrap(werr, "journal the refusal"))
+	}
+	return err
+}
+
+func refusal(err error) *Refusal {
+	r := &Refusal{Code: abi.CodeOf(err).String(), Message: err.Error(), Hint: abi.HintOf(err)}
+	if e, ok := errors.AsType[*abi.Error](err); ok && e.Detail != nil {
+		r.Detail, _ = json.Marshal(e.Detail) // by contract it marshals; without it the message still stands
+	}
+	return r
+}
+
+// resolve is step 1.
+func (in *install) resolve(ctx context.Context) error {
+	places := in.cfg.Registries
+	if len(places) == 0 {
+		places = []string{""}
+	}
+	var errs []error
+	for _, place := range places {
+		ref, err := registry.ParseRef(in.verdict.Ref, place)
+		if err != nil {
+			return err
+		}
+		in.verdict.Pack = ref.Name
+		reg, err := registry.Open(ref.Registry, in.cfg.Registry)
+		if err != nil {
+			return err
+		}
+		digest, err := reg.Resolve(ctx, ref)
+		if err == nil {
+			in.reg, in.ref, in.digest, in.verdict.Digests.Manifest = reg, ref, digest, digest
+			return nil
+		}
+		if ref.Registry != place || abi.CodeOf(err) != abi.NotFound {
+			return err // the reference named its registry, or this one is in trouble: another must not answer in its stead
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// pull is step 2.
+func (in *install) pull(ctx context.Context) (err error) {
+	if in.artifact, err = in.reg.Pull(ctx, in.ref, in.opts.Progress); err != nil {
+		return err
+	}
+	if in.artifact.Digest != in.digest {
+		return abi.Errorf(abi.DigestMismatch, "pull %q: it was %s a moment ago and is %s now", in.ref.Name, in.digest, in.artifact.Digest)
+	}
+	in.bundles, err = in.reg.Bundles(ctx, in.ref.Name, in.digest)
+	return err
+}
+
+// verify is step 3.
+func (in *install) verify(ctx context.Context) error {
+	verdict, err := in.Trust.Verify(ctx, in.ref.Name, in.digest, in.bundles)
+	in.verdict.Signature = verdict
+	if err == nil {
+		return nil
+	}
+	code := abi.CodeOf(err)
+	if in.opts.OverrideUnsigned == in.digest && (code == abi.Unsigned || code == abi.Untrusted) {
+		in.verdict.Override = in.digest
+		return nil
+	}
+	return err
+}
+
+// manifest is step 4.
+func (in *install) manifest(context.Context) error {
+	for _, f := range in.artifact.Files {
+		switch f.MediaType {
+		case registry.MediaPackTOML:
+			in.toml = f.Data
+		case registry.MediaWasm:
+			in.module = f.Data
+		}
+	}
+	if in.toml == nil || in.module == nil {
+		return abi.Errorf(abi.Invalid, "read the artifact: a pack has a file of media type %s and one of %s", registry.MediaPackTOML, registry.MediaWasm)
+	}
+	in.verdict.Digests.PackTOML, in.verdict.Digests.Module = sum(in.toml), sum(in.module)
+	man, err := manifests.ParsePack("pack.toml", in.toml)
+	if err != nil {
+		return err
+	}
+	in.man = man
+	in.verdict.Version, in.verdict.Digests.Canonical = man.Version, man.Digest()
+	if err := in.matches(); err != nil {
+		return err
+	}
+	if err := manifests.Supports(man.Module.ABI); err != nil {
+		return err
+	}
+	in.slot = in.index.Load().packs[man.Name]
+	return in.collides()
+}
+
+// matches refuses a manifest that belongs to another artifact than the one that was asked for: a registry may not answer
+// a request for one version with another, not even with a well-signed one.
+func (in *install) matches() error {
+	version, tagged := registry.Version(in.artifact.Ref.Tag)
+	switch man := in.man; {
+	case man.Name != in.ref.Name:
+		return abi.Errorf(abi.Invalid, "read pack.toml: it names %q, but lies in the repository %q", man.Name, in.ref.Name)
+	case tagged && version != man.Version:
+		return abi.Errorf(abi.Invalid, "read pack.toml: it says version %q, but lies there as %q", man.Version, version)
+	case !slices.ContainsFunc(in.artifact.Files, func(f registry.File) bool { return f.MediaType == registry.MediaWasm && f.Name == man.Module.File }):
+		return abi.Errorf(abi.Invalid, "read pack.toml: its module %q is not the module of the artifact", man.Module.File)
+	}
+	return nil
+}
+
+// collides refuses tools and read models that another installed pack has.
+func (in *install) collides() error {
+	idx := in.index.Load()
+	for _, t := range in.man.Tools {
+		if s := idx.tools[t.ID]; s != nil && s != in.slot {
+			return abi.Errorf(abi.Conflict, "add tool %q: the pack %q has one of that name", t.ID, s.name).
+				WithHint("remove %s, or rename the tool", s.name)
+		}
+	}
+	for _, s := range idx.packs {
+		if v := s.current(); v != nil && s != in.slot {
+			for _, st := range in.man.State {
+				if v.models[st.ID] != nil {
+					return abi.Errorf(abi.Conflict, "add read model %q: the pack %q has one of that name", st.ID, s.name)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// inspect is step 5.
+func (in *install) inspect(context.Context) (err error) {
+	if in.shape, err = wasm.Inspect(in.module); err != nil {
+		return err
+	}
+	if in.shape.Runtime != in.man.Module.Runtime {
+		return abi.Errorf(abi.Incompatible, "inspect module %q: pack.toml says runtime %q, the module is made for %q",
+			in.man.Module.File, in.man.Module.Runtime, in.shape.Runtime).WithHint("set runtime = %q in [module]", in.shape.Runtime)
+	}
+	for _, im := range in.shape.Imports {
+		if name, ok := strings.CutPrefix(im.Module, abi.ModulePrefix); ok {
+			in.verdict.Imports = append(in.verdict.Imports, name+"."+im.Name)
+		}
+	}
+	var missing []string
+	for _, used := range in.shape.Capabilities {
+		if !slices.ContainsFunc(in.man.Capabilities, func(c manifests.Capability) bool { return c.Name == used }) {
+			missing = append(missing, string(used))
+		}
+	}
+	if len(missing) > 0 {
+		var lines []string
+		for _, name := range missing {
+			lines = append(lines, fmt.Sprintf("[capabilities.%s]\nreason = \"…\"", name))
+		}
+		return abi.Errorf(abi.Denied, "inspect module %q: it imports host functions that pack.toml does not ask for: %s",
+			in.man.Module.File, strings.Join(missing, ", ")).
+			WithHint("add to pack.toml:\n%s", strings.Join(lines, "\n")).WithDetail(missing)
+	}
+	return nil
+}
+
+// store is step 7.
+func (in *install) store(ctx context.Context) error {
+	in.content = content{Manifest: in.artifact.Digest, Module: in.verdict.Digests.Module, TOML: in.verdict.Digests.PackTOML}
+	put := func(data []byte) (string, error) { return in.CAS.PutBytes(ctx, data) }
+	if _, err := put(in.artifact.Manifest); err != nil {
+		return err
+	}
+	for _, b := range in.bundles {
+		digest, err := put(b)
+		if err != nil {
+			return err
+		}
+		in.content.Bundles = append(in.content.Bundles, digest)
+	}
+	for _, f := range in.artifact.Files {
+		digest, err := put(f.Data)
+		if err != nil {
+			return err
+		}
+		in.content.Files = append(in.content.Files, blob{f.Name, f.MediaType, digest, int64(len(f.Data))})
+	}
+	return nil
+}
+
+// load is step 8.
+func (in *install) load(ctx context.Context) error {
+	v := in.newVersion(row{
+		Name: in.man.Name, Version: in.man.Version, Digest: in.digest, Ref: in.verdict.Ref, By: in.opts.By,
+		TOML: in.toml, Content: in.content, Verdict: in.verdict, Installed: in.verdict.Time,
+	}, in.man, in.who)
+	var err error
+	if v.prog, err = v.load(ctx, in.Engine, in.module, in.cfg.Instances); err != nil {
+		return err
+	}
+	in.version = v
+	return nil
+}
+
+// drain is step 10.
+func (in *install) drain(ctx context.Context) error {
+	if in.slot == nil {
+		return nil
+	}
+	if err := in.slot.drain(ctx, in.cfg.Drain); err != nil {
+		return err
+	}
+	in.drained = true
+	return nil
+}
+
+// commit is step 11.
+func (in *install) commit(ctx context.Context) error {
+	v := in.verdict
+	v.Allowed, v.Time = true, now()
+	err := in.DB.Write(context.WithoutCancel(ctx), in.commitTx)
+	if err != nil {
+		v.Allowed = false
+		return err
+	}
+	s := in.slot
+	if s == nil {
+		s = &slot{name: in.man.Name}
+	}
+	in.index.Store(in.index.Load().with(s, in.version))
+	before := s.current()
+	s.swap(in.version)
+	in.version, in.drained = nil, false
+	if before != nil {
+		if err := before.close(context.WithoutCancel(ctx)); err != nil {
+			in.Log.Error("close the program of the version before", "pack", v.Pack, "error", err)
+		}
+	}
+	return nil
+}
+
+func (in *install) commitTx(tx *sql.Tx) error {
+	v := in.verdict
+	if in.slot != nil {
+		v.Replaces = in.slot.current().row.Digest
+		if err := in.Leases.RevokeAllTx(tx, v.Corr, v.Pack, in.opts.By, "version "+v.Version+" was installed"); err != nil {
+			return err
+		}
+	}
+	for _, g := range in.grants {
+		l, err := in.Leases.GrantTx(tx, v.Corr, g.Grant)
+		if err != nil {
+			return err
+		}
+		link := &v.Links[g.link]
+		link.Lease, link.Expires = l.ID, &l.Expires
+	}
+	r := in.version.row
+	r.Installed = v.Time
+	in.version.row = r
+	if err := errors.Join(r.put(tx), putVerdict(tx, v)); err != nil {
+		return err
+	}
+	_, err := in.Journal.AppendTx(tx, journal.Event{Kind: "pack.installed", Corr: v.Corr, Actor: v.By, Pack: v.Pack, Body: v})
+	return err
+}
+
+// grant is a lease to be, and the link of the verdict it belongs to.
+type grant struct {
+	lease.Grant
+	link int
+}
+
+// wrap puts what was being done before an error and keeps its code, hint and detail.
+func wrap(err error, format string, args ...any) *abi.Error {
+	e := abi.Errorf(abi.CodeOf(err), format+": %w", append(args, err)...)
+	if inner, ok := errors.AsType[*abi.Error](err); ok {
+		e.Hint, e.Detail = inner.Hint, inner.Detail
+	}
+	return e
+}
+
+func sum(data []byte) string {
+	h := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(h[:])
+}
+
+func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }

@@ -1,0 +1,277 @@
+package pack
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/cas"
+	"github.com/arw-project/arw/host/internal/db"
+	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/kv"
+	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/view"
+	"github.com/arw-project/arw/host/internal/wasm"
+	"github.com/arw-project/arw/registry"
+	"github.com/arw-project/arw/signing"
+)
+
+// Parts are what a Manager stands on; all are required except Second and NewID's default.
+type Parts struct {
+	DB      *db.DB
+	Journal *journal.Journal
+	CAS     *cas.Store
+	KV      *kv.Store
+	View    *view.Store
+	Leases  *lease.Book
+	Policy  *policy.Set
+	Trust   *signing.Policy
+	Engine  *wasm.Engine
+	// Second is an engine of another kind on which a pack's examples must give the same answers; nil runs them once.
+	Second *wasm.Engine
+	Log    *slog.Logger
+}
+
+// Config of a Manager; the zero value works, but finds only packs whose reference names a registry.
+type Config struct {
+	// Registries are asked in this order for a reference that names none.
+	Registries []string
+	// Registry is how registries are spoken to.
+	Registry registry.Options
+	// Instances bounds how many guests of one pack run at once; 0 leaves it to the engine.
+	Instances int
+	// Drain is how long an upgrade or a removal waits for running calls; 0 means 30 seconds.
+	Drain time.Duration
+}
+
+// Manager keeps the packs of a host. A pack's life:
+//
+//  1. resolve: the reference is looked up in its registry (or the configured ones, in order) and becomes one manifest
+//     digest. From here on only that digest counts.
+//  2. pull: manifest, files and signatures are fetched; every digest and size is checked.
+//  3. verify: the trust policy judges the signatures over the manifest digest. Without a sufficient one the pack is
+//     refused, unless a person admitted exactly this digest.
+//  4. manifest: pack.toml is parsed; its name, version and module must be those of the artifact; its ABI range must
+//     hold this host's; its tools and read models must not collide with another pack's.
+//  5. inspect: the module's imports are compared with the manifest: what it uses it must have asked for.
+//  6. admit: Cedar decides load, then link for each capability. Allowed links become leases; those a person must decide
+//     are recorded as asked; a refused one that is not optional refuses the pack.
+//  7. store: all blobs go to the content store. Nothing refers to them yet.
+//  8. load: the program is compiled and initialised.
+//  9. examples: the manifest's examples run in a scratch world, on both engines when there are two, and must hold.
+//  10. drain (upgrade): new calls wait, running ones end.
+//  11. commit: one database transaction makes the pack row, the verdict, the leases (those of the version before are
+//     revoked) and the events pack.installed, leases.*. Before it nothing is installed, after it everything is.
+//  12. call: input checked against its schema, Cedar decides call, the lease book gates every host function, output
+//     checked against its schema.
+//  13. restart: the program is loaded again from the content store, its digest checked; when the trust or Cedar
+//     policies have changed, steps 3 and 6 are asked again. What does not hold makes the pack broken, not the host.
+//  14. remove: drain, then one transaction deletes the row and revokes the leases. The journal keeps the history.
+//
+// A failure in 1 to 11 is journaled as pack.refused with the verdict so far, and what was installed before goes on.
+//
+// A Manager is safe for concurrent use; installs and removals run one at a time, calls run beside them.
+type Manager struct {
+	Parts
+	cfg Config
+
+	turn  chan struct{} // holds one token: the right to install or remove
+	index atomic.Pointer[index]
+	loads sync.WaitGroup // background loads
+	step  func(name string) error
+
+	mu     sync.Mutex // guards closed
+	closed bool
+}
+
+// index finds packs and tools; it is replaced whole, never changed.
+type index struct {
+	packs map[string]*slot
+	tools map[string]*slot // by tool id
+}
+
+// Open reads what is installed. Programs are not loaded yet: the first call of each does it, or Run.
+func Open(ctx context.Context, p Parts, cfg Config) (*Manager, error) {
+	cfg.Drain = cmp.Or(cfg.Drain, 30*time.Second)
+	m := &Manager{Parts: p, cfg: cfg, turn: make(chan struct{}, 1), step: func(string) error { return nil }}
+	rows, err := m.rows(ctx)
+	if err != nil {
+		return nil, abi.Errorf(abi.CodeOf(err), "open packs: %w", err)
+	}
+	idx := &index{packs: map[string]*slot{}, tools: map[string]*slot{}}
+	for _, r := range rows {
+		v := m.revive(ctx, r)
+		s := &slot{name: r.Name, cur: v}
+		idx.add(s, v)
+	}
+	m.index.Store(idx)
+	return m, nil
+}
+
+func (x *index) add(s *slot, v *version) {
+	x.packs[s.name] = s
+	for id := range v.tools {
+		x.tools[id] = s
+	}
+}
+
+// with is the index with one slot's tools replaced; v nil leaves the slot out.
+func (x *index) with(s *slot, v *version) *index {
+	next := &index{packs: map[string]*slot{}, tools: map[string]*slot{}}
+	for _, other := range x.packs {
+		if other != s {
+			next.add(other, other.current())
+		}
+	}
+	if v != nil {
+		next.add(s, v)
+	}
+	return next
+}
+
+// Run loads the programs of all installed packs, one after the other, and then waits for ctx to end.
+func (m *Manager) Run(ctx context.Context) error {
+	for _, name := range m.names() {
+		if s := m.index.Load().packs[name]; s != nil {
+			if v := s.current(); v != nil {
+				// A pack that does not load says so itself, in its state and in the journal.
+				_, _ = m.program(ctx, v)
+			}
+		}
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// Close ends all programs. Calls in flight must have ended: end the executor first.
+func (m *Manager) Close() error {
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
+	m.loads.Wait()
+	var errs []error
+	for _, s := range m.index.Load().packs {
+		if v := s.current(); v != nil {
+			errs = append(errs, v.close(context.Background()))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Manager) names() []string {
+	var names []string
+	for name := range m.index.Load().packs {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// List describes the installed packs by name, without their verdicts.
+func (m *Manager) List() []Info {
+	infos := []Info{}
+	for _, name := range m.names() {
+		if info, err := m.Get(name); err == nil {
+			info.Verdict = nil
+			infos = append(infos, info)
+		}
+	}
+	return infos
+}
+
+// Get describes one installed pack; NotFound.
+func (m *Manager) Get(name string) (Info, error) {
+	if s := m.index.Load().packs[name]; s != nil {
+		if v := s.current(); v != nil {
+			return v.info(s.running()), nil
+		}
+	}
+	return Info{}, notInstalled(name)
+}
+
+func notInstalled(name string) *abi.Error {
+	return abi.Errorf(abi.NotFound, "find pack %q: it is not installed", name).WithHint("install it: arw pack install %s", name)
+}
+
+// Tools lists every tool of every installed pack, by id.
+func (m *Manager) Tools() []Tool {
+	tools := []Tool{}
+	for _, info := range m.List() {
+		tools = append(tools, info.Tools...)
+	}
+	slices.SortFunc(tools, func(a, b Tool) int { return strings.Compare(a.ID, b.ID) })
+	return tools
+}
+
+// Live reports whether an installed pack refers to a blob, for the content store's sweep. A running install's blobs are
+// protected by the sweep's grace alone.
+func (m *Manager) Live(digest string) bool {
+	for _, s := range m.index.Load().packs {
+		if v := s.current(); v != nil && v.blobs[digest] {
+			return true
+		}
+	}
+	return false
+}
+
+// take waits for the right to install or remove; the returned function gives it back.
+func (m *Manager) take(ctx context.Context) (func(), error) {
+	select {
+	case m.turn <- struct{}{}:
+		return func() { <-m.turn }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Remove uninstalls a pack: waits for its calls to end, then deletes its row and revokes its leases in one transaction.
+// Its keys and read models stay for a later install unless o.Purge; the journal keeps the history. Errors: NotFound;
+// Busy when calls do not end in time.
+func (m *Manager) Remove(ctx context.Context, name string, o Options) error {
+	done, err := m.take(ctx)
+	if err != nil {
+		return abi.Errorf(abi.CodeOf(err), "remove pack %q: %w", name, err)
+	}
+	defer done()
+	s := m.index.Load().packs[name]
+	if s == nil {
+		return notInstalled(name)
+	}
+	v := s.current()
+	if err := s.drain(ctx, m.cfg.Drain); err != nil {
+		return wrap(err, "remove pack %q", name)
+	}
+	corr := cmp.Or(o.Corr, journal.NewID("cor_"))
+	err = m.DB.Write(context.WithoutCancel(ctx), func(tx *sql.Tx) error {
+		if _, err := tx.Exec(`DELETE FROM pack WHERE name = ?`, name); err != nil {
+			return err
+		}
+		if err := m.Leases.RevokeAllTx(tx, corr, name, o.By, "the pack was removed"); err != nil {
+			return err
+		}
+		if o.Purge {
+			if err := m.purge(tx, v); err != nil {
+				return err
+			}
+		}
+		_, err := m.Journal.AppendTx(tx, journal.Event{Kind: "pack.removed", Corr: corr, Actor: o.By, Pack: name,
+			Body: map[string]any{"name": name, "version": v.row.Version, "digest": v.row.Digest, "by": o.By, "purged": o.Purge}})
+		return err
+	})
+	if err != nil {
+		s.open()
+		return wrap(err, "remove pack %q", name)
+	}
+	m.index.Store(m.index.Load().with(s, nil))
+	s.swap(nil)
+	return v.close(context.WithoutCancel(ctx))
+}

@@ -1,0 +1,84 @@
+// Package pack takes a pack from a reference in a registry to answers for its callers, and tells at every step why.
+// Manager's comment tells the lifecycle; Verdict is the record of it.
+//
+// Nothing a pack does happens unless its signature satisfies the trust policy, Cedar admits it, and a live lease covers
+// the host call. The package decides none of the three itself: it asks signing, policy and lease, in that order, and
+// fails closed.
+package pack
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/arw-project/arw/abi"
+)
+
+// State says whether an installed pack answers calls.
+type State string
+
+// The states of an installed pack. What is not installed has none.
+const (
+	Loading State = "loading" // installed; the first call or the background loads the program
+	Ready   State = "ready"
+	Broken  State = "broken" // kept, but refuses calls; Info.Reason says why, and a new Install mends it
+)
+
+// Options of an install or a removal.
+type Options struct {
+	By   string // who asks, for the record
+	Corr string // groups the events; made up when empty
+	// Progress hears of bytes pulled; it may be nil and is called from the installing goroutine.
+	Progress func(what string, done, total int64)
+	// OverrideUnsigned admits this one manifest digest although no signature satisfies the trust policy. It never
+	// carries over to another version.
+	OverrideUnsigned string
+	// Purge, in a removal, also deletes the pack's keys and read models.
+	Purge bool
+}
+
+// Info is an installed pack as a caller may see it.
+type Info struct {
+	Name        string    `json:"name"`
+	Version     string    `json:"version"`
+	Digest      string    `json:"digest"`
+	Ref         string    `json:"ref"`
+	State       State     `json:"state"`
+	Reason      string    `json:"reason,omitempty"` // of a broken pack
+	Description string    `json:"description,omitempty"`
+	License     string    `json:"license,omitempty"`
+	Tools       []Tool    `json:"tools"`
+	Models      []Model   `json:"state_models,omitempty"`
+	Installed   time.Time `json:"installed"`
+	By          string    `json:"by,omitempty"`
+	Calls       int       `json:"calls"` // running now
+	Verdict     *Verdict  `json:"verdict,omitempty"`
+}
+
+// Tool is one tool of an installed pack.
+type Tool struct {
+	ID          string          `json:"id"`
+	Pack        string          `json:"pack"`
+	Title       string          `json:"title,omitempty"`
+	Description string          `json:"description,omitempty"`
+	Effects     string          `json:"effects"`
+	Isolation   string          `json:"isolation"`
+	Input       json.RawMessage `json:"input_schema,omitempty"`
+	Output      json.RawMessage `json:"output_schema,omitempty"`
+}
+
+// Model is one read model a pack contributes.
+type Model struct {
+	ID          string          `json:"id"`
+	Description string          `json:"description,omitempty"`
+	Schema      json.RawMessage `json:"schema,omitempty"`
+}
+
+// Callable is a tool ready to be called: what a queue needs to know of it.
+type Callable struct {
+	Pack     string
+	ID       string
+	Digest   string // of the version: Validate speaks for this one (see Call.Checked)
+	Effects  abi.Effect
+	MaxInput int64                    // bytes
+	Validate func(input []byte) error // Invalid with the JSON pointers of the faults
+}

@@ -1,0 +1,75 @@
+package pack
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/signing"
+)
+
+// Verdict is everything that was decided about one artifact and by what: the same record in the journal
+// (pack.installed, pack.refused), in Manager.Verdict and in "arw why". Where an install stopped early, the parts behind
+// that step are empty. A Verdict that has been handed out does not change.
+type Verdict struct {
+	Pack    string    `json:"pack,omitempty"`
+	Version string    `json:"version,omitempty"`
+	Ref     string    `json:"ref"`
+	Allowed bool      `json:"allowed"`
+	Time    time.Time `json:"time"`
+	By      string    `json:"by,omitempty"`
+	Corr    string    `json:"corr_id"`
+	// Step is the last step that was begun: the one that refused, or "commit".
+	Step    string   `json:"step"`
+	Refused *Refusal `json:"refused,omitempty"`
+	Digests Digests  `json:"digests"`
+	// Signature is the trust policy's own verdict; Override is the digest a person admitted although it is a refusal.
+	Signature *signing.Verdict `json:"signature,omitempty"`
+	Override  string           `json:"override,omitempty"`
+	// Load is Cedar's answer to running the pack at all; Links has one answer per capability of the manifest.
+	Load     *policy.Decision `json:"load,omitempty"`
+	Links    []Link           `json:"links,omitempty"`
+	Imports  []string         `json:"imports,omitempty"`  // host functions the module imports, "kv.get"
+	Replaces string           `json:"replaces,omitempty"` // digest of the version that ran before
+	Examples int              `json:"examples,omitempty"` // how many of the manifest's examples were run and held
+}
+
+// Refusal is the error that ended an install.
+type Refusal struct {
+	Code    string          `json:"code"`
+	Message string          `json:"message"`
+	Hint    string          `json:"hint,omitempty"`
+	Detail  json.RawMessage `json:"detail,omitempty"`
+}
+
+// Digests name every byte the verdict rests on.
+type Digests struct {
+	Manifest    string `json:"manifest,omitempty"`     // of the OCI manifest: what is signed
+	Module      string `json:"module,omitempty"`       // of the WebAssembly file
+	PackTOML    string `json:"pack_toml,omitempty"`    // of pack.toml as published
+	Canonical   string `json:"canonical,omitempty"`    // of its canonical form
+	PolicySet   string `json:"policy_set,omitempty"`   // of the Cedar policies that decided
+	TrustPolicy string `json:"trust_policy,omitempty"` // of trust.toml
+}
+
+// Outcomes of a link.
+const (
+	Granted = "granted" // a lease was given
+	Asked   = "asked"   // a person must give one; until then every use is denied
+	Denied  = "denied"  // of an optional capability; a required one refuses the pack
+)
+
+// Link is what became of one capability.
+type Link struct {
+	Capability string          `json:"capability"`
+	Scope      []string        `json:"scope,omitempty"`
+	Reason     string          `json:"reason,omitempty"` // why the pack wants it, in its author's words
+	Optional   bool            `json:"optional,omitempty"`
+	Used       bool            `json:"used"` // the module imports it
+	Outcome    string          `json:"outcome"`
+	Lease      string          `json:"lease,omitempty"`
+	Expires    *time.Time      `json:"expires,omitempty"`
+	Calls      int64           `json:"budget_calls,omitempty"`
+	Bytes      int64           `json:"budget_bytes,omitempty"`
+	Decision   policy.Decision `json:"decision"`
+}

@@ -1,0 +1,290 @@
+package pack
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/kv"
+	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/wasm"
+	"github.com/arw-project/arw/manifests"
+)
+
+// version is one version of a pack in memory: what its manifest says, prepared for calls, and its program once loaded.
+type version struct {
+	row    row
+	man    *manifests.Pack // nil when the stored manifest does not parse any more
+	who    policy.Pack
+	tools  map[string]*tool
+	models map[string]*manifests.State
+	has    map[abi.Capability]bool
+	blobs  map[string]bool
+	keys   *kv.Space
+	holder *lease.Holder
+
+	renewAt  atomic.Int64 // when the first policy lease runs out, ms since 1970; 0 none does
+	renewing sync.Mutex   // one renewal at a time; may be held while mu is taken, never the other way round
+
+	mu        sync.Mutex
+	prog      *wasm.Program
+	broken    *abi.Error
+	loading   chan struct{}              // not nil while a load is on; closed at its end
+	decisions map[string]policy.Decision // of "call", by caller and tool
+}
+
+// tool is one tool, prepared.
+type tool struct {
+	*manifests.Tool
+	limits  wasm.Limits
+	session bool
+}
+
+// newVersion prepares a manifest for calls.
+func (m *Manager) newVersion(r row, man *manifests.Pack, who policy.Pack) *version {
+	v := &version{
+		row: r, man: man, who: who, tools: map[string]*tool{}, models: map[string]*manifests.State{}, has: map[abi.Capability]bool{},
+		blobs: map[string]bool{}, decisions: map[string]policy.Decision{}, keys: m.KV.Space(r.Name), holder: m.Leases.Holder(r.Name, r.Digest),
+	}
+	for i := range man.Tools {
+		t := &man.Tools[i]
+		v.tools[t.ID] = &tool{Tool: t, limits: wasm.Limits{
+			MemoryBytes: t.Limits.Memory, Gas: t.Limits.Gas, Time: t.Limits.Time, Input: t.Limits.Input, Output: t.Limits.Output,
+		}, session: t.Isolation == "session"}
+	}
+	for i := range man.State {
+		v.models[man.State[i].ID] = &man.State[i]
+	}
+	for _, c := range man.Capabilities {
+		v.has[c.Name] = true
+	}
+	for _, d := range r.Content.digests() {
+		v.blobs[d] = true
+	}
+	v.renewAt.Store(1) // the first call looks at the leases
+	return v
+}
+
+// limits of the program as a whole: memory as the hungriest tool asks for it, the rest is set call by call.
+func (v *version) limits() wasm.Limits {
+	var l wasm.Limits
+	for _, t := range v.tools {
+		if t.limits.MemoryBytes == 0 {
+			l.MemoryBytes = max(l.MemoryBytes, wasm.DefaultLimits().MemoryBytes)
+		}
+		l.MemoryBytes = max(l.MemoryBytes, t.limits.MemoryBytes)
+	}
+	return l
+}
+
+// load compiles and initialises the program.
+func (v *version) load(ctx context.Context, e *wasm.Engine, module []byte, instances int) (*wasm.Program, error) {
+	return e.Load(ctx, wasm.Spec{
+		Name: v.row.Name, Digest: v.row.Digest, Module: module, Runtime: v.man.Module.Runtime, Limits: v.limits(), Instances: instances,
+	})
+}
+
+// close ends the program, waiting for its calls; a version that was never loaded has none.
+func (v *version) close(ctx context.Context) error {
+	v.mu.Lock()
+	p := v.prog
+	v.mu.Unlock()
+	if p == nil {
+		return nil
+	}
+	return p.Close(ctx)
+}
+
+// info describes the version.
+func (v *version) info(calls int) Info {
+	v.mu.Lock()
+	state, reason := Loading, ""
+	switch {
+	case v.broken != nil:
+		state, reason = Broken, v.broken.Msg
+	case v.prog != nil:
+		state = Ready
+	}
+	v.mu.Unlock()
+	info := Info{
+		Name: v.row.Name, Version: v.row.Version, Digest: v.row.Digest, Ref: v.row.Ref, State: state, Reason: reason,
+		Installed: v.row.Installed, By: v.row.By, Calls: calls, Verdict: v.row.Verdict, Tools: []Tool{},
+	}
+	if v.man == nil {
+		return info
+	}
+	info.Description, info.License = v.man.Description, v.man.License
+	for _, t := range v.man.Tools {
+		info.Tools = append(info.Tools, Tool{
+			ID: t.ID, Pack: v.row.Name, Title: t.Title, Description: t.Description, Effects: t.Effects.String(), Isolation: t.Isolation,
+			Input: schemaJSON(t.Input), Output: schemaJSON(t.Output),
+		})
+	}
+	for _, s := range v.man.State {
+		info.Models = append(info.Models, Model{ID: s.ID, Description: s.Description, Schema: schemaJSON(s.Schema)})
+	}
+	return info
+}
+
+func schemaJSON(s *manifests.Schema) []byte {
+	if s == nil {
+		return nil
+	}
+	return s.JSON()
+}
+
+// program returns the loaded program, loading it first when need be. The load belongs to the Manager, not to the caller
+// that asked first: when ctx ends, the caller stops waiting and the load goes on for the others.
+func (m *Manager) program(ctx context.Context, v *version) (*wasm.Program, error) {
+	for {
+		v.mu.Lock()
+		switch {
+		case v.broken != nil:
+			err := v.broken
+			v.mu.Unlock()
+			return nil, err
+		case v.prog != nil:
+			p := v.prog
+			v.mu.Unlock()
+			return p, nil
+		case v.loading == nil:
+			if err := m.startLoad(v); err != nil {
+				v.mu.Unlock()
+				return nil, err
+			}
+		}
+		wait := v.loading
+		v.mu.Unlock()
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, abi.Errorf(abi.CodeOf(ctx.Err()), "load pack %q: %w", v.row.Name, ctx.Err())
+		}
+	}
+}
+
+// startLoad begins a load in the background. The caller holds v.mu.
+func (m *Manager) startLoad(v *version) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return abi.Errorf(abi.Unavailable, "load pack %q: the host is stopping", v.row.Name)
+	}
+	done := make(chan struct{})
+	v.loading = done
+	m.loads.Go(func() {
+		start := time.Now()
+		p, err := m.reload(v)
+		v.mu.Lock()
+		v.prog = p
+		if err != nil {
+			v.broken = wrap(err, "load pack %q", v.row.Name)
+		}
+		v.loading = nil
+		v.mu.Unlock()
+		close(done)
+		m.tellLoaded(v, err, time.Since(start))
+	})
+	return nil
+}
+
+// reload reads the module back, which checks its digest, and loads it.
+func (m *Manager) reload(v *version) (*wasm.Program, error) {
+	module, err := m.CAS.Get(v.row.Content.Module)
+	if err != nil {
+		return nil, err
+	}
+	return v.load(context.Background(), m.Engine, module, m.cfg.Instances)
+}
+
+// tellLoaded journals how a load ended.
+func (m *Manager) tellLoaded(v *version, err error, took time.Duration) {
+	e := journal.Event{Kind: "pack.loaded", Corr: v.row.Verdict.Corr, Pack: v.row.Name,
+		Body: map[string]any{"version": v.row.Version, "digest": v.row.Digest, "ms": took.Milliseconds()}}
+	if err != nil {
+		e.Kind = "pack.broken"
+		e.Body = map[string]any{"version": v.row.Version, "digest": v.row.Digest, "reason": refusal(err)}
+	}
+	if _, err := m.Journal.Append(context.Background(), e); err != nil {
+		m.Log.Error("journal the load of a pack", "pack", v.row.Name, "error", err)
+	}
+}
+
+// revive makes a version of a stored row, asking again what may have changed since it was installed. What does not hold
+// makes the version broken.
+func (m *Manager) revive(ctx context.Context, r row) *version {
+	man, err := manifests.ParsePack("pack.toml", r.TOML)
+	if err == nil && sum(r.TOML) != r.Content.TOML {
+		err = abi.Errorf(abi.Corrupt, "read the stored pack.toml: its digest is not %s", r.Content.TOML)
+	}
+	if err != nil {
+		v := m.newVersion(r, &manifests.Pack{Name: r.Name}, policy.Pack{})
+		v.man, v.broken = nil, wrap(err, "open pack %q", r.Name)
+		return v
+	}
+	who, err := m.stillHolds(ctx, r, man)
+	v := m.newVersion(r, man, who)
+	if err != nil {
+		v.broken = wrap(err, "open pack %q", r.Name)
+		m.tellLoaded(v, err, 0)
+	}
+	return v
+}
+
+// stillHolds asks the questions of steps 3 and 6 again when the policies that answered them have changed. Leases that
+// Cedar gave and would not give any more are revoked.
+func (m *Manager) stillHolds(ctx context.Context, r row, man *manifests.Pack) (policy.Pack, error) {
+	verdict := *r.Verdict
+	if verdict.Digests.TrustPolicy != m.Trust.Digest() && verdict.Override == "" {
+		var bundles [][]byte
+		for _, d := range r.Content.Bundles {
+			b, err := m.CAS.Get(d)
+			if err != nil {
+				return policy.Pack{}, err
+			}
+			bundles = append(bundles, b)
+		}
+		sig, err := m.Trust.Verify(ctx, r.Name, r.Digest, bundles)
+		if err != nil {
+			return policy.Pack{}, errors.Join(err, m.revokeAll(ctx, &verdict, "the trust policy does not admit the pack any more"))
+		}
+		verdict.Signature = sig
+	}
+	who := principal(r.Name, r.Version, r.Digest, verdict.Signature)
+	if verdict.Digests.PolicySet == m.Policy.Digest() && verdict.Digests.TrustPolicy == m.Trust.Digest() {
+		return who, nil
+	}
+	if d := m.mayLoad(who, &verdict); !d.Allowed {
+		return who, errors.Join(denied(d, "admit pack %q", r.Name), m.revokeAll(ctx, &verdict, "the policies do not admit the pack any more"))
+	}
+	return who, m.revokeDenied(ctx, who, &verdict, man)
+}
+
+func (m *Manager) revokeAll(ctx context.Context, v *Verdict, why string) error {
+	_, err := m.Leases.RevokeAll(ctx, v.Corr, v.Pack, byPolicy, why)
+	return err
+}
+
+// revokeDenied takes back policy leases for capabilities whose link is not allowed any more.
+func (m *Manager) revokeDenied(ctx context.Context, who policy.Pack, v *Verdict, man *manifests.Pack) error {
+	for _, c := range man.Capabilities {
+		d := m.mayLink(who, v, c)
+		if d.Allowed && !c.Ask {
+			continue
+		}
+		for _, l := range m.Leases.List(lease.Filter{Pack: who.Name, Digest: who.Digest, State: lease.Live}) {
+			if l.Capability != c.Name || l.By != byPolicy {
+				continue
+			}
+			if _, err := m.Leases.Revoke(ctx, v.Corr, l.ID, byPolicy, "the policies do not permit it any more: "+d.Reason); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,206 @@
+package pack
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/wasm"
+)
+
+// world is everything outside the guest that one call may reach. Its views below are the small interfaces the engine
+// wants; they are the same memory under other names, so that a call makes one of it.
+type world struct {
+	m *Manager
+	v *version
+	t *tool
+	c *Call
+
+	refused [64]bool // codes the host refused a use with, by number
+	told    int      // refusals journaled
+	untold  int      // refusals beyond maxTold
+}
+
+type (
+	gate   world
+	log    world
+	events world
+	states world
+	folder world
+	caller world
+	clock  struct{}
+)
+
+// host links what the manifest asks for; the gate decides each use.
+func (w *world) host() wasm.Host {
+	var h wasm.Host
+	for name := range w.v.has {
+		switch name {
+		case abi.Log:
+			h.Log = (*log)(w)
+		case abi.KV:
+			h.KV = w.v.keys
+		case abi.Event:
+			h.Event = (*events)(w)
+		case abi.State:
+			h.State = (*states)(w)
+		case abi.FS:
+			h.FS = (*folder)(w)
+		case abi.Clock:
+			h.Clock = clock{}
+		case abi.Rand:
+			h.Rand = rand.Reader
+		case abi.Action:
+			h.Action = (*caller)(w)
+		}
+	}
+	return h
+}
+
+// maxTold is how many refusals one call may write into the journal; the rest are counted in one event at its end.
+const maxTold = 8
+
+// Use implements wasm.Gate: the lease book decides, a refusal is journaled.
+func (g *gate) Use(ctx context.Context, c abi.Capability, target string, n int) (string, error) {
+	scope, err := g.v.holder.Use(ctx, c, target, n)
+	if err != nil {
+		(*world)(g).deny(ctx, c, target, err)
+	}
+	return scope, err
+}
+
+func (w *world) deny(ctx context.Context, c abi.Capability, target string, err error) {
+	code := abi.CodeOf(err)
+	w.refused[code%64] = true
+	if w.told == maxTold {
+		w.untold++
+		return
+	}
+	w.told++
+	w.m.note(ctx, "leases.denied", w.c, map[string]any{
+		"capability": c, "target": target, "tool": w.t.ID, "code": code.String(), "message": err.Error(), "hint": abi.HintOf(err),
+	})
+}
+
+// close tells of the refusals that were only counted.
+func (w *world) close(ctx context.Context) {
+	if w.untold > 0 {
+		w.m.note(ctx, "leases.denied", w.c, map[string]any{"tool": w.t.ID, "more": w.untold})
+	}
+}
+
+// own is the tool's error answer with a code it may use: the words for the host's own refusals and faults belong to the
+// host, and a guest may pass one on only if it received it.
+func (w *world) own(err error) error {
+	e, ok := errors.AsType[*abi.Error](err)
+	if !ok {
+		return err
+	}
+	switch e.Code {
+	case abi.Invalid, abi.NotFound, abi.TooLarge, abi.Unsupported, abi.Conflict, abi.Busy, abi.Unavailable, abi.ToolFailed:
+		return e
+	}
+	if int(e.Code) < len(w.refused) && w.refused[e.Code] {
+		return e
+	}
+	said := e.Code
+	out := *e
+	out.Code, out.Msg = abi.ToolFailed, "the tool answered "+said.String()+": "+e.Msg
+	return &out
+}
+
+// note journals something about a call. It must not fail the call; a journal that cannot be written will.
+func (m *Manager) note(ctx context.Context, kind string, c *Call, body any) {
+	_, err := m.Journal.Append(context.WithoutCancel(ctx), journal.Event{
+		Kind: kind, Corr: c.Corr, Actor: c.Actor, Project: c.Project, Pack: c.Pack, Action: c.Action, Body: body,
+	})
+	if err != nil {
+		m.Log.Error("journal an event of a call", "kind", kind, "action", c.Action, "error", err)
+	}
+}
+
+// maxLine bounds one log line of a guest.
+const maxLine = 8 << 10
+
+// Write implements wasm.Log.
+func (l *log) Write(ctx context.Context, level int, msg string) error {
+	if len(msg) > maxLine {
+		msg = msg[:maxLine] + "…"
+	}
+	levels := [...]slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
+	l.m.Log.LogAttrs(ctx, levels[min(max(level, 0), len(levels)-1)], msg,
+		slog.String("pack", l.c.Pack), slog.String("tool", l.t.ID), slog.String("action", l.c.Action), slog.String("corr", l.c.Corr))
+	return nil
+}
+
+// Emit implements wasm.Event. Which kinds a pack may emit is its lease's scope, which the gate has checked.
+func (e *events) Emit(ctx context.Context, kind string, body []byte) error {
+	if len(bytes.TrimSpace(body)) == 0 {
+		body = []byte("{}")
+	}
+	if t := bytes.TrimSpace(body); t[0] != '{' || !json.Valid(body) {
+		return abi.Errorf(abi.Invalid, "emit %q: the body is not a JSON object", kind)
+	}
+	_, err := e.m.Journal.Append(ctx, journal.Event{
+		Kind: kind, Corr: e.c.Corr, Actor: "pack:" + e.c.Pack, Project: e.c.Project, Pack: e.c.Pack, Action: e.c.Action,
+		Body: json.RawMessage(bytes.Clone(body)),
+	})
+	return err
+}
+
+// Get implements wasm.State.
+func (s *states) Get(_ context.Context, name string) ([]byte, error) {
+	if s.v.models[name] == nil {
+		return nil, s.unknown(name)
+	}
+	doc, err := s.m.View.Get(name)
+	if err != nil {
+		return nil, err
+	}
+	return doc.Body, nil
+}
+
+// Put implements wasm.State.
+func (s *states) Put(ctx context.Context, name string, doc []byte) error {
+	model := s.v.models[name]
+	if model == nil {
+		return s.unknown(name)
+	}
+	if model.Schema != nil {
+		if err := model.Schema.Validate(doc); err != nil {
+			return wrap(err, "put read model %q", name)
+		}
+	}
+	_, err := s.m.View.Put(ctx, name, bytes.Clone(doc))
+	return err
+}
+
+func (s *states) unknown(name string) error {
+	return abi.Errorf(abi.Denied, "use read model %q: pack.toml does not contribute it", name).WithHint("add to pack.toml:\n[[state]]\nid = %q", name)
+}
+
+// Now implements wasm.Clock.
+func (clock) Now() time.Time { return time.Now() }
+
+var started = time.Now()
+
+// Monotonic implements wasm.Clock.
+func (clock) Monotonic() time.Duration { return time.Since(started) }
+
+// Call implements wasm.Action.
+func (a *caller) Call(ctx context.Context, tool string, input []byte) (abi.FrameKind, []byte, error) {
+	if a.c.Invoke == nil {
+		return 0, nil, abi.Errorf(abi.Denied, "call %q: this call may not call other tools", tool)
+	}
+	kind, body, err := a.c.Invoke(ctx, tool, bytes.Clone(input))
+	if err != nil {
+		a.refused[abi.CodeOf(err)%64] = true // the guest received it, so it may pass it on
+	}
+	return kind, body, err
+}

@@ -1,0 +1,154 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
+)
+
+// Bounds of what an annotation may say.
+const (
+	MinTTL         = time.Second
+	MaxTTL         = 366 * 24 * time.Hour
+	DefaultTTL     = 24 * time.Hour // of a permitted link whose policies name none
+	MaxBudgetCalls = int64(1e15)
+	MaxBudgetBytes = int64(1) << 50
+)
+
+const modeAsk = "ask"
+
+var (
+	annotationNames = []string{"budget_bytes", "budget_calls", "id", "mode", "reason", "ttl"}
+	policyID        = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+)
+
+// annotations reads a policy's annotations into its rule. Keys beginning with "x_" are the author's own.
+func (l *loader) annotations(at excerpt, tree *ast.Policy, rule *Rule) {
+	for _, a := range tree.Annotations {
+		key, value := string(a.Key), string(a.Value)
+		if strings.HasPrefix(key, "x_") {
+			continue
+		}
+		if !slices.Contains(annotationNames, key) {
+			l.add(at.file, at.find("@"+key), nearest(key, annotationNames)+" (a name of your own begins with x_)",
+				"unknown annotation @%s", key)
+			continue
+		}
+		if err := rule.annotate(key, value); err != nil {
+			l.add(at.file, at.find("@"+key), "", "@%s(%q): %v", key, value, err)
+		}
+		if misplaced := rule.misplaced(key); misplaced != "" {
+			l.add(at.file, at.find("@"+key), "", "@%s %s", key, misplaced)
+		}
+	}
+	l.identity(at, rule)
+}
+
+// annotate stores one annotation.
+func (r *Rule) annotate(key, value string) (err error) {
+	switch key {
+	case "id":
+		r.ID = value
+		if !policyID.MatchString(value) {
+			return errors.New("an id is at most 128 letters, digits, dots, dashes and underscores")
+		}
+	case "reason":
+		r.Reason = value
+		if value == "" || len(value) > 500 {
+			return errors.New("a reason has 1 to 500 bytes")
+		}
+	case "mode":
+		r.Mode = value
+		if value != modeAsk {
+			return errors.New(`the one mode is "ask"`)
+		}
+	case "ttl":
+		r.TTL, err = ParseTTL(value)
+	case "budget_calls":
+		r.Budget.Calls, err = parseCalls(value)
+	case "budget_bytes":
+		r.Budget.Bytes, err = ParseBytes(value)
+	}
+	return err
+}
+
+// misplaced says why an annotation means nothing on this policy, "" when it does.
+func (r *Rule) misplaced(key string) string {
+	switch key {
+	case "id", "reason":
+		return ""
+	case "mode":
+		if r.Effect != "permit" || !slices.Equal(r.Actions, []string{ActionLink}) {
+			return `belongs on a permit whose action == Action::"link"`
+		}
+		return ""
+	}
+	if r.Effect != "permit" {
+		return "belongs on a permit: a forbid gives nothing that could be bounded"
+	}
+	if !slices.Contains(r.Actions, ActionLink) && !slices.Contains(r.Actions, ActionGrant) {
+		return `bounds a lease, and this policy speaks of neither Action::"link" nor Action::"grant"`
+	}
+	return ""
+}
+
+// identity checks that the rule has an id that nobody else has.
+func (l *loader) identity(at excerpt, rule *Rule) {
+	if rule.ID == "" {
+		l.add(at.file, at.line, `put @id("local.what-it-does") in front of it`, "this policy has no @id")
+		return
+	}
+	if twin, taken := l.set.byID[rule.ID]; taken {
+		other := l.set.rules[twin]
+		l.add(at.file, at.find("@id"), "a file adds policies and replaces none; choose another id",
+			"the id %q is taken by %s:%d", rule.ID, other.File, other.Line)
+		return
+	}
+	if strings.HasPrefix(rule.ID, "arw.") && at.file != DefaultName {
+		l.add(at.file, at.find("@id"), fmt.Sprintf("for example %q", "local."+strings.TrimPrefix(rule.ID, "arw.")),
+			"the id %q begins with \"arw.\", which is kept for the shipped policies", rule.ID)
+	}
+}
+
+// ParseTTL reads a lifetime: a number of days ("7d") or a Go duration ("36h", "1h30m"), between MinTTL and MaxTTL.
+func ParseTTL(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		var n int
+		n, err = strconv.Atoi(days)
+		d = time.Duration(min(max(n, 0), 1000)) * 24 * time.Hour
+	}
+	if err != nil {
+		return 0, errors.New(`a lifetime looks like "30m", "24h" or "7d"`)
+	}
+	if d < MinTTL || d > MaxTTL {
+		return 0, errors.New("a lifetime lies between 1s and 366d")
+	}
+	return d, nil
+}
+
+func parseCalls(s string) (int64, error) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 1 || n > MaxBudgetCalls {
+		return 0, fmt.Errorf("a number of calls is a whole number from 1 to %d", MaxBudgetCalls)
+	}
+	return n, nil
+}
+
+// ParseBytes reads a size: a whole number, alone or with B, KiB, MiB, GiB or TiB, from 1 byte to MaxBudgetBytes.
+func ParseBytes(s string) (int64, error) {
+	wrong := errors.New(`a size looks like "4096", "64KiB", "16MiB" or "1GiB" and lies between 1B and 1024TiB`)
+	digits := strings.TrimRight(s, "BKMGTi")
+	shift, known := map[string]uint{"": 0, "B": 0, "KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}[s[len(digits):]]
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if !known || err != nil || n < 1 || n > MaxBudgetBytes>>shift {
+		return 0, wrong
+	}
+	return n << shift, nil
+}

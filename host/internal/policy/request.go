@@ -1,0 +1,223 @@
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/arw-project/arw/abi"
+	cedar "github.com/cedar-policy/cedar-go"
+)
+
+// Pack is what is known of a pack when it is judged. Namespace may be empty (it is the first half of Name); otherwise it
+// must be that half. Signers, KeyIDs and Identities name those whose signatures satisfied the trust policy.
+type Pack struct {
+	Name       string   `json:"name"`
+	Namespace  string   `json:"namespace,omitempty"`
+	Version    string   `json:"version,omitempty"`
+	Digest     string   `json:"digest,omitempty"`
+	Signers    []string `json:"signers,omitempty"`
+	KeyIDs     []string `json:"keys,omitempty"`
+	Identities []string `json:"identities,omitempty"`
+}
+
+// Request is one question. Pack is always the pack concerned: the one that loads, links, is called, or is granted to.
+// Link and grant name a Capability and the Scope asked for; call names a Tool and its Effects; call and grant name the
+// Actor: "operator", "person:NAME", "agent:NAME" or "pack:NAMESPACE/NAME", for which Caller then describes that pack.
+//
+// Context may hold the facts "verified", "override", "ask" and "optional" (bool), "reason" (string) and "ttl"
+// (time.Duration or a text of ParseTTL); an absent fact is false, empty or zero, an unknown one makes Decide refuse.
+type Request struct {
+	Action     string         `json:"action"`
+	Pack       Pack           `json:"pack"`
+	Capability string         `json:"capability,omitempty"`
+	Scope      []string       `json:"scope,omitempty"`
+	Tool       string         `json:"tool,omitempty"`
+	Effects    string         `json:"effects,omitempty"`
+	Actor      string         `json:"actor,omitempty"`
+	Caller     *Pack          `json:"caller,omitempty"`
+	Context    map[string]any `json:"context,omitempty"`
+}
+
+// entities are the few things one request speaks about.
+type entities []cedar.Entity
+
+// Get implements cedar.EntityGetter.
+func (e entities) Get(uid cedar.EntityUID) (cedar.Entity, bool) {
+	for i := range e {
+		if e[i].UID == uid {
+			return e[i], true
+		}
+	}
+	return cedar.Entity{}, false
+}
+
+// question is a request in Cedar's words.
+type question struct {
+	request  cedar.Request
+	entities entities
+}
+
+func (q *question) add(typ cedar.EntityType, id string, parent cedar.EntityUID, attrs cedar.RecordMap) cedar.EntityUID {
+	e := cedar.Entity{UID: cedar.NewEntityUID(typ, cedar.String(id)), Attributes: cedar.NewRecord(attrs)}
+	if !parent.IsZero() {
+		e.Parents = cedar.NewEntityUIDSet(parent)
+	}
+	if _, known := q.entities.Get(e.UID); !known {
+		q.entities = append(q.entities, e)
+	}
+	return e.UID
+}
+
+// cedar translates a request. The result always fits arw.cedarschema; what cannot fit is an error.
+func (r *Request) cedar(capabilities []string) (*question, error) {
+	q := &question{entities: make(entities, 0, 6)}
+	pack, err := q.pack(&r.Pack)
+	if err != nil {
+		return nil, err
+	}
+	facts, err := r.facts(pack)
+	if err != nil {
+		return nil, err
+	}
+	q.request = cedar.Request{Principal: pack, Action: cedar.NewEntityUID("Action", cedar.String(r.Action)), Context: facts}
+	if r.Action == ActionCall || r.Action == ActionGrant {
+		if q.request.Principal, err = q.actor(r); err != nil {
+			return nil, err
+		}
+	}
+	switch r.Action {
+	case ActionLoad:
+		q.request.Resource = cedar.NewEntityUID("Node", "local")
+	case ActionLink, ActionGrant:
+		if !slices.Contains(capabilities, r.Capability) {
+			return nil, fmt.Errorf("there is no capability %q; %s", r.Capability, nearest(r.Capability, capabilities))
+		}
+		q.request.Resource = cedar.NewEntityUID("Capability", cedar.String(r.Capability))
+	case ActionCall:
+		if r.Tool == "" || !slices.Contains(abi.EffectNames[:], r.Effects) {
+			return nil, fmt.Errorf("a call names a tool and its effects, not %q and %q", r.Tool, r.Effects)
+		}
+		q.request.Resource = q.add("Tool", r.Pack.Name+":"+r.Tool, pack,
+			cedar.RecordMap{"id": cedar.String(r.Tool), "effects": cedar.String(r.Effects)})
+	default:
+		return nil, fmt.Errorf("the action %q is none of load, link, call and grant", r.Action)
+	}
+	return q, nil
+}
+
+// pack adds the entity of a pack and of its namespace.
+func (q *question) pack(p *Pack) (cedar.EntityUID, error) {
+	namespace, short, ok := strings.Cut(p.Name, "/")
+	if !ok || namespace == "" || short == "" || strings.Contains(short, "/") {
+		return cedar.EntityUID{}, fmt.Errorf("the pack %q is not named NAMESPACE/NAME", p.Name)
+	}
+	if p.Namespace != "" && p.Namespace != namespace {
+		return cedar.EntityUID{}, fmt.Errorf("the pack %q does not lie in the namespace %q", p.Name, p.Namespace)
+	}
+	words := []string{namespace, short, strings.ReplaceAll(namespace, "-", "_"), strings.ReplaceAll(short, "-", "_")}
+	parent := q.add("Namespace", namespace, cedar.EntityUID{}, nil)
+	return q.add("Pack", p.Name, parent, cedar.RecordMap{
+		"name":       cedar.String(p.Name),
+		"namespace":  cedar.String(namespace),
+		"version":    cedar.String(p.Version),
+		"digest":     cedar.String(p.Digest),
+		"words":      set(words),
+		"signers":    set(p.Signers),
+		"keys":       set(p.KeyIDs),
+		"identities": set(p.Identities),
+	}), nil
+}
+
+// actor adds the entity of whoever asks.
+func (q *question) actor(r *Request) (cedar.EntityUID, error) {
+	kind, name, _ := strings.Cut(r.Actor, ":")
+	switch {
+	case r.Actor == "operator":
+		return q.add("Person", r.Actor, cedar.EntityUID{}, cedar.RecordMap{"name": cedar.String(r.Actor), "operator": cedar.True}), nil
+	case kind == "person" && name != "" && name != "operator":
+		return q.add("Person", name, cedar.EntityUID{}, cedar.RecordMap{"name": cedar.String(name), "operator": cedar.False}), nil
+	case kind == "agent" && name != "":
+		return q.add("Agent", name, cedar.EntityUID{}, cedar.RecordMap{"name": cedar.String(name)}), nil
+	case kind == "pack":
+		if r.Caller == nil || r.Caller.Name != name {
+			return cedar.EntityUID{}, fmt.Errorf("the actor %q needs its pack described as the caller", r.Actor)
+		}
+		if name == r.Pack.Name && r.Caller.Digest != r.Pack.Digest {
+			return cedar.EntityUID{}, fmt.Errorf("the pack %q is described twice, with two digests", name)
+		}
+		return q.pack(r.Caller)
+	}
+	return cedar.EntityUID{}, fmt.Errorf("the actor %q is none of operator, person:NAME, agent:NAME and pack:NAMESPACE/NAME", r.Actor)
+}
+
+// facts builds the context, the same record for every action.
+func (r *Request) facts(pack cedar.EntityUID) (cedar.Record, error) {
+	facts := cedar.RecordMap{
+		"pack":     pack,
+		"verified": cedar.False, "override": cedar.False, "ask": cedar.False, "optional": cedar.False,
+		"scope": set(r.Scope), "heads": set(Heads(r.Scope)),
+		"effects": cedar.String(r.Effects), "reason": cedar.String(""),
+		"ttl": cedar.NewDuration(0),
+	}
+	for _, key := range slices.Sorted(maps.Keys(r.Context)) {
+		value, err := fact(key, r.Context[key])
+		if err != nil {
+			return cedar.Record{}, err
+		}
+		facts[cedar.String(key)] = value
+	}
+	return cedar.NewRecord(facts), nil
+}
+
+// fact checks one entry of Request.Context.
+func fact(key string, value any) (cedar.Value, error) {
+	switch key {
+	case "verified", "override", "ask", "optional":
+		if b, ok := value.(bool); ok {
+			return cedar.Boolean(b), nil
+		}
+	case "reason":
+		if s, ok := value.(string); ok {
+			return cedar.String(s), nil
+		}
+	case "ttl":
+		switch v := value.(type) {
+		case time.Duration:
+			return cedar.NewDuration(v), nil
+		case string:
+			d, err := ParseTTL(v)
+			if err != nil {
+				return nil, fmt.Errorf("the fact \"ttl\": %w", err)
+			}
+			return cedar.NewDuration(d), nil
+		}
+	default:
+		return nil, fmt.Errorf("there is no fact %q; there are ask, optional, override, reason, ttl and verified", key)
+	}
+	return nil, fmt.Errorf("the fact %q cannot be a %T", key, value)
+}
+
+// Heads is the first word of each entry of a scope, sorted and each once: "read" of "read:/srv/docs", "research" of
+// "research.done", "arw" of "arw/research:*".
+func Heads(scope []string) []string {
+	heads := make([]string, 0, len(scope))
+	for _, entry := range scope {
+		if end := strings.IndexAny(entry, ".:/"); end >= 0 {
+			entry = entry[:end]
+		}
+		heads = append(heads, entry)
+	}
+	slices.Sort(heads)
+	return slices.Compact(heads)
+}
+
+func set(words []string) cedar.Set {
+	values := make([]cedar.Value, len(words))
+	for i, w := range words {
+		values[i] = cedar.String(w)
+	}
+	return cedar.NewSet(values...)
+}

@@ -1,0 +1,118 @@
+package wasm_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/wasm"
+)
+
+var goGuestOnce = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "guest")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	out := filepath.Join(dir, "guest.wasm")
+	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", out, "./testdata/guest")
+	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=")
+	if msg, err := cmd.CombinedOutput(); err != nil {
+		return msg, err
+	}
+	return os.ReadFile(out)
+})
+
+// goGuest builds testdata/guest, once.
+func goGuest(tb testing.TB) []byte {
+	tb.Helper()
+	bin, err := goGuestOnce()
+	if err != nil {
+		tb.Fatalf("build the Go guest: %v\n%s", err, bin)
+	}
+	return bin
+}
+
+// openGate lets everything pass.
+type openGate struct{}
+
+func (openGate) Use(_ context.Context, _ abi.Capability, target string, _ int) (string, error) {
+	return target, nil
+}
+
+// mapKV is a key space in memory.
+type mapKV struct {
+	mu sync.Mutex
+	m  map[string][]byte
+}
+
+func (k *mapKV) Get(_ context.Context, key []byte) ([]byte, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	v, ok := k.m[string(key)]
+	if !ok {
+		return nil, abi.Errorf(abi.NotFound, "no key %q", key)
+	}
+	return v, nil
+}
+
+func (k *mapKV) Put(_ context.Context, key, val []byte) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.m[string(key)] = append([]byte(nil), val...)
+	return nil
+}
+
+func (k *mapKV) Delete(_ context.Context, key []byte) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.m, string(key))
+	return nil
+}
+
+func (k *mapKV) List(_ context.Context, prefix, after []byte, limit int) ([]abi.KVEntry, bool, error) {
+	return nil, false, nil
+}
+
+func (k *mapKV) Batch(ctx context.Context, ops []abi.KVOp) error {
+	for _, op := range ops {
+		if op.Delete {
+			k.Delete(ctx, op.Key)
+		} else {
+			k.Put(ctx, op.Key, op.Val)
+		}
+	}
+	return nil
+}
+
+func open(tb testing.TB, o wasm.Options) *wasm.Engine {
+	tb.Helper()
+	e, err := wasm.Open(o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return e
+}
+
+func load(tb testing.TB, e *wasm.Engine, spec wasm.Spec) *wasm.Program {
+	tb.Helper()
+	p, err := e.Load(tb.Context(), spec)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := p.Close(context.Background()); err != nil {
+			tb.Error(err)
+		}
+	})
+	return p
+}

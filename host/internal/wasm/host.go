@@ -1,0 +1,81 @@
+package wasm
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/arw-project/arw/abi"
+)
+
+// Gate is asked before the effect of every host call except io. It answers with the scope of the lease that covers the
+// call, or with an *abi.Error that the guest then sees. n is the number of bytes the call moves where that is known
+// beforehand, else 0. The target is "read:<path>" or "write:<path>" for fs, the kind for event, the name for state, the
+// tool for action, and "" otherwise. One call asks from one goroutine at a time; many calls ask at once.
+type Gate interface {
+	Use(ctx context.Context, cap abi.Capability, target string, n int) (scope string, err error)
+}
+
+// Host is what the world outside offers one call. A nil field is a capability that was not granted: the guest's call
+// gets Denied and the manifest line to add.
+//
+// Every implementation is called on the goroutine of Program.Call, with a context that ends at the call's deadline, and
+// must honour it. Byte slices it receives are views of the guest's memory: valid until it returns, never to be kept or
+// written (FS.Read's buffer excepted). Slices it returns must not change afterwards. An *abi.Error it returns goes to
+// the guest with its code and message; any other error becomes Internal, and its text stays here.
+type Host struct {
+	Log    Log
+	KV     KV
+	Event  Event
+	State  State
+	FS     FS
+	Clock  Clock
+	Rand   io.Reader
+	Action Action
+}
+
+// Log takes one line of a guest, level 0 debug to 3 error.
+type Log interface {
+	Write(ctx context.Context, level int, msg string) error
+}
+
+// KV is the pack's own key space.
+type KV interface {
+	Get(ctx context.Context, key []byte) ([]byte, error) // NotFound when absent
+	Put(ctx context.Context, key, val []byte) error
+	Delete(ctx context.Context, key []byte) error
+	List(ctx context.Context, prefix, after []byte, limit int) (keys []abi.KVEntry, more bool, err error)
+	Batch(ctx context.Context, ops []abi.KVOp) error
+}
+
+// Event journals an event of the pack.
+type Event interface {
+	Emit(ctx context.Context, kind string, body []byte) error
+}
+
+// State holds the read models the pack contributes.
+type State interface {
+	Get(ctx context.Context, name string) ([]byte, error)
+	Put(ctx context.Context, name string, doc []byte) error
+}
+
+// FS reaches leased folders; scope is what the Gate answered.
+type FS interface {
+	List(ctx context.Context, scope string, req abi.FSList) ([]abi.FSEntry, bool, error)
+	Stat(ctx context.Context, scope, path string) (abi.FSEntry, error)
+	Read(ctx context.Context, scope, path string, off int64, buf []byte) (int, error)
+	Write(ctx context.Context, scope, path string, data []byte) error
+	Remove(ctx context.Context, scope, path string) error
+}
+
+// Clock is the time a guest sees.
+type Clock interface {
+	Now() time.Time
+	Monotonic() time.Duration
+}
+
+// Action calls another tool. An error frame of that tool comes back as (abi.FrameError, nil, *abi.Error); an error with
+// another kind is the host's refusal to call it.
+type Action interface {
+	Call(ctx context.Context, tool string, input []byte) (kind abi.FrameKind, body []byte, err error)
+}

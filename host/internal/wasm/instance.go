@@ -1,0 +1,161 @@
+package wasm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/wasm/rewrite"
+)
+
+const pageSize = 64 << 10
+
+// inputRoom is what the host asks of arw_alloc before the snapshot; larger requests ask again within the call.
+const inputRoom = 4 << 10
+
+// instance is one instantiated module. One call uses it at a time.
+type instance struct {
+	p       *Program
+	mod     api.Module
+	mem     *linear
+	fnCall  api.Function
+	fnAlloc api.Function
+	gas     api.MutableGlobal
+	limit   api.MutableGlobal
+	depth   api.MutableGlobal
+	pages   api.MutableGlobal
+	why     api.MutableGlobal
+	globals []api.MutableGlobal // those the module writes
+	inPtr   uint32              // where requests go
+	inCap   uint32
+	stack   [4]uint64
+	spent   bool // its state is not the snapshot's and cannot become it again
+
+	current atomic.Pointer[call]
+	watched *call // the watch's own
+}
+
+// snapshot is the state every call starts from.
+type snapshot struct {
+	image   []byte
+	globals []uint64
+	inPtr   uint32
+	inCap   uint32
+}
+
+var moduleConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions()
+
+// instantiate makes an instance whose state is the module's, before any of its code ran.
+func (p *Program) instantiate(ctx context.Context) (*instance, error) {
+	in := &instance{p: p, mem: &linear{}}
+	mod, err := p.engine.rt.InstantiateModule(experimental.WithMemoryAllocator(ctx, in.mem), p.code, moduleConfig)
+	if err != nil {
+		return nil, fmt.Errorf("instantiate: %w", err)
+	}
+	in.mod = mod
+	global := func(name string) api.MutableGlobal {
+		g, _ := mod.ExportedGlobal(name).(api.MutableGlobal)
+		return g
+	}
+	in.gas, in.limit, in.depth = global(rewrite.ExportGas), global(rewrite.ExportLimit), global(rewrite.ExportDepth)
+	in.pages, in.why = global(rewrite.ExportPages), global(rewrite.ExportWhy)
+	for _, i := range p.rewritten.Globals {
+		in.globals = append(in.globals, global(rewrite.ExportGlobal+strconv.FormatUint(uint64(i), 10)))
+	}
+	in.fnCall, in.fnAlloc = mod.ExportedFunction(abi.ExportCall), mod.ExportedFunction(abi.ExportAlloc)
+	p.engine.watch.add(in)
+	return in, nil
+}
+
+func (in *instance) close() {
+	in.p.engine.watch.remove(in)
+	_ = in.mod.Close(context.Background()) // nothing of ours can fail in it
+}
+
+// boot runs what the module wants run once: data, start function, _initialize, arw_init, and room for requests.
+func (in *instance) boot(c *call) error {
+	for _, d := range in.p.rewritten.Data {
+		if uint64(d.Offset)+uint64(len(d.Bytes)) > uint64(len(in.mem.buf)) {
+			return abi.Errorf(abi.Incompatible, "a data segment lies outside memory")
+		}
+		copy(in.mem.buf[d.Offset:], d.Bytes)
+	}
+	for _, name := range []string{rewrite.ExportStart, abi.ExportInitialize, abi.ExportInit} {
+		if fn := in.mod.ExportedFunction(name); fn != nil {
+			if err := in.run(c, fn, 0); err != nil {
+				return err
+			}
+		}
+	}
+	return in.alloc(c, inputRoom)
+}
+
+// run calls a function of the guest with the arguments in in.stack.
+func (in *instance) run(c *call, fn api.Function, n int) error {
+	return fn.CallWithStack(c, in.stack[:max(n, 1)])
+}
+
+// alloc asks the guest for room for a request; whatever room there was before is no longer used.
+func (in *instance) alloc(c *call, n uint32) error {
+	in.stack[0] = uint64(n)
+	if err := in.run(c, in.fnAlloc, 1); err != nil {
+		return err
+	}
+	ptr := uint32(in.stack[0])
+	if ptr == 0 || uint64(ptr)+uint64(n) > uint64(len(in.mem.buf)) {
+		return errNoRoom
+	}
+	in.inPtr, in.inCap = ptr, n
+	return nil
+}
+
+var errNoRoom = errors.New("the guest gives no room for the request")
+
+// capture takes the snapshot.
+func (in *instance) capture() *snapshot {
+	s := &snapshot{image: bytes.Clone(in.mem.buf), inPtr: in.inPtr, inCap: in.inCap}
+	for _, g := range in.globals {
+		s.globals = append(s.globals, g.Get())
+	}
+	return s
+}
+
+// restore sets the instance back to the snapshot; false when it cannot be.
+func (in *instance) restore(s *snapshot) bool {
+	if len(in.mem.buf) != len(s.image) && !in.resize(len(s.image)) {
+		return false
+	}
+	const step = 4 << 10
+	buf := in.mem.buf
+	for i := 0; i < len(buf); i += step {
+		if a, b := buf[i:i+step], s.image[i:i+step]; !bytes.Equal(a, b) {
+			copy(a, b)
+		}
+	}
+	for i, g := range in.globals {
+		g.Set(s.globals[i])
+	}
+	in.inPtr, in.inCap = s.inPtr, s.inCap
+	return true
+}
+
+// resize sets a grown memory back. The engine takes whatever slice the allocator returns, and the rewritten module
+// declares one page more than the guest may have, so that there is always a page to ask for.
+func (in *instance) resize(n int) bool {
+	if n > len(in.mem.buf) && len(in.mem.buf) > 0 {
+		_, ok := in.mod.Memory().Grow(uint32((n - len(in.mem.buf)) / pageSize))
+		return ok
+	}
+	in.mem.shrink = n
+	_, ok := in.mod.Memory().Grow(1)
+	in.mem.shrink = -1
+	return ok && len(in.mem.buf) == n
+}

@@ -1,0 +1,43 @@
+package host
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/action"
+	"github.com/arw-project/arw/host/internal/pack"
+)
+
+// anyone is the actor of an action that came without one.
+const anyone = "agent:local"
+
+// runner lets the executor run the tools of packs: the two stand on one rung and do not know each other.
+type runner struct{ packs *pack.Manager }
+
+// Resolve implements action.Runner.
+func (r runner) Resolve(kind string) (action.Tool, error) {
+	c, err := r.packs.Resolve(kind)
+	if err != nil {
+		return action.Tool{}, err
+	}
+	return action.Tool{Kind: c.ID, Pack: c.Pack, Version: c.Digest, Effects: c.Effects, MaxInput: c.MaxInput, Validate: c.Validate}, nil
+}
+
+// Run implements action.Runner.
+func (r runner) Run(ctx context.Context, job action.Job) (action.Result, error) {
+	a := job.Action
+	reply, err := r.packs.Call(ctx, pack.Call{
+		Pack: a.Pack, Tool: a.Kind, Input: a.Input, Checked: job.Tool.Version, Session: a.Session,
+		Actor: cmp.Or(a.Actor, anyone), Corr: a.Corr, Project: a.Project, Action: a.ID, Nested: a.Parent != "",
+		Invoke: func(ctx context.Context, tool string, input []byte) (abi.FrameKind, []byte, error) {
+			res, err := job.Call(ctx, tool, input)
+			return res.Kind, res.Body, err
+		},
+	})
+	u := reply.Usage
+	return action.Result{
+		Kind: reply.Kind, Body: reply.Body,
+		Usage: action.Usage{Gas: u.Gas, HostCalls: u.HostCalls, Memory: u.MemoryBytes, Wall: u.Wall},
+	}, err
+}
