@@ -119,17 +119,22 @@ type Lease struct {
 	Pack       string    `json:"pack"`
 	Digest     string    `json:"digest"`
 	Capability string    `json:"capability"`
-	Scope      []string  `json:"scope,omitempty"`
+	Scope      []string  `json:"scope"`
 	State      string    `json:"state"` // live, expired, revoked, exhausted
-	By         string    `json:"by"`
-	Reason     string    `json:"reason,omitempty"`
-	Policies   []string  `json:"policies,omitempty"` // Cedar policies that granted it
 	Created    time.Time `json:"created"`
 	Expires    time.Time `json:"expires"`
-	Calls      int64     `json:"budget_calls,omitempty"`
-	Bytes      int64     `json:"budget_bytes,omitempty"`
-	UsedCalls  int64     `json:"used_calls"`
-	UsedBytes  int64     `json:"used_bytes"`
+	Budget     Budget    `json:"budget"`
+	Used       Budget    `json:"used"`
+	By         string    `json:"by"`
+	Reason     string    `json:"reason"`
+	Policies   []string  `json:"policies"` // Cedar policies that decided it
+	Renewable  bool      `json:"renewable"`
+}
+
+// Budget bounds what a lease may use, 0 being unlimited, or says what it has used.
+type Budget struct {
+	Calls int64 `json:"calls"`
+	Bytes int64 `json:"bytes"`
 }
 
 // Event is one record of the journal.

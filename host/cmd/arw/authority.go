@@ -65,13 +65,13 @@ func tellLeases(u ui, leases []api.Lease) error {
 }
 
 func spent(l api.Lease) string {
-	out := fmt.Sprintf("%d", l.UsedCalls)
-	if l.Calls > 0 {
-		out += fmt.Sprintf("/%d", l.Calls)
+	out := fmt.Sprintf("%d", l.Used.Calls)
+	if l.Budget.Calls > 0 {
+		out += fmt.Sprintf("/%d", l.Budget.Calls)
 	}
 	out += " calls"
-	if l.Bytes > 0 {
-		out += fmt.Sprintf(", %d/%d B", l.UsedBytes, l.Bytes)
+	if l.Budget.Bytes > 0 {
+		out += fmt.Sprintf(", %d/%d B", l.Used.Bytes, l.Budget.Bytes)
 	}
 	return out
 }

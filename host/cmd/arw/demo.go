@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -172,7 +172,7 @@ func (d *demo) start(ctx context.Context, g *errgroup.Group) error {
 	began := time.Now()
 	h, err := host.Open(ctx, host.Config{
 		StateDir: state, TrustFile: filepath.Join(state, "trust.toml"), PolicyDir: filepath.Join(state, "policy"),
-		Registry: "dir:" + filepath.Join(d.dir, "registry"), Version: version, Log: slog.New(slog.DiscardHandler),
+		Registries: []string{"dir:" + filepath.Join(d.dir, "registry")}, Version: version,
 	})
 	if err != nil {
 		return err
@@ -182,11 +182,15 @@ func (d *demo) start(ctx context.Context, g *errgroup.Group) error {
 		h.Close()
 		return abi.Errorf(abi.Unavailable, "listen for the demonstration: %w", err)
 	}
+	token, err := h.Token()
+	if err != nil {
+		return errors.Join(err, ln.Close(), h.Close())
+	}
 	g.Go(func() error {
 		defer h.Close()
-		return h.Run(ctx, ln)
+		return h.Serve(ctx, ln)
 	})
-	d.client = client.New("http://"+ln.Addr().String(), h.Token())
+	d.client = client.New("http://"+ln.Addr().String(), token)
 	d.ui.facts("host", "http://"+ln.Addr().String(), "up after", time.Since(began).Round(time.Millisecond).String())
 	return nil
 }

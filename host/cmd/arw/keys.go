@@ -250,7 +250,7 @@ func (a *app) openRef(text, defaultRegistry string) (*registry.Registry, registr
 }
 
 func (a *app) openRegistry(location string) (*registry.Registry, error) {
-	return registry.Open(location, registry.Options{DockerConfig: a.dockerConfig()})
+	return registry.Open(location, a.registryOptions())
 }
 
 // dockerConfig is where Docker and its peers keep registry credentials.

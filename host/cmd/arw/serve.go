@@ -74,7 +74,7 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 	}
 	h, err := host.Open(ctx, host.Config{
 		StateDir: dir, TrustFile: filepath.Join(dir, cfg.Trust), PolicyDir: filepath.Join(dir, cfg.Policy),
-		Registry: cfg.Registry, DockerConfig: a.dockerConfig(), Workers: cfg.Workers, Version: version, Log: log,
+		Registries: []string{cfg.Registry}, Registry: a.registryOptions(), Workers: cfg.Workers, Version: version, Log: log,
 	})
 	if err != nil {
 		return err
@@ -85,8 +85,8 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 		return abi.Errorf(abi.StorageFull, "leave the host's address in %q: %w", address, err)
 	}
 	defer os.Remove(address)
-	g.Go(func() error { return h.Run(ctx, ln) })
-	log.Info("host is up", "address", "http://"+ln.Addr().String(), "state", dir, "packs", len(h.Packs().List()))
+	g.Go(func() error { return h.Serve(ctx, ln) })
+	log.Info("host is up", "address", "http://"+ln.Addr().String(), "state", dir, "packs", len(h.Services().Packs.List()))
 	if len(fl.install) > 0 {
 		g.Go(func() error { return a.installAtStart(ctx, ln.Addr().String(), h, fl.install, log) })
 	}
@@ -159,22 +159,22 @@ func startRegistry(ctx context.Context, g *errgroup.Group, dir, address string) 
 	return nil
 }
 
-// installAtStart installs what is asked for and not there yet. A refused pack does not end the host: it is said, and
-// journaled by the install itself.
+// installAtStart installs what is asked for; what is installed already is told so by the host and costs nothing. A
+// refused pack does not end the host: it is said here, and journaled by the install itself.
 func (a *app) installAtStart(ctx context.Context, address string, h *host.Host, refs []string, log *slog.Logger) error {
-	c := client.New("http://"+address, h.Token())
+	token, err := h.Token()
+	if err != nil {
+		return err
+	}
+	c := client.New("http://"+address, token)
 	for _, ref := range refs {
-		if h.Installed(ref) {
-			log.Info("pack is installed already", "ref", ref)
-			continue
-		}
 		if _, err := c.Install(ctx, api.InstallPack{Ref: ref}, nil); err != nil {
-			log.Error("pack was not installed", "ref", ref, "code", abi.CodeOf(err), "error", err, "next", abi.HintOf(err))
+			log.Error("pack was not installed", "ref", ref, "code", abi.CodeOf(err).String(), "error", err, "next", abi.HintOf(err))
 			continue
 		}
 		log.Info("pack installed", "ref", ref)
 	}
-	log.Info("ready", "packs", len(h.Packs().List()), "next", "arw call research.search '{\"query\":\"...\"}'")
+	log.Info("ready", "packs", len(h.Services().Packs.List()), "next", "arw list")
 	return nil
 }
 

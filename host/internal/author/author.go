@@ -48,7 +48,9 @@ func Open(dir string) (*Folder, error) {
 }
 
 // module is the path of the built module.
-func (f *Folder) module() string { return filepath.Join(f.Dir, filepath.FromSlash(f.Manifest.Module.File)) }
+func (f *Folder) module() string {
+	return filepath.Join(f.Dir, filepath.FromSlash(f.Manifest.Module.File))
+}
 
 // Module reads the built module; NotFound with the command that builds it.
 func (f *Folder) Module() ([]byte, error) {

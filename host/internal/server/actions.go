@@ -25,7 +25,7 @@ func (s *Server) postAction(c *fiber.Ctx) error {
 		return err
 	}
 	req := action.Request{
-		Kind: body.Kind, Input: body.Input, IdemKey: body.IdemKey, Actor: "local",
+		Kind: body.Kind, Input: body.Input, IdemKey: body.IdemKey, Actor: s.actor(c),
 		Project: body.Project, Corr: corr(c), Session: body.Session,
 	}
 	if body.DeadlineMS < 0 {
@@ -51,6 +51,14 @@ func (s *Server) postAction(c *fiber.Ctx) error {
 		status = fiber.StatusOK
 	}
 	return c.Status(status).JSON(out)
+}
+
+// actor says who asks: the operator when the request carries the token, else whoever is at this machine.
+func (s *Server) actor(c *fiber.Ctx) string {
+	if given, found := strings.CutPrefix(c.Get(fiber.HeaderAuthorization), "Bearer "); found && s.svc.Operator(strings.TrimSpace(given)) {
+		return "operator"
+	}
+	return "agent:local"
 }
 
 // await holds on until the action is final or the time is over; it then answers with the action as it stands.
@@ -100,7 +108,7 @@ func (s *Server) getAction(c *fiber.Ctx) error {
 }
 
 func (s *Server) cancelAction(c *fiber.Ctx) error {
-	act, err := s.svc.Actions.Cancel(s.ctx, c.Params("id"), "local", "cancelled by a request")
+	act, err := s.svc.Actions.Cancel(s.ctx, c.Params("id"), s.actor(c), "cancelled by a request")
 	if err != nil {
 		return err
 	}

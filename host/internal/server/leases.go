@@ -13,11 +13,10 @@ import (
 
 func (s *Server) getLeases(c *fiber.Ctx) error {
 	found := s.svc.Leases.List(lease.Filter{Pack: c.Query("pack"), Digest: c.Query("digest"), State: c.Query("state")})
-	doc := api.List[api.Lease]{Version: s.svc.Journal.Last(), Items: make([]api.Lease, 0, len(found))}
-	for i := range found {
-		doc.Items = append(doc.Items, wireLease(&found[i]))
+	if found == nil {
+		found = []lease.Lease{}
 	}
-	return stateJSON(c, "leases", doc)
+	return stateJSON(c, "leases", api.List[lease.Lease]{Version: s.svc.Journal.Last(), Items: found})
 }
 
 func (s *Server) postLease(c *fiber.Ctx) error {
@@ -41,7 +40,7 @@ func (s *Server) postLease(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return c.Status(fiber.StatusCreated).JSON(wireLease(&granted))
+	return c.Status(fiber.StatusCreated).JSON(granted)
 }
 
 func (s *Server) deleteLease(c *fiber.Ctx) error {
@@ -53,13 +52,5 @@ func (s *Server) deleteLease(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return c.JSON(wireLease(&revoked))
-}
-
-func wireLease(l *lease.Lease) api.Lease {
-	return api.Lease{
-		ID: l.ID, Pack: l.Pack, Digest: l.Digest, Capability: string(l.Capability), Scope: l.Scope, State: l.State,
-		By: l.By, Reason: l.Reason, Policies: l.Policies, Created: l.Created, Expires: l.Expires,
-		Calls: l.Budget.Calls, Bytes: l.Budget.Bytes, UsedCalls: l.Used.Calls, UsedBytes: l.Used.Bytes,
-	}
+	return c.JSON(revoked)
 }

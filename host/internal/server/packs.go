@@ -19,7 +19,7 @@ func (s *Server) getPacks(c *fiber.Ctx) error {
 }
 
 func (s *Server) getPack(c *fiber.Ctx) error {
-	info, err := s.svc.Packs.Info(packName(c))
+	info, err := s.svc.Packs.Get(packName(c))
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ package server
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"net"
@@ -32,13 +31,16 @@ type Services struct {
 	Packs   *pack.Manager
 	Leases  *lease.Book
 	Journal *journal.Journal
-	Views   *view.Store
+	View    *view.Store
 	Policy  *policy.Set
+	// TrustDigest names the trust policy in force.
+	TrustDigest string
+	// Operator reports in constant time whether a token is the operator's credential.
+	Operator func(token string) bool
 }
 
-// Options bound a Server; the zero value works but for Token.
+// Options bound a Server; the zero value works.
 type Options struct {
-	Token     string        // the operator's credential; without one every change of authority is refused
 	Version   string        // of the host, shown by /healthz
 	MaxBody   int           // bytes of a request body; 0 means 9 MiB (the largest tool input and its envelope)
 	MaxStream int           // open event streams; 0 means 10,000
@@ -51,7 +53,6 @@ type Server struct {
 	app     *fiber.App
 	svc     Services
 	opts    Options
-	token   [sha256.Size]byte
 	guard   attempts
 	metrics *metrics
 	log     *slog.Logger
@@ -74,7 +75,7 @@ func New(svc Services, o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{svc: svc, opts: o, token: sha256.Sum256([]byte(o.Token)), log: o.Log, ctx: context.Background()}
+	s := &Server{svc: svc, opts: o, log: o.Log, ctx: context.Background()}
 	s.metrics = newMetrics(s)
 	s.app = fiber.New(fiber.Config{
 		DisableStartupMessage: true,

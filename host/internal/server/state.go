@@ -24,7 +24,7 @@ type policySource struct {
 
 func (s *Server) getPolicy(c *fiber.Ctx) error {
 	doc := policyDoc{
-		Version: s.svc.Journal.Last(), Digest: s.svc.Policy.Digest(), Trust: s.svc.Packs.TrustDigest(), Fallback: "deny",
+		Version: s.svc.Journal.Last(), Digest: s.svc.Policy.Digest(), Trust: s.svc.TrustDigest, Fallback: "deny",
 	}
 	for _, src := range s.svc.Policy.Sources() {
 		doc.Sources = append(doc.Sources, policySource{Name: src.Name, Text: string(src.Text)})
@@ -34,7 +34,7 @@ func (s *Server) getPolicy(c *fiber.Ctx) error {
 
 // getView answers a read model that a pack contributes.
 func (s *Server) getView(c *fiber.Ctx) error {
-	doc, err := s.svc.Views.Get(s.ctx, c.Params("id"))
+	doc, err := s.svc.View.Get(s.ctx, c.Params("id"))
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,41 @@
+package host
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/server"
+)
+
+// Serve is Run with the HTTP API on a listener, which it closes. The API stops first, so that nobody is told an answer
+// that is not kept.
+func (h *Host) Serve(ctx context.Context, ln net.Listener) error {
+	p := h.parts
+	edge := server.New(server.Services{
+		Actions: p.Actions, Packs: p.Packs, Leases: p.Leases, Journal: p.Journal, View: p.View, Policy: p.Policy,
+		TrustDigest: p.Trust.Digest(), Operator: p.Operator,
+	}, server.Options{Version: p.Version, Log: p.Log})
+	g, ctx := errgroup.WithContext(ctx)
+	below, stop := context.WithCancel(context.WithoutCancel(ctx))
+	g.Go(func() error {
+		defer stop()
+		return edge.Run(ctx, ln)
+	})
+	g.Go(func() error { return h.Run(below) })
+	return g.Wait()
+}
+
+// Token reads the operator's credential from the state directory, which only its owner can.
+func (h *Host) Token() (string, error) {
+	raw, err := os.ReadFile(filepath.Join(h.cfg.StateDir, "operator.token"))
+	if err != nil {
+		return "", abi.Errorf(abi.Unavailable, "read operator token: %w", err)
+	}
+	return strings.TrimSpace(string(raw)), nil
+}
