@@ -1,0 +1,67 @@
+package pack
+
+import (
+	"context"
+	"time"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/policy"
+)
+
+// Grant is what a person wants to give a pack.
+type Grant struct {
+	Pack       string
+	Capability abi.Capability
+	Scope      []string      // empty: what the manifest asks for
+	TTL        time.Duration // 0: what the manifest asks for, at most what the policy lets the person give
+	Calls      int64         // 0: as the manifest says
+	Bytes      int64
+	Reason     string
+}
+
+// Grant gives an installed pack a lease on behalf of an actor. A pack can be given no more than its manifest asks for, and
+// an actor can give no more than Cedar lets it (action "grant"); the edge must have made sure who the actor is. Errors:
+// NotFound; Denied, with the manifest line or the deciding policies; Invalid.
+func (m *Manager) Grant(ctx context.Context, corr, actor string, g Grant) (lease.Lease, error) {
+	s := m.index.Load().packs[g.Pack]
+	if s == nil {
+		return lease.Lease{}, notInstalled(g.Pack)
+	}
+	v := s.current()
+	if v == nil || v.man == nil {
+		return lease.Lease{}, notInstalled(g.Pack)
+	}
+	c, ok := v.man.Capability(g.Capability)
+	if !ok {
+		return lease.Lease{}, abi.Errorf(abi.Denied, "grant %q to pack %q: its manifest does not ask for it", g.Capability, g.Pack).
+			WithHint("its author would add to pack.toml: [capabilities.%s]", g.Capability)
+	}
+	if len(g.Scope) == 0 {
+		g.Scope = c.Scope
+	}
+	if err := lease.Covers(c.Name, c.Scope, g.Scope); err != nil {
+		return lease.Lease{}, wrap(err, "grant %q to pack %q", g.Capability, g.Pack)
+	}
+	facts := facts(v.row.Verdict)
+	facts["reason"], facts["ttl"] = g.Reason, g.TTL
+	d := m.Policy.Decide(policy.Request{
+		Action: policy.ActionGrant, Pack: v.who, Capability: string(c.Name), Scope: g.Scope, Actor: actor, Context: facts,
+	})
+	if !d.Allowed {
+		return lease.Lease{}, denied(d, "grant %q to pack %q as %q", g.Capability, g.Pack, actor)
+	}
+	l := leaseFor(v.who, *c, d)
+	l.Scope, l.By, l.Reason, l.Renewable = g.Scope, actor, g.Reason, false
+	ttl, budget := d.Narrow(g.TTL, policy.Budget{Calls: g.Calls, Bytes: g.Bytes})
+	if g.TTL > 0 {
+		l.TTL = ttl
+	}
+	if g.Calls > 0 {
+		l.Budget.Calls = budget.Calls
+	}
+	if g.Bytes > 0 {
+		l.Budget.Bytes = budget.Bytes
+	}
+	return m.Leases.Grant(ctx, corr, l)
+}
