@@ -202,12 +202,7 @@ func (d *DB) Close() error {
 	if !first {
 		return nil
 	}
-	d.watchMu.Lock()
-	watchers := d.watchers
-	d.watchMu.Unlock()
-	for _, w := range watchers {
-		w.Closed()
-	}
+	d.tell(Watcher.Closed)
 	return d.release()
 }
 

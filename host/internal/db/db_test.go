@@ -333,9 +333,14 @@ type recorder struct {
 func (r *recorder) add(s string) { r.mu.Lock(); defer r.mu.Unlock(); r.log = append(r.log, s) }
 func (r *recorder) Mark()        { r.add("mark") }
 func (r *recorder) Undo()        { r.add("undo") }
-func (r *recorder) Commit()      { r.add("commit") }
-func (r *recorder) Abort()       { r.add("abort") }
-func (r *recorder) Closed()      { r.add("closed") }
+func (r *recorder) Seal(tx *sql.Tx) error {
+	r.add("seal")
+	_, err := tx.Exec("INSERT OR REPLACE INTO item VALUES ('seal', ?)", []byte(fmt.Sprint(len(r.log))))
+	return err
+}
+func (r *recorder) Commit() { r.add("commit") }
+func (r *recorder) Abort()  { r.add("abort") }
+func (r *recorder) Closed() { r.add("closed") }
 
 func TestWatchersHearTheFateOfEveryWrite(t *testing.T) {
 	t.Parallel()
@@ -344,12 +349,15 @@ func TestWatchersHearTheFateOfEveryWrite(t *testing.T) {
 	d.Watch(rec)
 	fail := func(*sql.Tx) error { return errors.New("no") }
 	group(t, d, insert(d, "a"), fail, insert(d, "b"))
+	if got := names(t, d); got != "a b seal" {
+		t.Errorf("rows %q: what Seal did is not part of the transaction", got)
+	}
 	group(t, d, insert(d, "c"), func(tx *sql.Tx) error { return tx.Rollback() })
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
 	// Each group stands behind the write that holds the writer.
-	want := "mark commit mark mark undo mark commit mark commit mark mark abort closed"
+	want := "mark seal commit mark mark undo mark seal commit mark seal commit mark mark abort closed"
 	if got := strings.Join(rec.log, " "); got != want {
 		t.Errorf("heard %q\nwant  %q", got, want)
 	}

@@ -20,6 +20,9 @@ type Watcher interface {
 	// Mark says that a write begins; Undo, that everything done since the last Mark was rolled back.
 	Mark()
 	Undo()
+	// Seal runs once per transaction that will be committed, behind all of its writes. What it does through tx is part
+	// of the transaction; its error fails the whole group.
+	Seal(tx *sql.Tx) error
 	// Commit says that everything since the last Commit or Abort is durable. It runs before the writers are told.
 	Commit()
 	// Abort says that the transaction failed. What it held is gone from the database's view, but after a failing disk
@@ -179,7 +182,7 @@ func (d *DB) transact(batch []*request) (n int) {
 		}
 	}
 	if err == nil {
-		err = d.tx.Commit()
+		err = d.seal()
 	}
 	if err != nil {
 		d.abort(batch[:n], d.Explain("commit", err))
@@ -280,11 +283,24 @@ func (d *DB) acknowledge(batch []*request) {
 	}
 }
 
-func (d *DB) tell(what func(Watcher)) {
+// seal lets the watchers have the last word and commits.
+func (d *DB) seal() error {
+	for _, w := range d.watching() {
+		if err := w.Seal(d.tx); err != nil {
+			return err
+		}
+	}
+	return d.tx.Commit()
+}
+
+func (d *DB) watching() []Watcher {
 	d.watchMu.Lock()
-	watchers := d.watchers
-	d.watchMu.Unlock()
-	for _, w := range watchers {
+	defer d.watchMu.Unlock()
+	return d.watchers
+}
+
+func (d *DB) tell(what func(Watcher)) {
+	for _, w := range d.watching() {
 		what(w)
 	}
 }

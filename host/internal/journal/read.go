@@ -1,0 +1,183 @@
+package journal
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Filter chooses records; the zero Filter chooses all. A record must satisfy every part that is set. Prefixes is
+// satisfied by any one of them: "packs" and "packs." both choose the kinds below packs, the former also the kind "packs"
+// itself; neither chooses "packsaddle.x".
+type Filter struct {
+	Prefixes []string
+	Corr     string
+	Pack     string
+	Action   string
+}
+
+func (f *Filter) all() bool {
+	return len(f.Prefixes) == 0 && f.Corr == "" && f.Pack == "" && f.Action == ""
+}
+
+// Match reports whether r is chosen.
+func (f *Filter) Match(r *Record) bool {
+	return (f.Corr == "" || f.Corr == r.Corr) && (f.Pack == "" || f.Pack == r.Pack) && (f.Action == "" || f.Action == r.Action) &&
+		(len(f.Prefixes) == 0 || slices.ContainsFunc(f.Prefixes, func(p string) bool { return below(r.Kind, p) }))
+}
+
+func below(kind, prefix string) bool {
+	if strings.HasSuffix(prefix, ".") || prefix == "" {
+		return strings.HasPrefix(kind, prefix)
+	}
+	rest, ok := strings.CutPrefix(kind, prefix)
+	return ok && (rest == "" || rest[0] == '.')
+}
+
+// Limits of one page, so that a reader's memory is bounded however far behind it is.
+const (
+	maxPage   = 1000
+	pageBytes = 4 << 20
+	// scanIDs bounds how many records one query looks at when a filter rejects most of them.
+	scanIDs = 20_000
+)
+
+// Read returns records behind the id after, in order: at most limit (0 means 1,000, which is the most) and about 4 MiB.
+// Fewer than limit is not the end; none is. It reads what is durable and never waits.
+func (j *Journal) Read(ctx context.Context, after int64, limit int, f Filter) ([]Record, error) {
+	if limit <= 0 || limit > maxPage {
+		limit = maxPage
+	}
+	last := j.Last()
+	for cursor := max(after, 0); cursor < last; {
+		page, next, err := j.page(ctx, cursor, last, limit, &f)
+		if err != nil {
+			return nil, err
+		}
+		if len(page) > 0 {
+			records := make([]Record, len(page))
+			for i, r := range page {
+				records[i] = *r
+			}
+			return records, nil
+		}
+		cursor = next
+	}
+	return nil, nil
+}
+
+// Last is the number of the newest durable record, 0 when there is none.
+func (j *Journal) Last() int64 { return j.pub.lastID() }
+
+// page reads chosen records with cursor < id ≤ last from the table. next is how far it looked.
+func (j *Journal) page(ctx context.Context, cursor, last int64, limit int, f *Filter) (page []*Record, next int64, err error) {
+	until := last
+	if !f.all() && f.Corr == "" { // a correlation id has an index; the rest is scanned
+		until = min(last, cursor+scanIDs)
+	}
+	query, args := f.query(cursor, until, limit)
+	rows, err := j.db.Read().QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, cursor, j.db.Explain("read journal", err)
+	}
+	defer rows.Close()
+	size := 0
+	for rows.Next() {
+		r, err := scan(rows)
+		if err != nil {
+			return nil, cursor, j.db.Explain("read journal", err)
+		}
+		page = append(page, r)
+		if size += len(r.Body); size > pageBytes || len(page) == limit {
+			return page, r.ID, nil
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, cursor, j.db.Explain("read journal", err)
+	}
+	return page, until, nil
+}
+
+const columns = "SELECT id, time_ms, kind, corr, actor, project, pack, action, salt, prev, hash, body FROM event"
+
+func (f *Filter) query(cursor, until int64, limit int) (string, []any) {
+	var q strings.Builder
+	q.WriteString(columns + " WHERE id > ? AND id <= ?")
+	args := []any{cursor, until}
+	for _, part := range [...]struct{ column, value string }{{"corr", f.Corr}, {"pack", f.Pack}, {"action", f.Action}} {
+		if part.value != "" {
+			q.WriteString(" AND " + part.column + " = ?")
+			args = append(args, part.value)
+		}
+	}
+	if f.Corr != "" {
+		q.WriteString(" AND corr <> ''") // lets SQLite use the partial index
+	}
+	for i, p := range f.Prefixes {
+		q.WriteString([]string{" AND (", " OR "}[min(i, 1)])
+		// Kinds are ASCII and '/' follows '.', so this range is exactly what lies below the prefix.
+		stem := strings.TrimSuffix(p, ".")
+		switch {
+		case p == "":
+			q.WriteString("TRUE")
+		case stem == p:
+			q.WriteString("kind = ? OR (kind >= ? AND kind < ?)")
+			args = append(args, stem, stem+".", stem+"/")
+		default:
+			q.WriteString("(kind >= ? AND kind < ?)")
+			args = append(args, stem+".", stem+"/")
+		}
+	}
+	if len(f.Prefixes) > 0 {
+		q.WriteString(")")
+	}
+	q.WriteString(" ORDER BY id LIMIT ?")
+	return q.String(), append(args, limit)
+}
+
+func scan(rows *sql.Rows) (*Record, error) {
+	var r Record
+	var ms int64
+	var salt, prev, hash, body sql.RawBytes
+	if err := rows.Scan(&r.ID, &ms, &r.Kind, &r.Corr, &r.Actor, &r.Project, &r.Pack, &r.Action, &salt, &prev, &hash, &body); err != nil {
+		return nil, err
+	}
+	r.Time = time.UnixMilli(ms).UTC()
+	r.Salt, r.Prev, r.Hash = hex.EncodeToString(salt), digest(prev), digest(hash)
+	r.Body = append([]byte(nil), body...)
+	return &r, nil
+}
+
+// queryer is what a pool and a transaction have in common.
+type queryer interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// genesis stands before the first record.
+func genesis() link { return link{text: digest(make([]byte, 32))} }
+
+func readTail(ctx context.Context, q queryer) (link, error) {
+	return readLink(ctx, q, "SELECT id, hash FROM event ORDER BY id DESC LIMIT 1")
+}
+
+func readHead(ctx context.Context, q queryer) (link, error) {
+	return readLink(ctx, q, "SELECT id, hash FROM event_head")
+}
+
+func readLink(ctx context.Context, q queryer, query string) (link, error) {
+	l := genesis()
+	var hash []byte
+	err := q.QueryRowContext(ctx, query).Scan(&l.id, &hash)
+	if errors.Is(err, sql.ErrNoRows) {
+		return l, nil
+	}
+	if err == nil && copy(l.hash[:], hash) != len(l.hash) {
+		err = errors.New("a stored hash is shorter than 32 bytes")
+	}
+	l.text = digest(l.hash[:])
+	return l, err
+}
