@@ -34,6 +34,11 @@ func readJSON(src []byte) (any, error) {
 	return v, nil
 }
 
+// sizeError is a document that may be well-formed but is too much.
+type sizeError string
+
+func (e sizeError) Error() string { return string(e) }
+
 type jsonReader struct {
 	src    []byte
 	pos    int
@@ -60,7 +65,7 @@ func (r *jsonReader) peek() byte {
 
 func (r *jsonReader) value() (any, error) {
 	if r.values++; r.values > maxValues {
-		return nil, r.errorf("more than %d values", maxValues)
+		return nil, sizeError(fmt.Sprintf("it holds more than %d values", maxValues))
 	}
 	r.space()
 	switch c := r.peek(); {

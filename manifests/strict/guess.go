@@ -3,8 +3,9 @@ package strict
 import "strings"
 
 // Closest is the known word that was probably meant by word, or "" when none is near: at most one edit for each three
-// letters (and one in any case), counting a swap of neighbours as one; between equals the first of the list. Case and
-// the choice between '-', '_' and '.' count as nothing.
+// letters (and one in any case), counting a swap of neighbours as one, or else the only one that word abbreviates (by
+// three letters or more); between equals the first of the list. Case and the choice between '-', '_' and '.' count as
+// nothing.
 func Closest(word string, known []string) string {
 	if len(word) > 64 {
 		return ""
@@ -15,7 +16,23 @@ func Closest(word string, known []string) string {
 			best, near = candidate, n-1
 		}
 	}
+	if best == "" && len(word) >= 3 {
+		return abbreviated(plain(word), known)
+	}
 	return best
+}
+
+func abbreviated(word string, known []string) string {
+	full := ""
+	for _, candidate := range known {
+		if strings.HasPrefix(plain(candidate), word) {
+			if full != "" {
+				return ""
+			}
+			full = candidate
+		}
+	}
+	return full
 }
 
 func plain(s string) string {

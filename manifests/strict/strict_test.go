@@ -215,7 +215,7 @@ func TestClosest(t *testing.T) {
 	t.Parallel()
 	known := []string{"action", "clock", "event", "fs", "kv", "log", "rand", "state"}
 	for word, want := range map[string]string{
-		"kvs": "kv", "Log": "log", "evnet": "event", "events": "event", "actoin": "action", "file": "", "network": "", "k": "kv", "": "",
+		"kvs": "kv", "Log": "log", "evnet": "event", "events": "event", "actoin": "action", "file": "", "network": "", "k": "kv", "act": "action", "ac": "", "": "",
 		strings.Repeat("x", 10_000): "",
 	} {
 		if got := strict.Closest(word, known); got != want {

@@ -1,0 +1,95 @@
+package manifests
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"strconv"
+	"time"
+)
+
+// Canonical is the manifest with all defaults filled in as RFC 8785 JSON: the same bytes for every way of writing the
+// same manifest, in any implementation. The form is specified in docs/spec/manifest.md. The caller owns the bytes.
+func (p *Pack) Canonical() []byte {
+	canonical, err := appendCanonical(nil, p.tree())
+	if err != nil {
+		panic("manifests: a pack that ParsePack did not make: " + err.Error())
+	}
+	return canonical
+}
+
+// Digest is "sha256:" and the hash of Canonical in hexadecimal.
+func (p *Pack) Digest() string {
+	sum := sha256.Sum256(p.Canonical())
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// MarshalJSON implements json.Marshaler with the canonical form.
+func (p *Pack) MarshalJSON() ([]byte, error) { return p.Canonical(), nil }
+
+func (p *Pack) tree() map[string]any {
+	capabilities := map[string]any{}
+	for _, c := range p.Capabilities {
+		capabilities[string(c.Name)] = map[string]any{
+			"scope": list(c.Scope, func(s string) any { return s }), "reason": c.Reason, "ask": c.Ask, "optional": c.Optional,
+			"ttl_ms": millis(c.TTL), "budget": map[string]any{"calls": integer(c.Budget.Calls), "bytes": integer(c.Budget.Bytes)},
+		}
+	}
+	return map[string]any{
+		"schema": integer(1), "name": p.Name, "version": p.Version, "description": p.Description, "license": p.License,
+		"authors":  list(p.Authors, func(s string) any { return s }),
+		"homepage": p.Homepage, "repository": p.Repository,
+		"module":       map[string]any{"file": p.Module.File, "runtime": p.Module.Runtime, "abi": p.Module.ABI},
+		"tools":        list(p.Tools, Tool.tree),
+		"capabilities": capabilities,
+		"units":        list(p.Units, func(u Unit) any { return fileTree(u.ID, u.Title, u.File) }),
+		"recipes":      list(p.Recipes, func(r Recipe) any { return fileTree(r.ID, r.Title, r.File) }),
+		"panels":       list(p.Panels, func(v Panel) any { return fileTree(v.ID, v.Title, v.File) }),
+		"state": list(p.State, func(s State) any {
+			return map[string]any{"id": s.ID, "description": s.Description, "schema": s.Schema.doc}
+		}),
+	}
+}
+
+func (t Tool) tree() any {
+	return map[string]any{
+		"id": t.ID, "title": t.Title, "description": t.Description, "input": t.Input.doc, "output": t.Output.doc,
+		"effects": t.Effects.String(), "isolation": t.Isolation,
+		"limits": map[string]any{
+			"memory": integer(t.Limits.Memory), "gas": integer(int64(t.Limits.Gas)), "time_ms": millis(t.Limits.Time),
+			"input": integer(t.Limits.Input), "output": integer(t.Limits.Output),
+		},
+		"examples": list(t.Examples, func(e Example) any {
+			tree := map[string]any{"title": e.Title, "input": reread(e.Input)}
+			if e.Output != nil {
+				tree["output"] = reread(e.Output)
+			}
+			return tree
+		}),
+	}
+}
+
+func fileTree(id, title, file string) any {
+	return map[string]any{"id": id, "title": title, "file": file}
+}
+
+func list[T any](items []T, tree func(T) any) []any {
+	trees := make([]any, len(items))
+	for i, item := range items {
+		trees[i] = tree(item)
+	}
+	return trees
+}
+
+func integer(n int64) json.Number { return json.Number(strconv.FormatInt(n, 10)) }
+
+func millis(d time.Duration) json.Number { return integer(d.Milliseconds()) }
+
+// reread gives the tree of canonical bytes that we wrote.
+func reread(canonical []byte) any {
+	tree, err := readJSON(canonical)
+	if err != nil {
+		panic("manifests: an example that ParsePack did not make: " + err.Error())
+	}
+	return tree
+}
