@@ -43,6 +43,8 @@ type Config struct {
 	TrustFile string
 	// PolicyDir holds *.cedar files; empty means "policy" in StateDir.
 	PolicyDir string
+	// CacheDir keeps compiled code; empty means cache/wasm in StateDir. It must be the user's own.
+	CacheDir string
 	// Registries are asked, in order, for a pack whose reference names none: "dir:/path" or "host:port".
 	Registries []string
 	// Registry is how registries are spoken to.
@@ -165,7 +167,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if s.Leases, err = lease.Open(ctx, h.db, s.Journal); err != nil {
 		return err
 	}
-	if h.engine, err = wasm.Open(wasm.Options{CacheDir: path("cache", "wasm"), Compiles: cfg.Limits.Compiles, Log: cfg.Log}); err != nil {
+	if h.engine, err = wasm.Open(wasm.Options{CacheDir: cmp.Or(cfg.CacheDir, path("cache", "wasm")), Compiles: cfg.Limits.Compiles, Log: cfg.Log}); err != nil {
 		return err
 	}
 	h.onClose(h.engine.Close)

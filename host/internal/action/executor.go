@@ -71,6 +71,9 @@ func newEntry(a Action, tool Tool) *entry {
 // a full queue of large inputs does not fill the memory.
 const keepInput = 64 << 10
 
+// maxKey bounds what a client chooses freely; the journal bounds the other names the same.
+const maxKey = 256
+
 // Open reads the record and heals it: what was running when the host last stopped has failed (code interrupted, with
 // its event), what was queued waits to be run again. The runner is first asked when Run is called.
 func Open(ctx context.Context, d *db.DB, j *journal.Journal, r Runner, cfg Config, log *slog.Logger) (*Executor, error) {
@@ -123,6 +126,9 @@ func (e *Executor) admit(r Request) (*entry, error) {
 	in, err := e.input(tool, r.Input)
 	if err != nil {
 		return nil, err
+	}
+	if len(r.IdemKey) > maxKey || len(r.Session) > maxKey {
+		return nil, abi.Errorf(abi.Invalid, "submit %q: a key or session has at most %d bytes", tool.Kind, maxKey)
 	}
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	if !r.Deadline.IsZero() && !r.Deadline.After(now) {

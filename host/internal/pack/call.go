@@ -9,7 +9,6 @@ import (
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/wasm"
-	"github.com/arw-project/arw/manifests"
 )
 
 // Call is one call of one tool.
@@ -83,22 +82,16 @@ func (v *version) fault() error {
 }
 
 func (t *tool) checkInput(in []byte) error {
-	if t.Input == nil {
-		return nil
-	}
 	if err := t.Input.Validate(in); err != nil {
 		return wrap(err, "check the input of %q", t.ID)
 	}
 	return nil
 }
 
-// checkOutput holds a tool to its word.
+// checkOutput holds a tool to its word. A schema speaks of JSON; bytes pass.
 func (t *tool) checkOutput(r Reply) error {
-	if t.Output == nil {
-		return nil
-	}
 	if r.Kind != abi.FrameJSON {
-		return abi.Errorf(abi.ToolFailed, "check the output of %q: it promises JSON and answered with bytes", t.ID)
+		return nil
 	}
 	if err := t.Output.Validate(r.Body); err != nil {
 		e := wrap(err, "check the output of %q: it breaks its own schema", t.ID)
@@ -232,15 +225,15 @@ func (m *Manager) renew(ctx context.Context, v *version, corr string) error {
 			continue
 		}
 		if l.State == lease.Expired {
-			c, ok := v.capability(l.Capability)
+			c, ok := v.man.Capability(l.Capability)
 			if !ok {
 				continue
 			}
-			d := m.mayLink(v.who, v.row.Verdict, c)
+			d := m.mayLink(v.who, v.row.Verdict, *c)
 			if !d.Allowed || c.Ask {
 				continue
 			}
-			fresh, err := m.Leases.Renew(ctx, corr, l.ID, leaseFor(v.who, c, d))
+			fresh, err := m.Leases.Renew(ctx, corr, l.ID, leaseFor(v.who, *c, d).TTL)
 			if err != nil {
 				return wrap(err, "renew lease %q of pack %q", l.ID, v.row.Name)
 			}
@@ -254,13 +247,4 @@ func (m *Manager) renew(ctx context.Context, v *version, corr string) error {
 	}
 	v.renewAt.Store(next)
 	return nil
-}
-
-func (v *version) capability(name abi.Capability) (manifests.Capability, bool) {
-	for _, c := range v.man.Capabilities {
-		if c.Name == name {
-			return c, true
-		}
-	}
-	return manifests.Capability{}, false
 }

@@ -41,8 +41,9 @@ type install struct {
 	who      policy.Pack
 	grants   []grant
 	content  content
-	slot     *slot    // of the version before, nil at a first install
-	version  *version // the new one, once it is loaded
+	slot     *slot         // of the version before, nil at a first install
+	version  *version      // the new one, once it is loaded
+	before   []lease.Lease // of the version before, as long as that may still use them
 	drained  bool
 }
 
@@ -55,8 +56,9 @@ func (m *Manager) Install(ctx context.Context, ref string, o Options) (*Verdict,
 		return nil, abi.Errorf(abi.CodeOf(err), "install pack %q: %w", ref, err)
 	}
 	defer done()
+	o.By = cmp.Or(o.By, "operator")
 	in := &install{Manager: m, opts: o, verdict: &Verdict{
-		Ref: ref, By: o.By, Corr: cmp.Or(o.Corr, journal.NewID("cor_")), Time: now(),
+		Ref: ref, By: o.By, Corr: cmp.Or(o.Corr, newCorr()), Time: now(),
 		Digests: Digests{PolicySet: m.Policy.Digest(), TrustPolicy: m.Trust.Digest()},
 	}}
 	if err := in.run(ctx); err != nil {
@@ -225,6 +227,11 @@ func (in *install) matches() error {
 	case !slices.ContainsFunc(in.artifact.Files, func(f registry.File) bool { return f.MediaType == registry.MediaWasm && f.Name == man.Module.File }):
 		return abi.Errorf(abi.Invalid, "read pack.toml: its module %q is not the module of the artifact", man.Module.File)
 	}
+	for _, name := range in.man.Files() {
+		if !slices.ContainsFunc(in.artifact.Files, func(f registry.File) bool { return f.Name == name }) {
+			return abi.Errorf(abi.Invalid, "read pack.toml: it names the file %q, which the artifact does not hold", name)
+		}
+	}
 	return nil
 }
 
@@ -335,7 +342,8 @@ func (in *install) drain(ctx context.Context) error {
 func (in *install) commit(ctx context.Context) error {
 	v := in.verdict
 	v.Allowed, v.Time = true, now()
-	err := in.DB.Write(context.WithoutCancel(ctx), in.commitTx)
+	in.before = in.Leases.List(lease.Filter{Pack: v.Pack})
+	err := in.DB.Write(ctx, in.commitTx)
 	if err != nil {
 		v.Allowed = false
 		return err
@@ -348,21 +356,28 @@ func (in *install) commit(ctx context.Context) error {
 	before := s.current()
 	s.swap(in.version)
 	in.version, in.drained = nil, false
-	if before != nil {
-		if err := before.close(context.WithoutCancel(ctx)); err != nil {
-			in.Log.Error("close the program of the version before", "pack", v.Pack, "error", err)
+	in.retire(context.WithoutCancel(ctx), before)
+	return nil
+}
+
+// retire tidies up after the version before. What fails here is done by the next start: the install stands.
+func (in *install) retire(ctx context.Context, before *version) {
+	for _, l := range in.before {
+		if err := in.revoke(ctx, in.verdict.Corr, l, in.opts.By, "version "+in.verdict.Version+" was installed"); err != nil {
+			in.Log.Error("revoke a lease of the version before", "pack", in.verdict.Pack, "lease", l.ID, "error", err)
 		}
 	}
-	return nil
+	if before != nil {
+		if err := before.close(ctx); err != nil {
+			in.Log.Error("close the program of the version before", "pack", in.verdict.Pack, "error", err)
+		}
+	}
 }
 
 func (in *install) commitTx(tx *sql.Tx) error {
 	v := in.verdict
 	if in.slot != nil {
 		v.Replaces = in.slot.current().row.Digest
-		if err := in.Leases.RevokeAllTx(tx, v.Corr, v.Pack, in.opts.By, "version "+v.Version+" was installed"); err != nil {
-			return err
-		}
 	}
 	for _, g := range in.grants {
 		l, err := in.Leases.GrantTx(tx, v.Corr, g.Grant)

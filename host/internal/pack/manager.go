@@ -3,7 +3,6 @@ package pack
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 	"log/slog"
 	"slices"
@@ -69,13 +68,14 @@ type Config struct {
 //  8. load: the program is compiled and initialised.
 //  9. examples: the manifest's examples run in a scratch world, on both engines when there are two, and must hold.
 //  10. drain (upgrade): new calls wait, running ones end.
-//  11. commit: one database transaction makes the pack row, the verdict, the leases (those of the version before are
-//     revoked) and the events pack.installed, leases.*. Before it nothing is installed, after it everything is.
+//  11. commit: one database transaction makes the pack row, the verdict, the leases and the events pack.installed and
+//     leases.granted. Before it nothing is installed, after it everything is. Leases belong to one digest, so those of
+//     the version before serve nobody any more; they are revoked as soon as it stands, or at the next start.
 //  12. call: input checked against its schema, Cedar decides call, the lease book gates every host function, output
 //     checked against its schema.
 //  13. restart: the program is loaded again from the content store, its digest checked; when the trust or Cedar
 //     policies have changed, steps 3 and 6 are asked again. What does not hold makes the pack broken, not the host.
-//  14. remove: drain, then one transaction deletes the row and revokes the leases. The journal keeps the history.
+//  14. remove: drain, then the row goes, and the leases are revoked. The journal keeps the history.
 //
 // A failure in 1 to 11 is journaled as pack.refused with the verdict so far, and what was installed before goes on.
 //
@@ -114,7 +114,35 @@ func Open(ctx context.Context, p Parts, cfg Config) (*Manager, error) {
 		idx.add(s, v)
 	}
 	m.index.Store(idx)
+	if err := m.reconcile(ctx); err != nil {
+		return nil, wrap(err, "open packs")
+	}
 	return m, nil
+}
+
+// reconcile revokes what a stop between a commit and its revocations left: leases of packs and versions that are not
+// installed.
+func (m *Manager) reconcile(ctx context.Context) error {
+	corr := newCorr()
+	for _, l := range m.Leases.List(lease.Filter{}) {
+		s := m.index.Load().packs[l.Pack]
+		if s != nil && s.current().row.Digest == l.Digest {
+			continue
+		}
+		if err := m.revoke(ctx, corr, l, "host", "its pack is not installed any more"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// revoke takes a lease back unless it has ended for good.
+func (m *Manager) revoke(ctx context.Context, corr string, l lease.Lease, by, why string) error {
+	if l.State != lease.Live && !(l.State == lease.Expired && l.Renewable) {
+		return nil
+	}
+	_, err := m.Leases.Revoke(ctx, corr, l.ID, by, why)
+	return err
 }
 
 func (x *index) add(s *slot, v *version) {
@@ -231,47 +259,4 @@ func (m *Manager) take(ctx context.Context) (func(), error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-}
-
-// Remove uninstalls a pack: waits for its calls to end, then deletes its row and revokes its leases in one transaction.
-// Its keys and read models stay for a later install unless o.Purge; the journal keeps the history. Errors: NotFound;
-// Busy when calls do not end in time.
-func (m *Manager) Remove(ctx context.Context, name string, o Options) error {
-	done, err := m.take(ctx)
-	if err != nil {
-		return abi.Errorf(abi.CodeOf(err), "remove pack %q: %w", name, err)
-	}
-	defer done()
-	s := m.index.Load().packs[name]
-	if s == nil {
-		return notInstalled(name)
-	}
-	v := s.current()
-	if err := s.drain(ctx, m.cfg.Drain); err != nil {
-		return wrap(err, "remove pack %q", name)
-	}
-	corr := cmp.Or(o.Corr, journal.NewID("cor_"))
-	err = m.DB.Write(context.WithoutCancel(ctx), func(tx *sql.Tx) error {
-		if _, err := tx.Exec(`DELETE FROM pack WHERE name = ?`, name); err != nil {
-			return err
-		}
-		if err := m.Leases.RevokeAllTx(tx, corr, name, o.By, "the pack was removed"); err != nil {
-			return err
-		}
-		if o.Purge {
-			if err := m.purge(tx, v); err != nil {
-				return err
-			}
-		}
-		_, err := m.Journal.AppendTx(tx, journal.Event{Kind: "pack.removed", Corr: corr, Actor: o.By, Pack: name,
-			Body: map[string]any{"name": name, "version": v.row.Version, "digest": v.row.Digest, "by": o.By, "purged": o.Purge}})
-		return err
-	})
-	if err != nil {
-		s.open()
-		return wrap(err, "remove pack %q", name)
-	}
-	m.index.Store(m.index.Load().with(s, nil))
-	s.swap(nil)
-	return v.close(context.WithoutCancel(ctx))
 }

@@ -1,7 +1,10 @@
 package pack
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/arw-project/arw/host/internal/policy"
@@ -72,4 +75,15 @@ type Link struct {
 	Calls      int64           `json:"budget_calls,omitempty"`
 	Bytes      int64           `json:"budget_bytes,omitempty"`
 	Decision   policy.Decision `json:"decision"`
+}
+
+// newCorr makes a correlation id: a UUIDv7 (RFC 9562), so that ids sort by time.
+func newCorr() string {
+	var u [16]byte
+	_, _ = rand.Read(u[6:]) // it never fails
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(time.Now().UnixMilli()))
+	copy(u[:6], ms[2:])
+	u[6], u[8] = u[6]&0x0f|0x70, u[8]&0x3f|0x80
+	return fmt.Sprintf("cor_%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 }

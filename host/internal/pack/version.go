@@ -122,20 +122,13 @@ func (v *version) info(calls int) Info {
 	for _, t := range v.man.Tools {
 		info.Tools = append(info.Tools, Tool{
 			ID: t.ID, Pack: v.row.Name, Title: t.Title, Description: t.Description, Effects: t.Effects.String(), Isolation: t.Isolation,
-			Input: schemaJSON(t.Input), Output: schemaJSON(t.Output),
+			Input: t.Input.JSON(), Output: t.Output.JSON(),
 		})
 	}
 	for _, s := range v.man.State {
-		info.Models = append(info.Models, Model{ID: s.ID, Description: s.Description, Schema: schemaJSON(s.Schema)})
+		info.Models = append(info.Models, Model{ID: s.ID, Description: s.Description, Schema: s.Schema.JSON()})
 	}
 	return info
-}
-
-func schemaJSON(s *manifests.Schema) []byte {
-	if s == nil {
-		return nil
-	}
-	return s.JSON()
 }
 
 // program returns the loaded program, loading it first when need be. The load belongs to the Manager, not to the caller

@@ -141,11 +141,11 @@ func (l *log) Write(ctx context.Context, level int, msg string) error {
 
 // Emit implements wasm.Event. Which kinds a pack may emit is its lease's scope, which the gate has checked.
 func (e *events) Emit(ctx context.Context, kind string, body []byte) error {
-	if len(bytes.TrimSpace(body)) == 0 {
-		body = []byte("{}")
+	if err := checkBody(kind, body); err != nil {
+		return err
 	}
-	if t := bytes.TrimSpace(body); t[0] != '{' || !json.Valid(body) {
-		return abi.Errorf(abi.Invalid, "emit %q: the body is not a JSON object", kind)
+	if len(body) == 0 {
+		body = []byte("{}")
 	}
 	_, err := e.m.Journal.Append(ctx, journal.Event{
 		Kind: kind, Corr: e.c.Corr, Actor: "pack:" + e.c.Pack, Project: e.c.Project, Pack: e.c.Pack, Action: e.c.Action,
@@ -154,10 +154,18 @@ func (e *events) Emit(ctx context.Context, kind string, body []byte) error {
 	return err
 }
 
+// checkBody wants a JSON object; nothing at all stands for the empty one.
+func checkBody(kind string, body []byte) error {
+	if t := bytes.TrimLeft(body, " \t\r\n"); len(body) == 0 || len(t) > 0 && t[0] == '{' && json.Valid(body) {
+		return nil
+	}
+	return abi.Errorf(abi.Invalid, "emit %q: the body is not a JSON object", kind)
+}
+
 // Get implements wasm.State.
 func (s *states) Get(_ context.Context, name string) ([]byte, error) {
 	if s.v.models[name] == nil {
-		return nil, s.unknown(name)
+		return nil, noModel(name)
 	}
 	doc, err := s.m.View.Get(name)
 	if err != nil {
@@ -170,18 +178,16 @@ func (s *states) Get(_ context.Context, name string) ([]byte, error) {
 func (s *states) Put(ctx context.Context, name string, doc []byte) error {
 	model := s.v.models[name]
 	if model == nil {
-		return s.unknown(name)
+		return noModel(name)
 	}
-	if model.Schema != nil {
-		if err := model.Schema.Validate(doc); err != nil {
-			return wrap(err, "put read model %q", name)
-		}
+	if err := model.Schema.Validate(doc); err != nil {
+		return wrap(err, "put read model %q", name)
 	}
 	_, err := s.m.View.Put(ctx, name, bytes.Clone(doc))
 	return err
 }
 
-func (s *states) unknown(name string) error {
+func noModel(name string) error {
 	return abi.Errorf(abi.Denied, "use read model %q: pack.toml does not contribute it", name).WithHint("add to pack.toml:\n[[state]]\nid = %q", name)
 }
 

@@ -1,0 +1,219 @@
+package pack
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/wasm"
+	"github.com/arw-project/arw/manifests"
+)
+
+// examples is step 9: every example of the manifest is called once, in a scratch world of its own that nobody else sees.
+// With a second engine each answer must be the same on both: compilers have bugs, and a pack's own examples find them.
+func (in *install) examples(ctx context.Context) error {
+	second, err := in.secondProgram(ctx)
+	if err != nil {
+		return err
+	}
+	if second != nil {
+		defer second.Close(context.WithoutCancel(ctx))
+	}
+	for _, t := range in.man.Tools {
+		for i, ex := range t.Examples {
+			name := fmt.Sprintf("run example %d of %q", i+1, t.ID)
+			first, ran, err := in.try(ctx, in.version.prog, &t, ex)
+			if err != nil {
+				return wrap(err, "%s", name)
+			}
+			if !ran {
+				continue
+			}
+			in.verdict.Examples++
+			if second == nil {
+				continue
+			}
+			again, _, err := in.try(ctx, second, &t, ex)
+			if err != nil {
+				return wrap(err, "%s on the second engine", name)
+			}
+			if !bytes.Equal(first, again) {
+				return abi.Errorf(abi.Incompatible, "%s: two engines disagree: %s and %s", name, clip(first), clip(again)).
+					WithHint("report it with the module: one of the engines miscompiles it, or the tool is not deterministic")
+			}
+		}
+	}
+	return nil
+}
+
+// secondProgram loads the module on the second engine, if there is one and there is something to try.
+func (in *install) secondProgram(ctx context.Context) (*wasm.Program, error) {
+	if in.Second == nil || !slices.ContainsFunc(in.man.Tools, func(t manifests.Tool) bool { return len(t.Examples) > 0 }) {
+		return nil, nil
+	}
+	p, err := in.version.load(ctx, in.Second, in.module, 1)
+	if err != nil {
+		return nil, wrap(err, "load on the second engine")
+	}
+	return p, nil
+}
+
+// try runs one example and returns its answer; false when it needs what no scratch world has (files, other tools), which
+// says nothing about the pack.
+func (in *install) try(ctx context.Context, p *wasm.Program, t *manifests.Tool, ex manifests.Example) ([]byte, bool, error) {
+	w := &scratch{keys: map[string][]byte{}, docs: map[string][]byte{}, rand: rand.NewChaCha8([32]byte{}), models: in.version.models, links: in.verdict.Links}
+	r, err := p.Call(ctx, wasm.Call{
+		Tool: t.ID, Input: ex.Input, Effects: t.Effects, Limits: in.version.tools[t.ID].limits, Gate: w,
+		Host: wasm.Host{Log: w, KV: scratchKeys{w}, Event: w, State: scratchDocs{w}, Clock: w, Rand: w.rand},
+	})
+	switch {
+	case err != nil && w.lacking:
+		return nil, false, nil
+	case err != nil:
+		return nil, false, err
+	case r.Kind != abi.FrameJSON:
+		if ex.Output != nil {
+			return nil, false, abi.Errorf(abi.ToolFailed, "it answered with bytes, not with %s", clip(ex.Output))
+		}
+		return r.Body, true, nil
+	}
+	if err := t.Output.Validate(r.Body); err != nil {
+		return nil, false, wrap(err, "it breaks its own output schema")
+	}
+	got, err := manifests.CanonicalJSON(r.Body)
+	if err != nil {
+		return nil, false, err
+	}
+	if ex.Output != nil && !bytes.Equal(got, ex.Output) {
+		return nil, false, abi.Errorf(abi.ToolFailed, "it answered %s, the manifest says %s", clip(got), clip(ex.Output)).
+			WithHint("mend the tool or the example in pack.toml")
+	}
+	return got, true, nil
+}
+
+func clip(b []byte) string {
+	if len(b) > 200 {
+		return string(b[:200]) + "…"
+	}
+	return string(b)
+}
+
+// scratch is a world made for one example: empty, in memory, with a clock that stands still and dice that always fall
+// the same way, so that two engines see the same one.
+type scratch struct {
+	keys, docs map[string][]byte
+	rand       *rand.ChaCha8
+	models     map[string]*manifests.State
+	links      []Link
+	lacking    bool
+}
+
+type (
+	scratchKeys struct{ *scratch }
+	scratchDocs struct{ *scratch }
+)
+
+// Use implements wasm.Gate: the example may use what the real calls may, except what lies outside the pack.
+func (w *scratch) Use(_ context.Context, c abi.Capability, target string, _ int) (string, error) {
+	for _, l := range w.links {
+		if l.Capability != string(c) || l.Outcome == Denied {
+			continue
+		}
+		if c == abi.FS || c == abi.Action {
+			break
+		}
+		if len(l.Scope) == 0 || slices.ContainsFunc(l.Scope, func(s string) bool {
+			return s == target || strings.HasSuffix(s, ".") && strings.HasPrefix(target, s)
+		}) {
+			return "", nil
+		}
+	}
+	w.lacking = w.lacking || c == abi.FS || c == abi.Action
+	return "", abi.Errorf(abi.Denied, "use %q on %q: an example runs without it", c, target)
+}
+
+// Write implements wasm.Log.
+func (w *scratch) Write(context.Context, int, string) error { return nil }
+
+// Emit implements wasm.Event.
+func (w *scratch) Emit(_ context.Context, kind string, body []byte) error {
+	return checkBody(kind, body)
+}
+
+// Now implements wasm.Clock.
+func (w *scratch) Now() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
+
+// Monotonic implements wasm.Clock.
+func (w *scratch) Monotonic() time.Duration { return 0 }
+
+func (k scratchKeys) Get(_ context.Context, key []byte) ([]byte, error) {
+	if val, ok := k.keys[string(key)]; ok {
+		return val, nil
+	}
+	return nil, abi.Errorf(abi.NotFound, "read key %q: there is none", key)
+}
+
+func (k scratchKeys) Put(_ context.Context, key, val []byte) error {
+	k.keys[string(key)] = bytes.Clone(val)
+	return nil
+}
+
+func (k scratchKeys) Delete(_ context.Context, key []byte) error {
+	delete(k.keys, string(key))
+	return nil
+}
+
+func (k scratchKeys) Batch(ctx context.Context, ops []abi.KVOp) error {
+	for _, op := range ops {
+		if op.Delete {
+			delete(k.keys, string(op.Key))
+			continue
+		}
+		k.keys[string(op.Key)] = bytes.Clone(op.Val)
+	}
+	return nil
+}
+
+func (k scratchKeys) List(_ context.Context, prefix, after []byte, limit int) (keys []abi.KVEntry, more bool, err error) {
+	if limit <= 0 || limit > 1000 {
+		limit = 1000
+	}
+	var names []string
+	for name := range k.keys {
+		if strings.HasPrefix(name, string(prefix)) && name > string(after) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	if more = len(names) > limit; more {
+		names = names[:limit]
+	}
+	for _, name := range names {
+		keys = append(keys, abi.KVEntry{Key: []byte(name), Size: len(k.keys[name])})
+	}
+	return keys, more, nil
+}
+
+func (d scratchDocs) Get(_ context.Context, name string) ([]byte, error) {
+	if doc, ok := d.docs[name]; ok {
+		return doc, nil
+	}
+	return nil, abi.Errorf(abi.NotFound, "read model %q: there is none yet", name)
+}
+
+func (d scratchDocs) Put(_ context.Context, name string, doc []byte) error {
+	model := d.models[name]
+	if model == nil {
+		return noModel(name)
+	}
+	if err := model.Schema.Validate(doc); err != nil {
+		return err
+	}
+	d.docs[name] = bytes.Clone(doc)
+	return nil
+}
