@@ -3,10 +3,10 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 
 	"github.com/arw-project/arw/sdk/go/guest"
-	"github.com/arw-project/arw/sdk/go/guest/codec"
 )
 
 type nothing struct{}
@@ -72,6 +72,6 @@ type request struct {
 	Tool string `json:"tool"`
 }
 
-func ask(c *guest.Call, in request) (codec.Raw, error) {
+func ask(c *guest.Call, in request) (json.RawMessage, error) {
 	return c.Action().CallRaw(in.Tool, []byte("{}"))
 }

@@ -1,0 +1,1 @@
+// This file lets main_wasip1.go declare a function without a body.
