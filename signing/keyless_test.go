@@ -175,7 +175,10 @@ func TestClaims(t *testing.T) {
 	allow(t, p, "acme/echo", digestA, [][]byte{s.bundle(order{ownerID: "12345"})}, "ci")
 	// The name is the same, the owner is not: somebody took the account over.
 	for _, owner := range []string{"", "999"} {
-		deny(t, p, "acme/echo", digestA, [][]byte{s.bundle(order{ownerID: owner})}, abi.Untrusted, signing.ReasonUnknownIdentity)
+		v := deny(t, p, "acme/echo", digestA, [][]byte{s.bundle(order{ownerID: owner})}, abi.Untrusted, signing.ReasonUnknownIdentity)
+		if !strings.Contains(v.Rejected[0].Reason, `not with the claims of signer "ci"`) {
+			t.Errorf("%+v", v.Rejected[0])
+		}
 	}
 }
 

@@ -2,10 +2,18 @@ package signing_test
 
 import (
 	"bytes"
+	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/binary"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"strings"
 	"testing"
 
@@ -105,6 +113,11 @@ func TestBadPolicies(t *testing.T) {
 	private, err := keyOf(t, "alice").MarshalPEM(nil)
 	check(t, err)
 	f["alice.key"] = private
+	p224, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
+	check(t, err)
+	x, err := ecdh.X25519().GenerateKey(rand.Reader)
+	check(t, err)
+	f["p224.pub"], f["x25519.pub"], f["rsa1024.pub"] = publicPEM(t, p224.Public()), publicPEM(t, x.Public()), publicPEM(t, &rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), 1023, 1), E: 65537})
 	f["nolog.json"] = edit(t, f["root.json"], func(m map[string]any) { delete(m, "tlogs"); delete(m, "ctlogs"); delete(m, "timestampAuthorities") })
 	// Line 1 is the schema; $R is a good root on 2–3, $A a good key signer, $K a good keyless one.
 	expand := strings.NewReplacer("$R", "[root.main]\ntrusted_root = \"root.json\"\n", "$A", "[signer.alice]\nkey = \"alice.pub\"\ntlog = 0\n",
@@ -136,6 +149,9 @@ func TestBadPolicies(t *testing.T) {
 		"key empty":               {"schema = 1\n[signer.x]\nkey = \"empty\"\ntlog = 0\n", `trust.toml:3: signer.x.key: "empty" is no public key: there is no PEM block in it`},
 		"key private":             {"schema = 1\n[signer.x]\nkey = \"alice.key\"\ntlog = 0\n", `it is a private key; a trust policy names public keys only`},
 		"key and a half":          {"schema = 1\n[signer.x]\nkey = \"two.pub\"\ntlog = 0\n", `it is not one PEM block`},
+		"key too weak":            {"schema = 1\n[signer.x]\nkey = \"p224.pub\"\ntlog = 0\n", `ECDSA P-224 is too weak`},
+		"key too short":           {"schema = 1\n[signer.x]\nkey = \"rsa1024.pub\"\ntlog = 0\n", `RSA 1024 is not of 2048, 3072 or 4096 bits`},
+		"key that cannot sign":    {"schema = 1\n[signer.x]\nkey = \"x25519.pub\"\ntlog = 0\n", `*ecdh.PublicKey keys do not sign packs`},
 		"key, silent about logs":  {"schema = 1\n[signer.x]\nkey = \"alice.pub\"\n", `trust.toml:2: signer.x: without a root nothing can show that its signatures were logged; say tlog = 0 to accept that, or name a root`},
 		"key, log without root":   {"schema = 1\n[signer.x]\nkey = \"alice.pub\"\ntlog = 1\n", `trust.toml:2: signer.x: it asks for log entries or timestamps and has no root`},
 		"key twice":               {"schema = 1\n$A[signer.bob]\nkey = \"alice.pub\"\ntlog = 0\n", `trust.toml:6: signer.bob.key: the same key as signer "alice"`},
@@ -186,6 +202,12 @@ func TestBadPolicies(t *testing.T) {
 			}
 		})
 	}
+}
+
+func publicPEM(t testing.TB, key any) []byte {
+	der, err := x509.MarshalPKIXPublicKey(key)
+	check(t, err)
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 }
 
 // Everything wrong is said at once, in the order of the file.

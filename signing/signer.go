@@ -88,8 +88,8 @@ func parsePublicKey(text []byte) (crypto.PublicKey, string, error) {
 			return nil, "", fmt.Errorf("%s is too weak", kindOf(public))
 		}
 	case *rsa.PublicKey:
-		if k.N.BitLen() < 2048 || k.N.BitLen() > 8192 {
-			return nil, "", fmt.Errorf("%s is not between 2048 and 8192 bits", kindOf(public))
+		if bits := k.N.BitLen(); bits != 2048 && bits != 3072 && bits != 4096 {
+			return nil, "", fmt.Errorf("%s is not of 2048, 3072 or 4096 bits", kindOf(public))
 		}
 	case ed25519.PublicKey:
 	default:
