@@ -77,11 +77,11 @@ func (in *install) run(ctx context.Context) error {
 		{"resolve", in.resolve}, {"pull", in.pull}, {"verify", in.verify}, {"manifest", in.manifest}, {"inspect", in.inspect},
 		{"admit", in.admit}, {"store", in.store}, {"load", in.load}, {"examples", in.examples}, {"drain", in.drain}, {"commit", in.commit},
 	} {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		in.verdict.Step = step.name
-		if err := in.step(step.name); err != nil {
+		if in.opts.Step != nil {
+			in.opts.Step(step.name)
+		}
+		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if err := step.do(ctx); err != nil {
@@ -353,6 +353,9 @@ func (in *install) commit(ctx context.Context) error {
 		s = &slot{name: in.man.Name}
 	}
 	in.index.Store(in.index.Load().with(s, in.version))
+	if in.opts.Step != nil {
+		in.opts.Step("done")
+	}
 	before := s.current()
 	s.swap(in.version)
 	in.version, in.drained = nil, false
