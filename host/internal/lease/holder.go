@@ -1,0 +1,122 @@
+package lease
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync/atomic"
+
+	"github.com/arw-project/arw/abi"
+)
+
+// Holder is one version of one pack and the leases it holds. It is safe for concurrent use and valid as long as its Book.
+type Holder struct {
+	book         *Book
+	pack, digest string
+	view         atomic.Pointer[view]
+	entries      map[*entry]bool // guarded by Book.mu
+}
+
+// view is an immutable picture of a holder's leases; it is replaced when one is granted, renewed or dropped. A state that
+// changes does so inside the entries.
+type view struct {
+	capabilities []held
+}
+
+// held are the leases of one capability, in the order in which they serve.
+type held struct {
+	name   abi.Capability
+	family family
+	leases []*entry
+}
+
+// Use asks for one use of a capability on a target, moving n bytes where that is known, and counts it against a lease.
+// It returns the scope entry that covers the target ("" for a capability without scope), so that the host function can
+// confine itself to it. Every call reads the clock and the state anew: once Revoke has returned, no Use that begins
+// succeeds.
+//
+// Any live lease that covers the target serves; unlimited ones come first, then the one that ends first. Each use is
+// counted against exactly one. A use that does not fit the budget that is left ends that lease, and so does the use that
+// empties it.
+//
+// The error is an *abi.Error whose Detail is a Refusal: LeaseRevoked, LeaseExpired or BudgetExhausted when the lease that
+// covered the target and ended last ended so, Denied when no lease ever covered it. Cancelled, Deadline and StorageFull
+// can come from reserving a bounded budget, which about eight times in its life waits for the database.
+// A capability needs no lease when it carries no authority (abi.IO).
+func (h *Holder) Use(ctx context.Context, capability abi.Capability, wanted string, n int) (scope string, err error) {
+	if capability == abi.IO {
+		return "", nil
+	}
+	if n < 0 {
+		return "", abi.Errorf(abi.Invalid, "use %q for pack %q: %d bytes", capability, h.pack, n)
+	}
+	v := h.view.Load()
+	for i := range v.capabilities {
+		c := &v.capabilities[i]
+		if c.name != capability {
+			continue
+		}
+		t := parseTarget(c.family, wanted)
+		now := h.book.now()
+		for _, e := range c.leases {
+			if !e.usable(now) {
+				continue
+			}
+			scope, ok := e.match(&t)
+			if !ok {
+				continue
+			}
+			if !e.take(int64(n)) {
+				h.book.exhaust(e)
+				continue
+			}
+			if !e.calls.watched() && !e.bytes.watched() {
+				return scope, nil
+			}
+			if err := h.book.attend(ctx, e, int64(n)); err != nil {
+				return "", err
+			}
+			if e.state.Load() != stateRevoked {
+				return scope, nil
+			}
+		}
+		return "", h.refuse(capability, wanted, &t, c.leases)
+	}
+	return "", h.refuse(capability, wanted, nil, nil)
+}
+
+// arrange sorts leases into a view.
+func arrange(entries []*entry) *view {
+	slices.SortStableFunc(entries, func(a, b *entry) int {
+		return cmp.Or(
+			cmp.Compare(a.grant.Capability, b.grant.Capability),
+			boolOrder(b.state.Load() == stateLive, a.state.Load() == stateLive),
+			boolOrder(b.unlimited(), a.unlimited()),
+			cmp.Compare(a.deadline.Load(), b.deadline.Load()),
+			cmp.Compare(a.id, b.id),
+		)
+	})
+	v := &view{}
+	for _, e := range entries {
+		last := len(v.capabilities) - 1
+		if last < 0 || v.capabilities[last].name != e.grant.Capability {
+			f, _ := familyOf(e.grant.Capability)
+			v.capabilities = append(v.capabilities, held{name: e.grant.Capability, family: f})
+			last++
+		}
+		v.capabilities[last].leases = append(v.capabilities[last].leases, e)
+	}
+	return v
+}
+
+func (e *entry) unlimited() bool { return e.calls.limit == 0 && e.bytes.limit == 0 }
+
+func boolOrder(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}

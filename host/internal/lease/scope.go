@@ -1,0 +1,245 @@
+package lease
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/arw-project/arw/abi"
+)
+
+// Bounds of a grant's scope.
+const (
+	MaxScope      = 64   // entries
+	MaxScopeEntry = 4096 // bytes of one entry
+)
+
+// family is how the scope entries and targets of a capability are compared.
+type family uint8
+
+const (
+	unscoped family = iota // log, kv, clock, rand: no entries, no target
+	paths                  // fs: "read:/abs/path", "write:/abs/path", "read:*"
+	words                  // event, state: "research." covers all kinds that begin so, "research.done" itself alone
+	tools                  // action: "namespace/name:tool" with * inside a part
+)
+
+// familyOf is false for a capability this host cannot lease.
+func familyOf(c abi.Capability) (family, bool) {
+	switch c {
+	case abi.Log, abi.KV, abi.Clock, abi.Rand:
+		return unscoped, true
+	case abi.FS:
+		return paths, true
+	case abi.Event, abi.State:
+		return words, true
+	case abi.Action:
+		return tools, true
+	}
+	return 0, false
+}
+
+// pattern is one scope entry, parsed when the lease is made so that a use compares strings only.
+type pattern struct {
+	text   string // as granted; what Use returns
+	family family
+	write  bool   // paths
+	any    bool   // paths: "*"
+	prefix string // paths: the root without a slash at its end; words: the entry
+}
+
+// parsePattern reads one entry of a scope; what is wrong with it is the error's text.
+func parsePattern(f family, entry string) (pattern, string) {
+	p := pattern{text: entry, family: f, prefix: entry}
+	if entry == "" || len(entry) > MaxScopeEntry || strings.ContainsFunc(entry, func(r rune) bool { return r < 0x20 || r == 0x7f }) {
+		return p, "an entry has 1 to 4096 bytes and no control characters"
+	}
+	switch f {
+	case unscoped:
+		return p, "this capability takes no scope"
+	case paths:
+		return parsePath(p, entry)
+	case words:
+		if strings.ContainsAny(entry, " */:") || entry[0] == '.' || strings.Contains(entry, "..") {
+			return p, `an entry is a name ("research.done") or, ending with a dot, the beginning of names ("research.")`
+		}
+	case tools:
+		if !toolShaped(entry) {
+			return p, `an entry is "namespace/name:tool" or "namespace/name", and * stands for any part of one of the three`
+		}
+	}
+	return p, ""
+}
+
+func parsePath(p pattern, entry string) (pattern, string) {
+	mode, name, _ := strings.Cut(entry, ":")
+	p.write = mode == "write"
+	if mode != "read" && !p.write {
+		return p, `an entry begins with "read:" or "write:"`
+	}
+	if name == "*" {
+		p.any, p.prefix = true, ""
+		return p, ""
+	}
+	if !strings.HasPrefix(name, "/") || path.Clean(name) != name {
+		return p, `a folder is "*" or an absolute path without "..", "." and doubled slashes`
+	}
+	p.prefix = strings.TrimSuffix(name, "/")
+	return p, ""
+}
+
+// toolShaped reports whether an entry or target reads namespace/name or namespace/name:tool.
+func toolShaped(s string) bool {
+	namespace, rest, ok := strings.Cut(s, "/")
+	name, tool, named := strings.Cut(rest, ":")
+	return ok && namespace != "" && name != "" && (!named || tool != "") && !strings.ContainsAny(name+tool, "/: ") &&
+		!strings.ContainsAny(namespace, ": ")
+}
+
+// target is what a use wants, split once for all patterns it meets.
+type target struct {
+	text  string
+	name  string // paths: the cleaned path
+	write bool   // paths
+	ok    bool   // false: no pattern can cover it
+}
+
+// parseTarget allocates only for a path that is not clean already.
+func parseTarget(f family, text string) target {
+	t := target{text: text}
+	switch f {
+	case unscoped:
+		t.ok = text == ""
+	case paths:
+		name, read := strings.CutPrefix(text, "read:")
+		if !read {
+			name, t.write = strings.CutPrefix(text, "write:")
+		}
+		if t.ok = (read || t.write) && len(name) > 0 && name[0] == '/'; !t.ok {
+			return t
+		}
+		if strings.Contains(name, "/.") || strings.Contains(name, "//") || name[len(name)-1] == '/' {
+			name = path.Clean(name)
+		}
+		t.name = name
+	default:
+		t.ok = text != ""
+	}
+	return t
+}
+
+// covers reports whether the pattern admits the target.
+func (p *pattern) covers(t *target) bool {
+	switch p.family {
+	case paths:
+		if t.write && !p.write {
+			return false
+		}
+		if p.any || !strings.HasPrefix(t.name, p.prefix) {
+			return p.any
+		}
+		return len(t.name) == len(p.prefix) || t.name[len(p.prefix)] == '/'
+	case words:
+		if p.prefix[len(p.prefix)-1] == '.' {
+			return len(t.text) > len(p.prefix) && strings.HasPrefix(t.text, p.prefix)
+		}
+		return p.prefix == t.text
+	case tools:
+		return glob(p.text, t.text)
+	}
+	return false
+}
+
+// glob matches with * standing for any run of characters but "/" and ":". It takes time in the product of the lengths
+// at worst and allocates nothing. A * in s is matched by a * alone, so that a pattern may stand for s: then the match says
+// that everything s admits, the pattern admits.
+func glob(pattern, s string) bool {
+	star, retry := -1, 0 // the last * and where it was tried last
+	i, j := 0, 0
+	for j < len(s) {
+		switch {
+		case i < len(pattern) && pattern[i] == '*':
+			star, retry = i, j
+			i++
+		case i < len(pattern) && pattern[i] == s[j]:
+			i++
+			j++
+		case star >= 0 && s[retry] != '/' && s[retry] != ':':
+			retry++
+			i, j = star+1, retry
+		default:
+			return false
+		}
+	}
+	return strings.Trim(pattern[i:], "*") == ""
+}
+
+// within reports whether everything q admits, p admits.
+func (p *pattern) within(q *pattern) bool {
+	switch p.family {
+	case paths:
+		if q.write && !p.write {
+			return false
+		}
+		return p.any || (!q.any && p.covers(&target{name: q.prefix, write: q.write}))
+	case words:
+		return p.text == q.text || p.covers(&target{text: q.text})
+	}
+	return glob(p.text, q.text)
+}
+
+// CheckScope reads every entry of a scope. A bad one is an *abi.Error with code Invalid that quotes it. A scoped
+// capability needs at least one entry; the others take none.
+func CheckScope(c abi.Capability, scope []string) error {
+	_, err := parseScope(c, scope)
+	return err
+}
+
+func parseScope(c abi.Capability, scope []string) ([]pattern, error) {
+	f, ok := familyOf(c)
+	if !ok {
+		return nil, abi.Errorf(abi.Invalid, "lease %q: this host leases no such capability", c).
+			WithHint("there are log, kv, event, state, fs, clock, rand and action")
+	}
+	if len(scope) > MaxScope {
+		return nil, abi.Errorf(abi.Invalid, "lease %q: %d scope entries, more than %d", c, len(scope), MaxScope)
+	}
+	if f != unscoped && len(scope) == 0 {
+		return nil, abi.Errorf(abi.Invalid, "lease %q: it needs a scope", c).WithHint("for example --scope %s", exampleScope(f))
+	}
+	patterns := make([]pattern, len(scope))
+	for i, entry := range scope {
+		p, wrong := parsePattern(f, entry)
+		if wrong != "" {
+			return nil, abi.Errorf(abi.Invalid, "lease %q: scope %q: %s", c, clip(entry), wrong)
+		}
+		patterns[i] = p
+	}
+	return patterns, nil
+}
+
+func exampleScope(f family) string {
+	return [...]string{unscoped: "", paths: "read:/path", words: "research.", tools: "arw/research:research.search"}[f]
+}
+
+// Covers refuses a scope that reaches beyond the one the manifest asked for: nobody can grant a pack more than it told
+// people it wants. Every entry wanted must lie within one entry of the manifest; a manifest that asks "read:*" may be
+// granted any folder for reading, one that asks for a folder that folder and what lies in it. The error is an
+// *abi.Error with code Denied that names the entry, or Invalid for an entry of either that cannot be read.
+func Covers(c abi.Capability, manifest, want []string) error {
+	asked, err := parseScope(c, manifest)
+	if err != nil {
+		return err
+	}
+	wanted, err := parseScope(c, want)
+	if err != nil {
+		return err
+	}
+	for i := range wanted {
+		if !slices.ContainsFunc(asked, func(p pattern) bool { return p.within(&wanted[i]) }) {
+			return abi.Errorf(abi.Denied, "lease %q: %q lies outside what the manifest asks for (%s)", c, wanted[i].text, quoted(manifest)).
+				WithHint("grant something inside it, or have the author widen [capabilities.%s] in pack.toml", c)
+		}
+	}
+	return nil
+}
