@@ -345,7 +345,10 @@ func (in *install) commit(ctx context.Context) error {
 	in.before = in.Leases.List(lease.Filter{Pack: v.Pack})
 	err := in.DB.Write(ctx, in.commitTx)
 	if err != nil {
-		v.Allowed = false
+		v.Allowed, v.Carried = false, nil
+		for i := range v.Links {
+			v.Links[i].Lease, v.Links[i].Expires = "", nil // they never were
+		}
 		return err
 	}
 	s := in.slot
@@ -389,6 +392,9 @@ func (in *install) commitTx(tx *sql.Tx) error {
 		}
 		link := &v.Links[g.link]
 		link.Lease, link.Expires = l.ID, &l.Expires
+	}
+	if err := in.carryTx(tx); err != nil {
+		return err
 	}
 	r := in.version.row
 	r.Installed = v.Time
