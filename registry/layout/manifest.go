@@ -21,56 +21,62 @@ type Put struct {
 	Fixed  bool   // a tag that points to another manifest stays, and abi.Conflict is returned
 }
 
+// Published is a manifest that has been stored.
+type Published struct {
+	Descriptor
+	Subject string // digest of what it refers to, if it does
+}
+
 // PutManifest publishes a manifest and points a tag to it, in one step that is either seen whole or not at all. Everything
 // it stands on, its subject excepted, must be there: abi.NotFound names the first that is not. Fails with abi.Invalid for
 // bytes that are no manifest of that type, abi.DigestMismatch, abi.TooLarge, and abi.Conflict (see Put).
-func (r *Repo) PutManifest(ctx context.Context, mediaType string, raw []byte, put Put) (Descriptor, error) {
+func (r *Repo) PutManifest(ctx context.Context, mediaType string, raw []byte, put Put) (Published, error) {
 	if put.Digest == "" {
 		put.Digest = digestOf(raw)
 	}
 	name, err := blobPath(put.Digest)
 	if err != nil {
-		return Descriptor{}, err
+		return Published{}, err
 	}
 	f, err := r.checkManifest(mediaType, raw, put)
 	if err != nil {
-		return Descriptor{}, err
+		return Published{}, err
 	}
 	root, err := r.create(ctx)
 	if err != nil {
-		return Descriptor{}, err
+		return Published{}, err
 	}
 	defer root.Close()
 	unlock, err := r.lock(ctx, root)
 	if err != nil {
-		return Descriptor{}, err
+		return Published{}, err
 	}
 	defer unlock()
 	x, err := readIndex(root)
 	if err != nil {
-		return Descriptor{}, err
+		return Published{}, err
 	}
 	if old, ok := x.byTag(put.Tag); ok && put.Tag != "" && put.Fixed && old.Digest != put.Digest {
-		return Descriptor{}, abi.Errorf(abi.Conflict, "publish %q of repository %q: it is %s already", put.Tag, r.name, old.Digest).
+		return Published{}, abi.Errorf(abi.Conflict, "publish %q of repository %q: it is %s already", put.Tag, r.name, old.Digest).
 			WithHint("publish under a new version; delete the tag first if nobody has used it yet")
 	}
 	if err := r.standsOn(root, x, f, put); err != nil {
-		return Descriptor{}, err
+		return Published{}, err
 	}
 	err = makeDirs(root, path.Dir(name))
 	if err == nil {
 		err = publish(root, name, raw)
 	}
 	if err != nil {
-		return Descriptor{}, fault(err, "store manifest %q of repository %q", put.Digest, r.name)
+		return Published{}, fault(err, "store manifest %q of repository %q", put.Digest, r.name)
 	}
 	d := Descriptor{MediaType: mediaType, Digest: put.Digest, Size: int64(len(raw)), ArtifactType: f.artifactType}
 	x.put(d, put.Tag)
 	if err := writeIndex(root, x); err != nil {
-		return Descriptor{}, fault(err, "publish manifest %q of repository %q", put.Digest, r.name)
+		return Published{}, fault(err, "publish manifest %q of repository %q", put.Digest, r.name)
 	}
 	r.dir.known.put(put.Digest, f)
-	return d, nil
+	return Published{d, f.subject}, nil
 }
 
 func (r *Repo) checkManifest(mediaType string, raw []byte, put Put) (*fact, error) {
