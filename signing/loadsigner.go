@@ -194,7 +194,7 @@ func (l *loader) loadKeyless(name string, in signerEntry, base *trustedRoot) *si
 		l.bad(err.Error(), "", "signer", name)
 		return nil
 	}
-	return &signer{name: name, identity: &identity, material: base.material, proof: base.proof}
+	return &signer{name: name, identity: &identity, glob: in.Identity, material: base.material, proof: base.proof}
 }
 
 // loadClaims refuses an empty claim: to the library it would mean "any".

@@ -58,7 +58,7 @@ func Attest(ctx context.Context, k *Key, manifestDigest, predicateType string, p
 	if err != nil {
 		return nil, err
 	}
-	if err := checkJSON(predicate); err != nil || predicate[0] != '{' {
+	if err := checkJSON(predicate); err != nil || !bytes.HasPrefix(bytes.TrimSpace(predicate), []byte("{")) {
 		return nil, abi.Errorf(abi.Invalid, "sign %q: the predicate is not a JSON object: %w", manifestDigest, cmp.Or(err, errNotObject))
 	}
 	payload, err := json.Marshal(statement{

@@ -23,6 +23,7 @@ type signer struct {
 	name     string
 	keyID    string                      // a key signer
 	identity *verify.CertificateIdentity // a keyless signer
+	glob     string                      // its identity as the policy writes it
 	material root.TrustedMaterial
 	proof    proof
 }
@@ -87,8 +88,8 @@ func parsePublicKey(text []byte) (crypto.PublicKey, string, error) {
 			return nil, "", fmt.Errorf("%s is too weak", kindOf(public))
 		}
 	case *rsa.PublicKey:
-		if k.N.BitLen() < 2048 || k.N.BitLen() > 8192 {
-			return nil, "", fmt.Errorf("%s is not between 2048 and 8192 bits", kindOf(public))
+		if bits := k.N.BitLen(); bits != 2048 && bits != 3072 && bits != 4096 {
+			return nil, "", fmt.Errorf("%s is not of 2048, 3072 or 4096 bits", kindOf(public))
 		}
 	case ed25519.PublicKey:
 	default:
@@ -136,9 +137,27 @@ func (s *signer) checkWith(material root.TrustedMaterial, c *claim, digest []byt
 	}
 	result, err := verifier.Verify(c.bundle, verify.NewPolicy(verify.WithArtifactDigest("sha256", digest), who))
 	if err != nil {
-		return nil, refuse(s.diagnose(verifier, material, c), "%v", err)
+		code := s.diagnose(verifier, material, c)
+		// The library formats an absent cause so; it is noise.
+		said := strings.TrimSuffix(err.Error(), "; error: %!w(<nil>)")
+		return nil, refuse(code, "signer %q: %s (%s)", s.name, s.proof.lacks(code), clean(said))
 	}
 	return result, nil
+}
+
+// lacks says in words what a failed step means.
+func (p proof) lacks(code Reason) string {
+	switch code {
+	case ReasonTransparency:
+		return fmt.Sprintf("no good proof from %d of the root's transparency logs", p.tlog)
+	case ReasonTimestamp:
+		return fmt.Sprintf("no good time from %d of the root's timestamp authorities", p.timestamps)
+	case ReasonCertificate:
+		return "its certificate is not from the root's authority, or was not valid when it signed"
+	case ReasonSCT:
+		return fmt.Sprintf("its certificate is not in %d of the root's certificate logs", p.sct)
+	}
+	return "the signature does not fit"
 }
 
 // diagnose finds which step of a failed verification failed, by taking the steps one by one in the library's order: its

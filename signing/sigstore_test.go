@@ -43,7 +43,7 @@ import (
 // sigstore is a whole Sigstore in memory: certificate authority with certificate log, transparency log (Rekor v2) and
 // timestamp authority. What it makes is what the real services make, byte formats included; only the wire is missing.
 type sigstore struct {
-	t            *testing.T
+	t            testing.TB
 	now          time.Time
 	caRoot, ca   *x509.Certificate
 	caKey        *ecdsa.PrivateKey
@@ -55,7 +55,7 @@ type sigstore struct {
 	logURL       string
 }
 
-func newSigstore(t *testing.T) *sigstore {
+func newSigstore(t testing.TB) *sigstore {
 	s := &sigstore{t: t, now: time.Now().UTC().Truncate(time.Second), logURL: "https://log.example"}
 	s.ctKey, s.logKey, s.tsaKey, s.caKey = ecKey(t), ecKey(t), ecKey(t), ecKey(t)
 	day := 24 * time.Hour
@@ -275,13 +275,13 @@ func (r rekor) GetTransparencyLogEntry(ctx context.Context, certOrKey []byte, b 
 	return nil
 }
 
-func ecKey(t *testing.T) *ecdsa.PrivateKey {
+func ecKey(t testing.TB) *ecdsa.PrivateKey {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	check(t, err)
 	return key
 }
 
-func issue(t *testing.T, template, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) *x509.Certificate {
+func issue(t testing.TB, template, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) *x509.Certificate {
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)
 	check(t, err)
 	cert, err := x509.ParseCertificate(der)
@@ -289,7 +289,7 @@ func issue(t *testing.T, template, parent *x509.Certificate, key, parentKey *ecd
 	return cert
 }
 
-func logID(t *testing.T, key *ecdsa.PrivateKey) []byte {
+func logID(t testing.TB, key *ecdsa.PrivateKey) []byte {
 	spki, err := x509.MarshalPKIXPublicKey(key.Public())
 	check(t, err)
 	sum := sha256.Sum256(spki)
@@ -315,7 +315,7 @@ func edit(t testing.TB, doc []byte, change func(map[string]any)) []byte {
 }
 
 // foreignKeys are key pairs of the kinds arw does not make but other signers use.
-func foreignKeys(t *testing.T) map[string]sign.Keypair {
+func foreignKeys(t testing.TB) map[string]sign.Keypair {
 	out := map[string]sign.Keypair{}
 	for name, kind := range map[string]protocommon.PublicKeyDetails{
 		"ECDSA P-256": protocommon.PublicKeyDetails_PKIX_ECDSA_P256_SHA_256,

@@ -18,6 +18,9 @@ const maxShown = 300
 // for a terminal and a log: no control or format characters, valid UTF-8, bounded.
 func clean(s string) string {
 	s = strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
+			return ' '
+		}
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
 			return '\uFFFD'
 		}

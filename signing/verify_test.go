@@ -236,6 +236,7 @@ func TestSpoiledBundles(t *testing.T) {
 		"unknown field":            {edit(t, good, func(m map[string]any) { m["note"] = "x" }), signing.ReasonMalformed},
 		"key twice":                {bytes.Replace(good, []byte(`{"mediaType"`), []byte(`{"mediaType":"x","mediaType"`), 1), signing.ReasonMalformed},
 		"key twice, two spellings": {bytes.Replace(good, []byte(`{"mediaType"`), []byte(`{"media_type":"x","mediaType"`), 1), signing.ReasonMalformed},
+		"key twice, one escaped":   {bytes.Replace(good, []byte(`{"mediaType"`), []byte(`{"\u006dediaType":"x","mediaType"`), 1), signing.ReasonMalformed},
 		"two documents":            {append(bytes.Clone(good), good...), signing.ReasonMalformed},
 		"not UTF-8":                {bytes.Replace(good, []byte("hint"), []byte("h\xffnt"), 1), signing.ReasonMalformed},
 		"deeply nested":            {[]byte(strings.Repeat(`{"a":`, 100000) + "1" + strings.Repeat("}", 100000)), signing.ReasonMalformed},
