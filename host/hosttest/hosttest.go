@@ -22,6 +22,7 @@ import (
 	"github.com/arw-project/arw/host"
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/registry"
 	"github.com/arw-project/arw/signing"
@@ -205,6 +206,16 @@ func (h *Host) Install(a Artifact) *pack.Verdict {
 // TryInstall installs what is published.
 func (h *Host) TryInstall(ref string, o pack.Options) (*pack.Verdict, error) {
 	return h.Services().Packs.Install(context.Background(), ref, o)
+}
+
+// Grant gives an installed pack a lease as the operator.
+func (h *Host) Grant(name string, c abi.Capability, scope ...string) lease.Lease {
+	h.t.Helper()
+	l, err := h.Services().Packs.Grant(context.Background(), "", "operator", pack.Grant{Pack: name, Capability: c, Scope: scope, TTL: time.Hour, Reason: "for the test"})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return l
 }
 
 // Submit submits an action as the operator.

@@ -136,7 +136,7 @@ type Result struct {
 
 // Runner finds and runs tools. Resolve must be cheap: every Submit asks it.
 type Runner interface {
-	// Resolve finds a tool by any of its spellings; NotFound when there is none.
+	// Resolve finds a tool by any of its spellings, of which Pack + ":" + Kind is always one; NotFound when there is none.
 	Resolve(kind string) (Tool, error)
 	// Run calls the tool. It must honour ctx and return an error whose abi code says what happened; a denial is an
 	// error, never a result.

@@ -77,11 +77,11 @@ func (in *install) run(ctx context.Context) error {
 		{"resolve", in.resolve}, {"pull", in.pull}, {"verify", in.verify}, {"manifest", in.manifest}, {"inspect", in.inspect},
 		{"admit", in.admit}, {"store", in.store}, {"load", in.load}, {"examples", in.examples}, {"drain", in.drain}, {"commit", in.commit},
 	} {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		in.verdict.Step = step.name
-		if err := in.step(step.name); err != nil {
+		if in.opts.Step != nil {
+			in.opts.Step(step.name)
+		}
+		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if err := step.do(ctx); err != nil {
@@ -345,7 +345,10 @@ func (in *install) commit(ctx context.Context) error {
 	in.before = in.Leases.List(lease.Filter{Pack: v.Pack})
 	err := in.DB.Write(ctx, in.commitTx)
 	if err != nil {
-		v.Allowed = false
+		v.Allowed, v.Carried = false, nil
+		for i := range v.Links {
+			v.Links[i].Lease, v.Links[i].Expires = "", nil // they never were
+		}
 		return err
 	}
 	s := in.slot
@@ -353,6 +356,9 @@ func (in *install) commit(ctx context.Context) error {
 		s = &slot{name: in.man.Name}
 	}
 	in.index.Store(in.index.Load().with(s, in.version))
+	if in.opts.Step != nil {
+		in.opts.Step("done")
+	}
 	before := s.current()
 	s.swap(in.version)
 	in.version, in.drained = nil, false
@@ -386,6 +392,9 @@ func (in *install) commitTx(tx *sql.Tx) error {
 		}
 		link := &v.Links[g.link]
 		link.Lease, link.Expires = l.ID, &l.Expires
+	}
+	if err := in.carryTx(tx); err != nil {
+		return err
 	}
 	r := in.version.row
 	r.Installed = v.Time

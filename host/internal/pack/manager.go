@@ -87,7 +87,6 @@ type Manager struct {
 	turn  chan struct{} // holds one token: the right to install or remove
 	index atomic.Pointer[index]
 	loads sync.WaitGroup // background loads
-	step  func(name string) error
 
 	mu     sync.Mutex // guards closed
 	closed bool
@@ -102,7 +101,7 @@ type index struct {
 // Open reads what is installed. Programs are not loaded yet: the first call of each does it, or Run.
 func Open(ctx context.Context, p Parts, cfg Config) (*Manager, error) {
 	cfg.Drain = cmp.Or(cfg.Drain, 30*time.Second)
-	m := &Manager{Parts: p, cfg: cfg, turn: make(chan struct{}, 1), step: func(string) error { return nil }}
+	m := &Manager{Parts: p, cfg: cfg, turn: make(chan struct{}, 1)}
 	rows, err := m.rows(ctx)
 	if err != nil {
 		return nil, abi.Errorf(abi.CodeOf(err), "open packs: %w", err)

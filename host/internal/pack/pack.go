@@ -29,6 +29,8 @@ type Options struct {
 	Corr string // groups the events; made up when empty
 	// Progress hears of bytes pulled; it may be nil and is called from the installing goroutine.
 	Progress func(what string, done, total int64)
+	// Step hears the name of each step of an install as it begins, and "done" when the commit is durable; it may be nil.
+	Step func(name string)
 	// OverrideUnsigned admits this one manifest digest although no signature satisfies the trust policy. It never
 	// carries over to another version.
 	OverrideUnsigned string

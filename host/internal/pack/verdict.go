@@ -34,6 +34,7 @@ type Verdict struct {
 	Links    []Link           `json:"links,omitempty"`
 	Imports  []string         `json:"imports,omitempty"`  // host functions the module imports, "kv.get"
 	Replaces string           `json:"replaces,omitempty"` // digest of the version that ran before
+	Carried  []Carry          `json:"carried,omitempty"`  // leases people gave that version and this one keeps
 	Examples int              `json:"examples,omitempty"` // how many of the manifest's examples were run and held
 }
 
@@ -75,6 +76,13 @@ type Link struct {
 	Calls      int64           `json:"budget_calls,omitempty"`
 	Bytes      int64           `json:"budget_bytes,omitempty"`
 	Decision   policy.Decision `json:"decision"`
+}
+
+// Carry is a lease that an upgrade kept: it reaches no further and lives no longer than the one it comes from.
+type Carry struct {
+	Capability string `json:"capability"`
+	Lease      string `json:"lease"`
+	From       string `json:"from"`
 }
 
 // newCorr makes a correlation id: a UUIDv7 (RFC 9562), so that ids sort by time.

@@ -23,7 +23,7 @@ type version struct {
 	who    policy.Pack
 	tools  map[string]*tool
 	models map[string]*manifests.State
-	has    map[abi.Capability]bool
+	caps   []abi.Capability // what the manifest asks for
 	blobs  map[string]bool
 	keys   *kv.Space
 	holder *lease.Holder
@@ -48,7 +48,7 @@ type tool struct {
 // newVersion prepares a manifest for calls.
 func (m *Manager) newVersion(r row, man *manifests.Pack, who policy.Pack) *version {
 	v := &version{
-		row: r, man: man, who: who, tools: map[string]*tool{}, models: map[string]*manifests.State{}, has: map[abi.Capability]bool{},
+		row: r, man: man, who: who, tools: map[string]*tool{}, models: map[string]*manifests.State{},
 		blobs: map[string]bool{}, decisions: map[string]policy.Decision{}, keys: m.KV.Space(r.Name), holder: m.Leases.Holder(r.Name, r.Digest),
 	}
 	for i := range man.Tools {
@@ -61,7 +61,7 @@ func (m *Manager) newVersion(r row, man *manifests.Pack, who policy.Pack) *versi
 		v.models[man.State[i].ID] = &man.State[i]
 	}
 	for _, c := range man.Capabilities {
-		v.has[c.Name] = true
+		v.caps = append(v.caps, c.Name)
 	}
 	for _, d := range r.Content.digests() {
 		v.blobs[d] = true

@@ -40,7 +40,7 @@ type (
 // host links what the manifest asks for; the gate decides each use.
 func (w *world) host() wasm.Host {
 	var h wasm.Host
-	for name := range w.v.has {
+	for _, name := range w.v.caps {
 		switch name {
 		case abi.Log:
 			h.Log = (*log)(w)
