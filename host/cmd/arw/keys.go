@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,7 +31,7 @@ overwritten.`,
 			if err := key.Save(out+".key", []byte(a.std.env("ARW_KEY_PASSPHRASE"))); err != nil {
 				return err
 			}
-			if err := writeNew(out+".pub", key.PublicPEM()); err != nil {
+			if err := key.SavePublic(out + ".pub"); err != nil {
 				return err
 			}
 			doc := map[string]string{"private": out + ".key", "public": out + ".pub", "key_id": key.ID()}
@@ -44,22 +45,6 @@ overwritten.`,
 	gen.Flags().StringVar(&out, "out", "arw", "path of the two files without their endings")
 	cmd.AddCommand(gen)
 	return cmd
-}
-
-// writeNew writes a file that must not exist yet.
-func writeNew(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if os.IsExist(err) {
-		return abi.Errorf(abi.Conflict, "write %q: it exists", path).WithHint("name another file, or remove it yourself")
-	}
-	if err != nil {
-		return abi.Errorf(abi.Invalid, "write %q: %w", path, err)
-	}
-	if _, err := f.Write(data); err != nil {
-		f.Close()
-		return abi.Errorf(abi.StorageFull, "write %q: %w", path, err)
-	}
-	return f.Close()
 }
 
 // signingKey reads a private key file.
@@ -245,12 +230,12 @@ func (a *app) openRef(text, defaultRegistry string) (*registry.Registry, registr
 	if err != nil {
 		return nil, ref, err
 	}
-	reg, err := a.openRegistry(ref.Registry)
+	reg, err := a.openRegistry(ref.Registry, false)
 	return reg, ref, err
 }
 
-func (a *app) openRegistry(location string) (*registry.Registry, error) {
-	return registry.Open(location, a.registryOptions())
+func (a *app) openRegistry(location string, replace bool) (*registry.Registry, error) {
+	return registry.Open(location, a.registryOptions(replace))
 }
 
 // dockerConfig is where Docker and its peers keep registry credentials.
@@ -262,4 +247,11 @@ func (a *app) dockerConfig() string {
 		return filepath.Join(home, ".docker", "config.json")
 	}
 	return ""
+}
+
+// registryOptions say how registries are spoken to; replace lets a push move a version to other content.
+func (a *app) registryOptions(replace bool) registry.Options {
+	return registry.Options{
+		Credentials: registry.Credentials{DockerConfig: a.dockerConfig()}, Proxy: http.ProxyFromEnvironment, Replace: replace,
+	}
 }

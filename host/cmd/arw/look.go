@@ -100,8 +100,12 @@ moved. The host may be running or not; nothing is written.`,
 			if err != nil {
 				return err
 			}
+			if !report.OK {
+				return abi.Errorf(abi.Corrupt, "verify journal %q: record %d is not as it was written: %s", path, report.Bad, report.Why).
+					WithHint("what stands before it is good (%d records); restore the file from a backup, and find out who wrote to it", report.Count).WithDetail(report)
+			}
 			return a.print(report, func(u ui) error {
-				u.say("%s %d records, the chain holds", u.green("ok:"), report.Records)
+				u.say("%s %d records, the chain holds", u.green("ok:"), report.Count)
 				u.facts("last id", strconv.FormatInt(report.Last, 10), "head", report.Head)
 				return nil
 			})

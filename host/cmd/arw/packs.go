@@ -126,6 +126,7 @@ func (a *app) packTestCmd() *cobra.Command {
 
 func (a *app) packPushCmd() *cobra.Command {
 	var to, keyFile string
+	var replace bool
 	cmd := &cobra.Command{
 		Use:   "push [DIR]",
 		Short: "Publish a built pack, and sign it when a key is given",
@@ -141,7 +142,7 @@ func (a *app) packPushCmd() *cobra.Command {
 					return err
 				}
 			}
-			reg, err := a.registryAt(to)
+			reg, err := a.registryAt(to, replace)
 			if err != nil {
 				return err
 			}
@@ -163,6 +164,7 @@ func (a *app) packPushCmd() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&to, "to", "", "registry: dir:FOLDER or HOST[:PORT] (default the configured one)")
 	cmd.Flags().StringVar(&keyFile, "key", "", "private key to sign with")
+	cmd.Flags().BoolVar(&replace, "replace", false, "let the version name other content than before; for your own registry while you work")
 	return cmd
 }
 
@@ -183,7 +185,7 @@ func (p pushed) tell(u ui) error {
 	return nil
 }
 
-func (a *app) registryAt(to string) (*registry.Registry, error) {
+func (a *app) registryAt(to string, replace bool) (*registry.Registry, error) {
 	if to == "" {
 		cfg, err := a.config()
 		if err != nil {
@@ -191,7 +193,7 @@ func (a *app) registryAt(to string) (*registry.Registry, error) {
 		}
 		to = cfg.Registry
 	}
-	return a.openRegistry(to)
+	return a.openRegistry(to, replace)
 }
 
 func sign(cmd *cobra.Command, reg *registry.Registry, key *signing.Key, name, digest string) error {

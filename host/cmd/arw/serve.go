@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -74,7 +71,7 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 	}
 	h, err := host.Open(ctx, host.Config{
 		StateDir: dir, TrustFile: filepath.Join(dir, cfg.Trust), PolicyDir: filepath.Join(dir, cfg.Policy),
-		Registries: []string{cfg.Registry}, Registry: a.registryOptions(), Workers: cfg.Workers, Version: version, Log: log,
+		Registries: []string{cfg.Registry}, Registry: a.registryOptions(false), Workers: cfg.Workers, Version: version, Log: log,
 	})
 	if err != nil {
 		return err
@@ -143,19 +140,7 @@ func startRegistry(ctx context.Context, g *errgroup.Group, dir, address string) 
 	if err != nil {
 		return err
 	}
-	srv := &http.Server{Handler: d.Handler(layout.ServerOptions{}), ReadHeaderTimeout: 10 * time.Second}
-	g.Go(func() error {
-		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-			return abi.Errorf(abi.Unavailable, "serve registry %q: %w", dir, err)
-		}
-		return nil
-	})
-	g.Go(func() error {
-		<-ctx.Done()
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		return srv.Shutdown(stop)
-	})
+	g.Go(func() error { return d.Serve(ctx, ln, layout.ServerOptions{FixedVersions: true}) })
 	return nil
 }
 

@@ -38,7 +38,7 @@ func (f *Folder) Test(ctx context.Context) ([]Case, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer engine.Close(ctx)
+	defer engine.Close()
 	sum := sha256.Sum256(module)
 	program, err := engine.Load(ctx, wasm.Spec{
 		Name: f.Manifest.Name + "@" + f.Manifest.Version, Digest: "sha256:" + hex.EncodeToString(sum[:]),

@@ -26,7 +26,7 @@ func (s *Server) postLease(c *fiber.Ctx) error {
 	}
 	g := pack.Grant{
 		Pack: body.Pack, Capability: abi.Capability(body.Capability), Scope: body.Scope,
-		Calls: body.Calls, Bytes: body.Bytes, Reason: body.Reason, By: "operator",
+		Calls: body.Calls, Bytes: body.Bytes, Reason: body.Reason,
 	}
 	if body.TTL != "" {
 		ttl, err := time.ParseDuration(body.TTL)
@@ -36,7 +36,7 @@ func (s *Server) postLease(c *fiber.Ctx) error {
 		}
 		g.TTL = ttl
 	}
-	granted, err := s.svc.Packs.Grant(s.ctx, corr(c), g)
+	granted, err := s.svc.Packs.Grant(s.ctx, corr(c), "operator", g)
 	if err != nil {
 		return err
 	}
