@@ -24,6 +24,7 @@ import (
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/cas"
 	"github.com/arw-project/arw/host/internal/db"
+	"github.com/arw-project/arw/host/internal/files"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/kv"
 	"github.com/arw-project/arw/host/internal/lease"
@@ -158,6 +159,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if s.CAS, err = cas.Open(path("cas")); err != nil {
 		return err
 	}
+	h.onClose(s.CAS.Close)
 	if s.Journal, err = journal.Open(ctx, h.db); err != nil {
 		return err
 	}
@@ -176,7 +178,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	h.onClose(h.second.Close)
 	s.Packs, err = pack.Open(ctx, pack.Parts{
-		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), View: s.View, Leases: s.Leases, Policy: s.Policy, Trust: s.Trust,
+		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Trust: s.Trust,
 		Engine: h.engine, Second: h.second, Log: cfg.Log,
 	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain})
 	if err != nil {

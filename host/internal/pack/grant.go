@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/arw-project/arw/abi"
@@ -40,6 +41,10 @@ func (m *Manager) Grant(ctx context.Context, corr, actor string, g Grant) (lease
 			WithHint("its author would add to pack.toml: [capabilities.%s]", g.Capability)
 	}
 	if len(g.Scope) == 0 {
+		if slices.ContainsFunc(c.Scope, func(s string) bool { return strings.HasSuffix(s, ":*") }) {
+			return lease.Lease{}, abi.Errorf(abi.Invalid, "grant %q to pack %q: the manifest asks for a folder of your choice, %q; name it", g.Capability, g.Pack, c.Scope).
+				WithHint("such as the scope read:/path/of/the/folder")
+		}
 		g.Scope = c.Scope
 	}
 	if err := lease.Covers(c.Name, c.Scope, g.Scope); err != nil {

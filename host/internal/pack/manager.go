@@ -14,6 +14,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/cas"
 	"github.com/arw-project/arw/host/internal/db"
+	"github.com/arw-project/arw/host/internal/files"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/kv"
 	"github.com/arw-project/arw/host/internal/lease"
@@ -24,12 +25,13 @@ import (
 	"github.com/arw-project/arw/signing"
 )
 
-// Parts are what a Manager stands on; all are required except Second and NewID's default.
+// Parts are what a Manager stands on; all are required except Second.
 type Parts struct {
 	DB      *db.DB
 	Journal *journal.Journal
 	CAS     *cas.Store
 	KV      *kv.Store
+	Files   *files.Folders
 	View    *view.Store
 	Leases  *lease.Book
 	Policy  *policy.Set

@@ -9,8 +9,8 @@ import (
 	"github.com/arw-project/arw/host/internal/journal"
 )
 
-// Remove uninstalls a pack: waits for its calls to end, then deletes its row and revokes its leases. Its keys and read
-// models stay for a later install unless o.Purge; the journal keeps the history. Errors: NotFound; Busy when calls do
+// Remove uninstalls a pack: waits for its calls to end, then deletes its row and revokes its leases. Its keys stay for
+// a later install unless o.Purge; its read models show their last state; the journal keeps the history. Errors: NotFound; Busy when calls do
 // not end in time; those of the database.
 func (m *Manager) Remove(ctx context.Context, name string, o Options) error {
 	done, err := m.take(ctx)
@@ -37,17 +37,17 @@ func (m *Manager) Remove(ctx context.Context, name string, o Options) error {
 	if _, err := m.Leases.RevokeAll(ctx, o.Corr, name, o.By, "the pack was removed"); err != nil {
 		return wrap(err, "remove pack %q: it is removed, but its leases are not written off", name)
 	}
+	if o.Purge {
+		if err := m.KV.Drop(ctx, name); err != nil {
+			return wrap(err, "remove pack %q: it is removed, but its keys are not", name)
+		}
+	}
 	return v.close(ctx)
 }
 
 func (m *Manager) removeTx(tx *sql.Tx, v *version, o Options) error {
 	if _, err := tx.Exec(`DELETE FROM pack WHERE name = ?`, v.row.Name); err != nil {
 		return err
-	}
-	if o.Purge {
-		if err := m.purgeTx(tx, v); err != nil {
-			return err
-		}
 	}
 	_, err := m.Journal.AppendTx(tx, journal.Event{Kind: "pack.removed", Corr: o.Corr, Actor: o.By, Pack: v.row.Name, Body: map[string]any{
 		"name": v.row.Name, "version": v.row.Version, "digest": v.row.Digest, "by": o.By, "purged": o.Purge,

@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/files"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/wasm"
 )
@@ -32,7 +34,6 @@ type (
 	log    world
 	events world
 	states world
-	folder world
 	caller world
 	clock  struct{}
 )
@@ -51,7 +52,7 @@ func (w *world) host() wasm.Host {
 		case abi.State:
 			h.State = (*states)(w)
 		case abi.FS:
-			h.FS = (*folder)(w)
+			h.FS = folders{w.m.Files}
 		case abi.Clock:
 			h.Clock = clock{}
 		case abi.Rand:
@@ -152,6 +153,41 @@ func (e *events) Emit(ctx context.Context, kind string, body []byte) error {
 		Body: json.RawMessage(bytes.Clone(body)),
 	})
 	return err
+}
+
+// folders are the host's, with the one scope entry that names none: "*" is every folder.
+type folders struct{ *files.Folders }
+
+func whole(scope string) string {
+	if mode, ok := strings.CutSuffix(scope, ":*"); ok {
+		return mode + ":/"
+	}
+	return scope
+}
+
+// List implements wasm.FS.
+func (f folders) List(ctx context.Context, scope string, req abi.FSList) ([]abi.FSEntry, bool, error) {
+	return f.Folders.List(ctx, whole(scope), req)
+}
+
+// Stat implements wasm.FS.
+func (f folders) Stat(ctx context.Context, scope, path string) (abi.FSEntry, error) {
+	return f.Folders.Stat(ctx, whole(scope), path)
+}
+
+// Read implements wasm.FS.
+func (f folders) Read(ctx context.Context, scope, path string, off int64, buf []byte) (int, error) {
+	return f.Folders.Read(ctx, whole(scope), path, off, buf)
+}
+
+// Write implements wasm.FS.
+func (f folders) Write(ctx context.Context, scope, path string, data []byte) error {
+	return f.Folders.Write(ctx, whole(scope), path, data)
+}
+
+// Remove implements wasm.FS.
+func (f folders) Remove(ctx context.Context, scope, path string) error {
+	return f.Folders.Remove(ctx, whole(scope), path)
 }
 
 // checkBody wants a JSON object; nothing at all stands for the empty one.
