@@ -28,7 +28,7 @@ overwritten.`,
 			if err != nil {
 				return err
 			}
-			if err := key.Save(out+".key", []byte(a.std.env("ARW_KEY_PASSPHRASE"))); err != nil {
+			if err := key.Save(out+".key", passphrase(a.std.env)); err != nil {
 				return err
 			}
 			if err := key.SavePublic(out + ".pub"); err != nil {
@@ -47,13 +47,23 @@ overwritten.`,
 	return cmd
 }
 
+// passphrase is what new keys are sealed with; nil leaves them open.
+func passphrase(env func(string) string) []byte {
+	if pass := env("ARW_KEY_PASSPHRASE"); pass != "" {
+		return []byte(pass)
+	}
+	return nil
+}
+
 // signingKey reads a private key file.
 func (a *app) signingKey(path string) (*signing.Key, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, abi.Errorf(abi.NotFound, "read signing key %q: %w", path, err).WithHint(`make one with "arw key generate"`)
-	}
-	return signing.ParseKey(raw, []byte(a.std.env("ARW_KEY_PASSPHRASE")))
+	return signing.LoadKey(path, func() ([]byte, error) {
+		pass := a.std.env("ARW_KEY_PASSPHRASE")
+		if pass == "" {
+			return nil, abi.Errorf(abi.Invalid, "read signing key %q: it is encrypted", path).WithHint("set ARW_KEY_PASSPHRASE")
+		}
+		return []byte(pass), nil
+	})
 }
 
 func (a *app) trustCmd() *cobra.Command {
@@ -117,7 +127,7 @@ func addTrust(dir, signer, packs string, pub []byte) (string, error) {
 		old = []byte("# Who may sign what. Nothing else is trusted.\nschema = 1\n")
 	}
 	keyFile := filepath.Join("keys", signer+".pub")
-	text := string(old) + "\n[signer." + tomlKey(signer) + "]\nkey = " + tomlString(filepath.ToSlash(keyFile)) + "\n" +
+	text := string(old) + "\n[signer." + tomlKey(signer) + "]\nkey = " + tomlString(filepath.ToSlash(keyFile)) + "\ntlog = 0 # a bare key: no transparency log vouches for when it signed\n" +
 		"\n[[rule]]\npacks = " + tomlString(packs) + "\nsigners = [" + tomlString(signer) + "]\n"
 	read := func(name string) ([]byte, error) {
 		if name == filepath.ToSlash(keyFile) {
