@@ -130,7 +130,7 @@ var (
 
 // capture takes the snapshot.
 func (in *instance) capture() (*snapshot, error) {
-	s := &snapshot{image: newImage(in.mem.buf), inPtr: in.inPtr, inCap: in.inCap}
+	s := &snapshot{image: newImage(in.mem.buf).survey(), inPtr: in.inPtr, inCap: in.inCap}
 	for _, g := range in.globals {
 		s.globals = append(s.globals, g.Get())
 	}

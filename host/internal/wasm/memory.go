@@ -17,8 +17,22 @@ const keepTail = 4 << 20
 // image is the memory of the snapshot. It never changes; release it when no instance uses it.
 type image struct {
 	bytes []byte
+	zero  []bool // for each osPage, whether it is all zero: comparing with one zero page spares the cache
 	backing
 }
+
+// survey fills zero.
+func (i *image) survey() *image {
+	for at := 0; at+osPage <= len(i.bytes); at += osPage {
+		i.zero = append(i.zero, bytes.Equal(i.bytes[at:at+osPage], zeroPage[:]))
+	}
+	return i
+}
+
+var zeroPage [osPage]byte
+
+// compareAll is the size up to which comparing everything is cheaper than asking the kernel what was written.
+const compareAll = 64 << 10
 
 // linear is the memory of one instance. It implements the engine's allocator for that one instance, and can be set
 // back to the image, size included, which WebAssembly itself cannot.
@@ -46,8 +60,9 @@ func (l *linear) Reallocate(size uint64) []byte {
 		n, l.shrink = l.shrink, -1
 	case l.buf == nil && l.image != nil && l.err == nil:
 		n = max(n, len(l.image.bytes))
-		l.err = l.room.attach(l.image)
-		l.dirty = len(l.image.bytes)
+		if l.err = l.room.attach(l.image); l.err == nil {
+			l.buf, l.dirty = l.room.bytes()[:len(l.image.bytes)], len(l.image.bytes)
+		}
 	}
 	if l.err == nil {
 		l.err = l.room.commit(n)
@@ -92,21 +107,24 @@ func (l *linear) adopt(img *image) error {
 
 // restore sets the image's bytes back; the size is right already. Only pages that changed are written.
 func (l *linear) restore() {
-	img := l.image.bytes
-	if !l.room.changed(l.image, func(from, to int) { setBack(l.buf[from:to], img[from:to]) }) {
-		setBack(l.buf, img)
+	n := len(l.image.bytes)
+	if n <= compareAll || !l.room.changed(l.image, l.setBack) {
+		l.setBack(0, n)
 	}
-	if l.dirty > len(img)+keepTail && l.room.drop(len(img)+keepTail, l.dirty) {
-		l.dirty = len(img) + keepTail
+	if l.dirty > n+keepTail && l.room.drop(n+keepTail, l.dirty) {
+		l.dirty = n + keepTail
 	}
 }
 
-// setBack copies the pages of img that differ.
-func setBack(buf, img []byte) {
-	for len(buf) >= osPage {
-		if a, b := buf[:osPage], img[:osPage]; !bytes.Equal(a, b) {
-			copy(a, b)
+// setBack copies the pages between from and to that differ.
+func (l *linear) setBack(from, to int) {
+	for at := from; at < to; at += osPage {
+		was := zeroPage[:]
+		if !l.image.zero[at/osPage] {
+			was = l.image.bytes[at : at+osPage]
 		}
-		buf, img = buf[osPage:], img[osPage:]
+		if is := l.buf[at : at+osPage]; !bytes.Equal(is, was) {
+			copy(is, was)
+		}
 	}
 }
