@@ -23,14 +23,14 @@ const (
 // assertion, so that nothing is looked up, locked or allocated on their way. It is made anew for every call, since an
 // implementation may keep a context longer than it should.
 type call struct {
-	parent   context.Context
-	deadline time.Time
-	in       *instance
-	tool     string
-	effects  abi.Effect
-	output   int64
-	gate     Gate
-	host     Host
+	parent  context.Context
+	due     time.Duration // deadline on the engine's clock
+	in      *instance
+	tool    string
+	effects abi.Effect
+	output  int64
+	gate    Gate
+	host    Host
 
 	phase  atomic.Int32
 	armed  atomic.Bool
@@ -42,13 +42,14 @@ type call struct {
 	hostCalls int
 	moved     int64  // bytes moved by host functions, not yet charged
 	inside    string // the host function being run
+	booting   bool   // the module's start, not a tool
 	exited    bool
 	exitCode  uint32
-	wasi      wasiState
+	wasi      *wasiState // nil until used
 }
 
 // Deadline implements context.Context.
-func (c *call) Deadline() (time.Time, bool) { return c.deadline, true }
+func (c *call) Deadline() (time.Time, bool) { return c.in.p.engine.base.Add(c.due), true }
 
 // Err implements context.Context.
 func (c *call) Err() error {
@@ -58,7 +59,7 @@ func (c *call) Err() error {
 	if c.phase.Load() == done {
 		return context.Canceled
 	}
-	if !time.Now().Before(c.deadline) {
+	if c.in.p.engine.now() >= c.due {
 		return context.DeadlineExceeded
 	}
 	return nil
@@ -69,7 +70,8 @@ func (c *call) Done() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.inner == nil {
-		c.inner, c.cancel = context.WithDeadline(c.parent, c.deadline)
+		deadline, _ := c.Deadline()
+		c.inner, c.cancel = context.WithDeadline(c.parent, deadline)
 		c.armed.Store(true)
 		if c.phase.Load() == done {
 			c.cancel()
@@ -84,7 +86,9 @@ func (c *call) Value(key any) any { return c.parent.Value(key) }
 // stop ends the guest's code at its next loop or call, unless the call is over.
 func (c *call) stop() {
 	if c.phase.CompareAndSwap(running, stopping) {
-		c.in.limit.Set(^uint64(0))
+		if !c.in.p.engine.interpret { // the interpreter looks at the context itself
+			c.in.limit.Set(^uint64(0))
+		}
 		c.phase.Store(stopped)
 	}
 }

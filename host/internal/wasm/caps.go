@@ -26,7 +26,7 @@ func (c *call) ok() abi.Status {
 }
 
 func logWrite(c *call, a []uint64) abi.Status {
-	msg, ok := c.arg(a, 1)
+	msg, ok := c.view(a, 1)
 	if !ok {
 		return c.outside("msg")
 	}
@@ -139,7 +139,7 @@ func pageLimit(n int) (int, bool) {
 
 // request reads a JSON request from arguments 0 and 1, after checking the out buffer of arguments 2 and 3.
 func (c *call) request(a []uint64, into any) (abi.Status, bool) {
-	req, ok := c.arg(a, 0)
+	req, ok := c.view(a, 0)
 	if _, fits := c.room(a, 2); !ok || !fits {
 		return c.outside("req or out"), false
 	}
@@ -296,7 +296,7 @@ func (c *call) clock(a []uint64, read func() uint64) abi.Status {
 }
 
 func randBytes(c *call, a []uint64) abi.Status {
-	out, ok := c.arg(a, 0)
+	out, ok := c.view(a, 0)
 	if !ok {
 		return c.outside("out")
 	}

@@ -39,17 +39,23 @@ type Engine struct {
 	cache    wazero.CompilationCache
 	compiles chan struct{}
 	watch    *watch
+	base     time.Time // when the engine's clock was 0
+
+	interpret bool
 }
+
+// now reads the engine's clock, at half the price of time.Now.
+func (e *Engine) now() time.Duration { return time.Since(e.base) }
 
 // Open makes an engine, and its cache directory when that is missing. Errors: Invalid when the directory cannot be used.
 func Open(o Options) (*Engine, error) {
-	e := &Engine{log: o.Log, compiles: make(chan struct{}, max(1, o.Compiles)), watch: newWatch()}
+	e := &Engine{log: o.Log, compiles: make(chan struct{}, max(1, o.Compiles)), watch: newWatch(), base: time.Now(), interpret: o.Interpret}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
 	cfg := wazero.NewRuntimeConfig()
 	if o.Interpret {
-		cfg = wazero.NewRuntimeConfigInterpreter()
+		cfg = wazero.NewRuntimeConfigInterpreter().WithCloseOnContextDone(true)
 	}
 	if o.CacheDir != "" && !o.Interpret {
 		if err := os.MkdirAll(o.CacheDir, 0o700); err != nil {

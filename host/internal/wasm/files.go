@@ -9,6 +9,9 @@ import (
 	"github.com/arw-project/arw/abi"
 )
 
+// maxRead is the most that one fs.read gives, however large the guest's buffer is.
+const maxRead = 1 << 20
+
 type fsListReply struct {
 	Entries []abi.FSEntry `json:"entries"`
 	More    bool          `json:"more"`
@@ -90,17 +93,19 @@ func fsRead(c *call, a []uint64) abi.Status {
 	if off > math.MaxInt64 {
 		return c.fail(abi.Invalid, fmt.Sprintf("fs.read: offset %d is too large", off))
 	}
-	scope, name, s, ok := c.path(a, "read", len(out))
+	scope, name, s, ok := c.path(a, "read", min(len(out), maxRead))
 	if !ok {
 		return s
 	}
-	n, err := c.host.FS.Read(c, scope, name, int64(off), out)
+	buf := make([]byte, min(len(out), maxRead))
+	n, err := c.host.FS.Read(c, scope, name, int64(off), buf)
 	if err != nil {
 		return c.refuse(err)
 	}
-	if n < 0 || n > len(out) {
-		return c.refuse(fmt.Errorf("read %d bytes into %d", n, len(out)))
+	if n < 0 || n > len(buf) {
+		return c.refuse(fmt.Errorf("read %d bytes into %d", n, len(buf)))
 	}
+	copy(out, buf[:n])
 	c.pending = nil
 	c.moved += int64(n)
 	return abi.MakeStatus(abi.OK, uint32(n))

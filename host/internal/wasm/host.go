@@ -20,9 +20,9 @@ type Gate interface {
 // gets Denied and the manifest line to add.
 //
 // Every implementation is called on the goroutine of Program.Call, with a context that ends at the call's deadline, and
-// must honour it. Byte slices it receives are views of the guest's memory: valid until it returns, never to be kept or
-// written (FS.Read's buffer excepted). Slices it returns must not change afterwards. An *abi.Error it returns goes to
-// the guest with its code and message; any other error becomes Internal, and its text stays here.
+// must honour it. Byte slices it receives are its own to keep, never the guest's memory, so that an implementation that
+// returns early and finishes later can do no harm; slices it returns must not change afterwards. An *abi.Error it returns
+// goes to the guest with its code and message; any other error becomes Internal, and its text stays here.
 type Host struct {
 	Log    Log
 	KV     KV

@@ -104,16 +104,22 @@ func (c *call) bytes(ptr, n uint32) ([]byte, bool) {
 	return c.in.mem.buf[ptr:end:end], true
 }
 
-// arg returns the bytes that arguments i and i+1 name.
-func (c *call) arg(a []uint64, i int) ([]byte, bool) {
+// view returns the guest's memory that arguments i and i+1 name, for use before the host function returns.
+func (c *call) view(a []uint64, i int) ([]byte, bool) {
 	b, ok := c.bytes(uint32(a[i]), uint32(a[i+1]))
 	c.moved += int64(len(b))
 	return b, ok
 }
 
+// arg is a copy of what view returns, for whoever may keep it.
+func (c *call) arg(a []uint64, i int) ([]byte, bool) {
+	b, ok := c.view(a, i)
+	return append(make([]byte, 0, len(b)), b...), ok
+}
+
 // text is arg for what must be text.
 func (c *call) text(a []uint64, i int) (string, bool) {
-	b, ok := c.arg(a, i)
+	b, ok := c.view(a, i)
 	return string(b), ok && utf8.Valid(b)
 }
 

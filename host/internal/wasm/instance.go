@@ -1,7 +1,6 @@
 package wasm
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,28 +15,28 @@ import (
 	"github.com/arw-project/arw/host/internal/wasm/rewrite"
 )
 
-const pageSize = 64 << 10
-
 // inputRoom is what the host asks of arw_alloc before the snapshot; larger requests ask again within the call.
 const inputRoom = 4 << 10
 
 // instance is one instantiated module. One call uses it at a time.
 type instance struct {
-	p       *Program
-	mod     api.Module
-	mem     *linear
-	fnCall  api.Function
-	fnAlloc api.Function
-	gas     api.MutableGlobal
-	limit   api.MutableGlobal
-	depth   api.MutableGlobal
-	pages   api.MutableGlobal
-	why     api.MutableGlobal
-	globals []api.MutableGlobal // those the module writes
-	inPtr   uint32              // where requests go
-	inCap   uint32
-	stack   [4]uint64
-	spent   bool // its state is not the snapshot's and cannot become it again
+	p        *Program
+	mod      api.Module
+	mem      *linear
+	fnCall   api.Function
+	fnAlloc  api.Function
+	gas      api.MutableGlobal
+	limit    api.MutableGlobal
+	depth    api.MutableGlobal
+	pages    api.MutableGlobal
+	why      api.MutableGlobal
+	globals  []api.MutableGlobal // those the module writes
+	inPtr    uint32              // where requests go
+	inCap    uint32
+	stack    [4]uint64
+	limitNow uint64
+	pagesNow uint32
+	spent    bool // its state is not the snapshot's and cannot become it again
 
 	current atomic.Pointer[call]
 	watched *call // the watch's own
@@ -45,7 +44,7 @@ type instance struct {
 
 // snapshot is the state every call starts from.
 type snapshot struct {
-	image   []byte
+	image   *image
 	globals []uint64
 	inPtr   uint32
 	inCap   uint32
@@ -56,11 +55,18 @@ var moduleConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions()
 // instantiate makes an instance whose state is the module's, before any of its code ran.
 func (p *Program) instantiate(ctx context.Context) (*instance, error) {
 	in := &instance{p: p, mem: &linear{}}
+	if p.snap != nil {
+		in.mem.image = p.snap.image
+	}
 	mod, err := p.engine.rt.InstantiateModule(experimental.WithMemoryAllocator(ctx, in.mem), p.code, moduleConfig)
 	if err != nil {
 		return nil, fmt.Errorf("instantiate: %w", err)
 	}
 	in.mod = mod
+	if in.mem.err != nil {
+		_ = mod.Close(ctx)
+		return nil, abi.Errorf(abi.Unavailable, "no memory for an instance: %w", in.mem.err)
+	}
 	global := func(name string) api.MutableGlobal {
 		g, _ := mod.ExportedGlobal(name).(api.MutableGlobal)
 		return g
@@ -117,29 +123,34 @@ func (in *instance) alloc(c *call, n uint32) error {
 	return nil
 }
 
-var errNoRoom = errors.New("the guest gives no room for the request")
+var (
+	errNoRoom   = errors.New("the guest gives no room for the request")
+	errNoMemory = errors.New("the memory is as large as it may get")
+)
 
 // capture takes the snapshot.
-func (in *instance) capture() *snapshot {
-	s := &snapshot{image: bytes.Clone(in.mem.buf), inPtr: in.inPtr, inCap: in.inCap}
+func (in *instance) capture() (*snapshot, error) {
+	s := &snapshot{image: newImage(in.mem.buf), inPtr: in.inPtr, inCap: in.inCap}
 	for _, g := range in.globals {
 		s.globals = append(s.globals, g.Get())
 	}
-	return s
+	size := len(in.mem.buf)
+	if err := in.mem.adopt(s.image); err != nil {
+		s.image.release()
+		return nil, err
+	}
+	if !in.resize(size) { // the engine takes note of where the memory is now
+		return nil, errNoMemory
+	}
+	return s, nil
 }
 
 // restore sets the instance back to the snapshot; false when it cannot be.
 func (in *instance) restore(s *snapshot) bool {
-	if len(in.mem.buf) != len(s.image) && !in.resize(len(s.image)) {
+	if len(in.mem.buf) != len(s.image.bytes) && !in.resize(len(s.image.bytes)) {
 		return false
 	}
-	const step = 4 << 10
-	buf := in.mem.buf
-	for i := 0; i < len(buf); i += step {
-		if a, b := buf[i:i+step], s.image[i:i+step]; !bytes.Equal(a, b) {
-			copy(a, b)
-		}
-	}
+	in.mem.restore()
 	for i, g := range in.globals {
 		g.Set(s.globals[i])
 	}
@@ -150,10 +161,6 @@ func (in *instance) restore(s *snapshot) bool {
 // resize sets a grown memory back. The engine takes whatever slice the allocator returns, and the rewritten module
 // declares one page more than the guest may have, so that there is always a page to ask for.
 func (in *instance) resize(n int) bool {
-	if n > len(in.mem.buf) && len(in.mem.buf) > 0 {
-		_, ok := in.mod.Memory().Grow(uint32((n - len(in.mem.buf)) / pageSize))
-		return ok
-	}
 	in.mem.shrink = n
 	_, ok := in.mod.Memory().Grow(1)
 	in.mem.shrink = -1

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/wasm/rewrite"
@@ -57,24 +58,24 @@ func (p *Program) invoke(ctx context.Context, req *Call) (Reply, error) {
 	if n := int64(len(req.Input)); n > l.Input {
 		return Reply{}, abi.Errorf(abi.TooLarge, "the input has %d bytes, the limit is %d", n, l.Input).WithHint("send less, or raise limits.input in pack.toml")
 	}
-	start := time.Now()
-	if err := p.breaker.allow(start); err != nil {
+	if err := p.breaker.allow(time.Now); err != nil {
 		return Reply{}, err
 	}
-	in, err := p.pool.get(ctx, req.Session, start.Add(l.Time))
+	start := p.engine.now()
+	in, err := p.pool.get(ctx, req.Session, l.Time)
 	if err != nil {
 		return Reply{}, err
 	}
 	p.stats.calls.Add(1)
 	c := &call{
-		parent: ctx, deadline: start.Add(l.Time), in: in, tool: req.Tool, effects: req.Effects,
+		parent: ctx, due: start + l.Time, in: in, tool: req.Tool, effects: req.Effects,
 		output: l.Output, gate: req.Gate, host: req.Host,
 	}
 	pages := min(p.cap, uint32(min(l.MemoryBytes/pageSize, 1<<16)))
 	in.begin(c, l, pages)
 	reply, runErr := in.exchange(c, req)
 	used, err := in.end(c, runErr, req.Tool)
-	used.Wall = time.Since(start)
+	used.Wall = p.engine.now() - start
 	reply.Usage = used
 	if err != nil {
 		reply.Body = nil
@@ -94,10 +95,13 @@ func fatal(kind abi.FrameKind, err error) bool { return err != nil && kind != ab
 // begin sets the bounds and lets the watch see the call.
 func (in *instance) begin(c *call, l Limits, pages uint32) {
 	in.gas.Set(0)
-	in.limit.Set(min(l.Gas, 1<<62))
 	in.depth.Set(uint64(min(l.Depth, 1<<30)))
-	in.pages.Set(uint64(pages))
 	in.why.Set(0)
+	if limit := min(l.Gas, 1<<62); in.limitNow != limit || in.pagesNow != pages {
+		in.limit.Set(limit)
+		in.pages.Set(uint64(pages))
+		in.limitNow, in.pagesNow = limit, pages
+	}
 	in.current.Store(c)
 	in.p.engine.watch.began()
 }
@@ -171,7 +175,7 @@ func (in *instance) explain(c *call, err error, stopped bool) error {
 	case c.inside != "" && !c.exited:
 		in.p.engine.log.Error("host function failed", "pack", in.p.spec.Name, "function", c.inside, "error", err)
 		return abi.Errorf(abi.Internal, "the host's %s failed", c.inside)
-	case stopped && why == rewrite.WhyGas:
+	case stopped && why == rewrite.WhyGas, in.p.engine.interpret && !c.exited && isExit(err):
 		if perr := c.parent.Err(); perr != nil {
 			return abi.Errorf(abi.CodeOf(perr), "%w", perr)
 		}
@@ -188,6 +192,12 @@ func (in *instance) explain(c *call, err error, stopped bool) error {
 		return in.noRoom(inputRoom)
 	}
 	return abi.Errorf(abi.Trap, "the guest trapped: %s%s", trapText(err), c.lastWords())
+}
+
+// isExit says whether the engine closed the module, which only the interpreter does, for a context that ended.
+func isExit(err error) bool {
+	_, ok := errors.AsType[*sys.ExitError](err)
+	return ok
 }
 
 // trapText is the engine's reason and the innermost functions.
@@ -221,7 +231,10 @@ func clean(s string, most int) string {
 // lastWords is what the guest wrote to its standard error before it fell: from the last line that looks like a crash, else
 // the last lines.
 func (c *call) lastWords() string {
-	lines := strings.FieldsFunc(string(c.wasi.tail), func(r rune) bool { return r == '\n' || r == '\r' })
+	if c.wasi == nil {
+		return ""
+	}
+	lines := strings.FieldsFunc(string(c.wasi.head)+string(c.wasi.tail), func(r rune) bool { return r == '\n' || r == '\r' })
 	from := max(0, len(lines)-lastLines)
 	for i, l := range lines {
 		if strings.HasPrefix(l, "panic: ") || strings.HasPrefix(l, "fatal error: ") || strings.Contains(l, "panicked at") {

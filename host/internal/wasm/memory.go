@@ -1,53 +1,112 @@
 package wasm
 
 import (
+	"bytes"
+
 	"github.com/tetratelabs/wazero/experimental"
 )
 
+const (
+	pageSize = 64 << 10 // of WebAssembly
+	osPage   = 4 << 10  // the unit in which memory is compared and copied; every host's page is a multiple of it
+)
+
+// keepTail is how much memory behind the snapshot an instance keeps for its next growth.
+const keepTail = 4 << 20
+
+// image is the memory of the snapshot. It never changes; release it when no instance uses it.
+type image struct {
+	bytes []byte
+	backing
+}
+
 // linear is the memory of one instance. It implements the engine's allocator for that one instance, and can be set
-// back to an earlier size, which WebAssembly itself cannot.
+// back to the image, size included, which WebAssembly itself cannot.
 type linear struct {
+	image  *image // nil until there is a snapshot
 	buf    []byte // what the guest sees
-	room   []byte // buf and what lies behind it
+	room   room   // buf and what lies behind it
 	dirty  int    // bytes of room that may not be zero
 	shrink int    // size that the next Reallocate returns, whatever it is asked for; -1: none
-	most   uint64
+	err    error  // why the first Reallocate failed: the engine cannot be told
 }
 
 // Allocate implements experimental.MemoryAllocator.
 func (l *linear) Allocate(_, most uint64) experimental.LinearMemory {
-	l.most, l.shrink = most, -1
+	l.shrink = -1
+	l.err = l.room.reserve(int(most))
 	return l
 }
 
-// Reallocate implements experimental.LinearMemory.
+// Reallocate implements experimental.LinearMemory. The first one of an instance with an image gives the image.
 func (l *linear) Reallocate(size uint64) []byte {
-	if l.shrink >= 0 {
-		l.buf = l.room[:l.shrink:l.shrink]
-		l.shrink = -1
-		return l.buf
-	}
-	if size > l.most {
-		return nil
-	}
 	n := int(size)
-	if n > len(l.room) {
-		l.grow(n)
+	switch {
+	case l.shrink >= 0:
+		n, l.shrink = l.shrink, -1
+	case l.buf == nil && l.image != nil && l.err == nil:
+		n = max(n, len(l.image.bytes))
+		l.err = l.room.attach(l.image)
+		l.dirty = len(l.image.bytes)
 	}
+	if l.err == nil {
+		l.err = l.room.commit(n)
+	}
+	if l.err != nil {
+		return l.refuse(n)
+	}
+	mem := l.room.bytes()
 	if from := len(l.buf); from < n {
-		clear(l.room[from:max(from, min(n, l.dirty))])
+		clear(mem[from:max(from, min(n, l.dirty))])
 	}
 	l.dirty = max(l.dirty, n)
-	l.buf = l.room[:n:n]
+	l.buf = mem[:n:n]
 	return l.buf
 }
 
-// grow makes room for n bytes.
-func (l *linear) grow(n int) {
-	room := make([]byte, n)
-	copy(room, l.buf)
-	l.room, l.dirty = room, len(l.buf)
+// refuse answers a growth with nil, which the guest sees as -1, and a first request, which cannot fail, with memory that
+// nobody will use: Program.instantiate looks at err.
+func (l *linear) refuse(n int) []byte {
+	if l.buf != nil {
+		l.err = nil
+		return nil
+	}
+	return make([]byte, n)
 }
 
 // Free implements experimental.LinearMemory.
-func (l *linear) Free() { l.buf, l.room = nil, nil }
+func (l *linear) Free() {
+	l.room.release()
+	l.buf = nil
+}
+
+// adopt makes img, which equals the memory as it is, the state to go back to.
+func (l *linear) adopt(img *image) error {
+	if err := l.room.attach(img); err != nil {
+		return err
+	}
+	l.image = img
+	l.buf = l.room.bytes()[:len(l.buf):len(l.buf)]
+	return nil
+}
+
+// restore sets the image's bytes back; the size is right already. Only pages that changed are written.
+func (l *linear) restore() {
+	img := l.image.bytes
+	if !l.room.changed(l.image, func(from, to int) { setBack(l.buf[from:to], img[from:to]) }) {
+		setBack(l.buf, img)
+	}
+	if l.dirty > len(img)+keepTail && l.room.drop(len(img)+keepTail, l.dirty) {
+		l.dirty = len(img) + keepTail
+	}
+}
+
+// setBack copies the pages of img that differ.
+func setBack(buf, img []byte) {
+	for len(buf) >= osPage {
+		if a, b := buf[:osPage], img[:osPage]; !bytes.Equal(a, b) {
+			copy(a, b)
+		}
+		buf, img = buf[osPage:], img[osPage:]
+	}
+}

@@ -49,31 +49,37 @@ func newPool(p *Program) *pool {
 	return po
 }
 
-// get returns an instance in the state the call starts from. Errors: Busy, Unavailable, Deadline, Cancelled, and those of
-// making an instance.
-func (po *pool) get(ctx context.Context, name string, deadline time.Time) (*instance, error) {
+// get returns an instance in the state the call starts from, waiting for one at most as long as the call may take.
+// Errors: Busy, Unavailable, Cancelled, Deadline, and those of making an instance.
+func (po *pool) get(ctx context.Context, name string, wait time.Duration) (*instance, error) {
 	po.mu.Lock()
 	if po.closed {
 		po.mu.Unlock()
 		return nil, abi.Errorf(abi.Unavailable, "the pack was unloaded")
 	}
 	po.flights++
-	po.mu.Unlock()
-	in, err := po.find(ctx, name, deadline)
+	var in *instance
+	var err error
+	switch {
+	case name != "":
+		in, err = po.session(ctx, name, wait)
+	case po.busy < po.most:
+		po.busy++
+		in, err = po.take(ctx)
+	default:
+		if err = po.queue(ctx, wait); err == nil {
+			po.mu.Lock()
+			in, err = po.take(ctx)
+		}
+	}
 	if err != nil {
 		po.land()
 	}
 	return in, err
 }
 
-func (po *pool) find(ctx context.Context, name string, deadline time.Time) (*instance, error) {
-	if name != "" {
-		return po.session(ctx, name, deadline)
-	}
-	if err := po.permit(ctx, deadline); err != nil {
-		return nil, err
-	}
-	po.mu.Lock()
+// take gives an idle instance or makes one, for a caller that has a permit and the lock; it unlocks.
+func (po *pool) take(ctx context.Context) (*instance, error) {
 	if n := len(po.idle); n > 0 {
 		in := po.idle[n-1]
 		po.idle[n-1], po.idle = nil, po.idle[:n-1]
@@ -83,19 +89,15 @@ func (po *pool) find(ctx context.Context, name string, deadline time.Time) (*ins
 	po.mu.Unlock()
 	in, err := po.p.fresh(ctx)
 	if err != nil {
+		po.mu.Lock()
 		po.unpermit()
+		po.mu.Unlock()
 	}
 	return in, err
 }
 
-// permit waits for one of the instances, in order of arrival.
-func (po *pool) permit(ctx context.Context, deadline time.Time) error {
-	po.mu.Lock()
-	if po.busy < po.most {
-		po.busy++
-		po.mu.Unlock()
-		return nil
-	}
+// queue waits for a permit in order of arrival, for a caller that has the lock; it unlocks.
+func (po *pool) queue(ctx context.Context, wait time.Duration) error {
 	if len(po.waiting) >= po.most*waitersPerInstance {
 		po.mu.Unlock()
 		return abi.Errorf(abi.Busy, "%d calls run and %d wait", po.most, po.most*waitersPerInstance)
@@ -103,7 +105,7 @@ func (po *pool) permit(ctx context.Context, deadline time.Time) error {
 	turn := make(chan struct{})
 	po.waiting = append(po.waiting, turn)
 	po.mu.Unlock()
-	err := await(ctx, deadline, turn)
+	err := await(ctx, wait, turn)
 	if err == nil {
 		return nil
 	}
@@ -118,8 +120,13 @@ func (po *pool) permit(ctx context.Context, deadline time.Time) error {
 	return nil // it was ours in the same moment
 }
 
-func await(ctx context.Context, deadline time.Time, turn <-chan struct{}) error {
-	timer := time.NewTimer(time.Until(deadline))
+func await(ctx context.Context, wait time.Duration, turn <-chan struct{}) error {
+	select {
+	case <-turn:
+		return nil
+	default:
+	}
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-turn:
@@ -131,9 +138,8 @@ func await(ctx context.Context, deadline time.Time, turn <-chan struct{}) error 
 	}
 }
 
+// unpermit passes a permit on; the caller has the lock.
 func (po *pool) unpermit() {
-	po.mu.Lock()
-	defer po.mu.Unlock()
 	if len(po.waiting) > 0 {
 		close(po.waiting[0])
 		po.waiting = po.waiting[1:]
@@ -145,7 +151,12 @@ func (po *pool) unpermit() {
 // land ends one flight.
 func (po *pool) land() {
 	po.mu.Lock()
-	defer po.mu.Unlock()
+	po.landed()
+	po.mu.Unlock()
+}
+
+// landed is land for a caller that has the lock.
+func (po *pool) landed() {
 	if po.flights--; po.flights == 0 && po.closed {
 		close(po.drained)
 	}
@@ -153,21 +164,24 @@ func (po *pool) land() {
 
 // give takes an instance back after a call.
 func (po *pool) give(in *instance, name string) {
-	defer po.land()
 	if name != "" {
 		po.leave(name, in)
+		po.land()
 		return
 	}
-	defer po.unpermit()
-	if po.p.snap == nil {
-		in.spent = true
-	}
-	if in.spent || !in.restore(po.p.snap) {
+	keep := po.p.snap != nil && !in.spent && in.restore(po.p.snap)
+	if keep {
+		po.p.stats.restores.Add(1)
+	} else {
 		po.discard(in)
-		return
 	}
-	po.p.stats.restores.Add(1)
-	po.put(in)
+	po.mu.Lock()
+	if keep {
+		po.idle = append(po.idle, in)
+	}
+	po.unpermit()
+	po.landed()
+	po.mu.Unlock()
 }
 
 // put adds a ready instance.
@@ -182,8 +196,8 @@ func (po *pool) discard(in *instance) {
 	in.close()
 }
 
-func (po *pool) session(ctx context.Context, name string, deadline time.Time) (*instance, error) {
-	po.mu.Lock()
+// session gives the instance of a session once its last call is over, for a caller that has the lock; it unlocks.
+func (po *pool) session(ctx context.Context, name string, wait time.Duration) (*instance, error) {
 	s := po.sessions[name]
 	if s == nil {
 		if len(po.sessions) >= maxSessions {
@@ -199,7 +213,7 @@ func (po *pool) session(ctx context.Context, name string, deadline time.Time) (*
 		s.timer.Stop()
 	}
 	po.mu.Unlock()
-	err := await(ctx, deadline, s.turn)
+	err := await(ctx, wait, s.turn)
 	if err == nil && s.in == nil {
 		if s.in, err = po.p.fresh(ctx); err != nil {
 			s.turn <- struct{}{}

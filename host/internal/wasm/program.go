@@ -76,7 +76,7 @@ func (p *Program) load(ctx context.Context) error {
 		return abi.Errorf(abi.TooLarge, "it starts with %d KiB of memory, its limit is %d KiB", m.Memory.Min*64, p.cap*64).
 			WithHint("raise limits.memory in pack.toml")
 	}
-	p.rewritten, err = m.Rewrite(rewrite.Options{Pages: p.cap, TakeData: true})
+	p.rewritten, err = m.Rewrite(rewrite.Options{Pages: p.cap, Spare: true, TakeData: true})
 	if err != nil {
 		return abi.Errorf(abi.Invalid, "rewrite: %w", err)
 	}
@@ -93,7 +93,10 @@ func (p *Program) load(ctx context.Context) error {
 		return err
 	}
 	if p.rewritten.Fixed == "" {
-		p.snap = in.capture()
+		if p.snap, err = in.capture(); err != nil {
+			in.close()
+			return abi.Errorf(abi.Unavailable, "keep the first state: %w", err)
+		}
 	}
 	p.pool.put(in)
 	return nil
@@ -114,8 +117,7 @@ func (p *Program) fresh(ctx context.Context) (*instance, error) {
 		p.stats.instances.Add(1)
 		return in, nil
 	}
-	c := &call{parent: ctx, in: in, deadline: time.Now().Add(p.limits.Time), effects: abi.Pure}
-	c.wasi.booting = true
+	c := &call{parent: ctx, in: in, due: p.engine.now() + p.limits.Time, effects: abi.Pure, booting: true}
 	in.begin(c, p.limits, p.cap)
 	err = in.boot(c)
 	if _, err = in.end(c, err, "start"); err != nil {
@@ -139,6 +141,9 @@ func (p *Program) Close(ctx context.Context) error {
 func (p *Program) release() {
 	if p.code != nil {
 		_ = p.code.Close(context.Background()) // the engine reports nothing here
+	}
+	if p.snap != nil {
+		p.snap.image.release()
 	}
 }
 

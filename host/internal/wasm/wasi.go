@@ -28,7 +28,7 @@ const (
 // Bounds of what a guest may print in one call.
 const (
 	maxPrinted = 1 << 20
-	maxTail    = 2 << 10
+	maxTail    = 1 << 10
 )
 
 // epoch is where the fixed clock stands when a call begins; each reading moves it by a microsecond and each sleep by its
@@ -37,14 +37,22 @@ var epoch = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano()
 
 // wasiState is what WASI keeps for one call.
 type wasiState struct {
-	booting bool
 	asked   [2]bool // whether the gate was asked for clock and rand in this call
 	granted [2]bool
 	fixed   int64 // nanoseconds the fixed clock has moved
 	rng     *rand.ChaCha8
 	lines   [2][]byte // unfinished lines of stdout and stderr
 	printed int
-	tail    []byte // the end of stderr
+	head    []byte // the beginning of stderr
+	tail    []byte // and its end
+}
+
+// state makes the state when it is first needed: most calls of small guests never do.
+func (c *call) state() *wasiState {
+	if c.wasi == nil {
+		c.wasi = &wasiState{}
+	}
+	return c.wasi
 }
 
 type wasiFunc func(c *call, a []uint64) uint32
@@ -151,14 +159,14 @@ func wasiSizes(c *call, a []uint64) uint32 {
 // ambient asks the gate, once per call, whether what a language's runtime uses unasked comes from the host: i is 0 for
 // the clock and 1 for randomness.
 func (c *call) ambient(i int, cap abi.Capability, offered bool) bool {
-	if !c.wasi.asked[i] {
-		c.wasi.asked[i] = true
-		if offered && c.effects > abi.Pure && !c.wasi.booting && c.gate != nil {
+	if !c.state().asked[i] {
+		c.state().asked[i] = true
+		if offered && c.effects > abi.Pure && !c.booting && c.gate != nil {
 			_, err := c.use(cap, "", 0)
-			c.wasi.granted[i] = err == nil
+			c.state().granted[i] = err == nil
 		}
 	}
-	return c.wasi.granted[i]
+	return c.state().granted[i]
 }
 
 func (c *call) realClock() bool { return c.ambient(0, abi.Clock, c.host.Clock != nil) }
@@ -166,11 +174,11 @@ func (c *call) realClock() bool { return c.ambient(0, abi.Clock, c.host.Clock !=
 // now reads a clock: 0 wall, 1 monotonic (also for the two that measure processor time).
 func (c *call) now(id uint32) int64 {
 	if !c.realClock() {
-		c.wasi.fixed += int64(time.Microsecond)
+		c.state().fixed += int64(time.Microsecond)
 		if id == 0 {
-			return epoch + c.wasi.fixed
+			return epoch + c.state().fixed
 		}
-		return c.wasi.fixed
+		return c.state().fixed
 	}
 	if id == 0 {
 		return c.host.Clock.Now().UnixNano()
@@ -193,17 +201,17 @@ func wasiClockTime(c *call, a []uint64) uint32 {
 }
 
 func wasiRandom(c *call, a []uint64) uint32 {
-	out, ok := c.arg(a, 0)
+	out, ok := c.view(a, 0)
 	if !ok {
 		return wasiFault
 	}
 	var src io.Reader = cryptorand.Reader
 	switch {
-	case c.effects == abi.Pure || c.wasi.booting:
-		if c.wasi.rng == nil {
-			c.wasi.rng = rand.NewChaCha8(c.in.p.seed)
+	case c.effects == abi.Pure || c.booting:
+		if c.state().rng == nil {
+			c.state().rng = rand.NewChaCha8(c.in.p.seed)
 		}
-		src = c.wasi.rng
+		src = c.state().rng
 	case c.ambient(1, abi.Rand, c.host.Rand != nil):
 		src = c.host.Rand
 	}
@@ -290,19 +298,26 @@ func wasiWrite(c *call, a []uint64) uint32 {
 // print collects lines of stdout (0) and stderr (1) for the log, within bounds.
 func (c *call) print(stream int, b []byte) {
 	if stream == 1 {
-		c.wasi.tail = append(c.wasi.tail, b[max(0, len(b)-maxTail):]...)
-		c.wasi.tail = c.wasi.tail[max(0, len(c.wasi.tail)-maxTail):]
+		c.state().remember(b)
 	}
-	left := maxPrinted - c.wasi.printed
-	c.wasi.printed += min(len(b), left)
+	left := maxPrinted - c.state().printed
+	c.state().printed += min(len(b), left)
 	for b = b[:min(len(b), left)]; len(b) > 0; {
-		line, rest, full := cutLine(b, maxLine-len(c.wasi.lines[stream]))
-		c.wasi.lines[stream] = append(c.wasi.lines[stream], line...)
+		line, rest, full := cutLine(b, maxLine-len(c.state().lines[stream]))
+		c.state().lines[stream] = append(c.state().lines[stream], line...)
 		if full {
 			c.flush(stream)
 		}
 		b = rest
 	}
+}
+
+// remember keeps both ends of stderr, for the message of a crash.
+func (w *wasiState) remember(b []byte) {
+	n := min(len(b), maxTail-len(w.head))
+	w.head = append(w.head, b[:n]...)
+	w.tail = append(w.tail, b[max(n, len(b)-maxTail):]...)
+	w.tail = w.tail[max(0, len(w.tail)-maxTail):]
 }
 
 // cutLine takes a line, or as much as fits.
@@ -321,13 +336,16 @@ func cutLine(b []byte, room int) (line, rest []byte, full bool) {
 // flush sends a line to the log, or to the host's own log while the module is loaded. A log that was not granted, or
 // whose lease ended, gets nothing.
 func (c *call) flush(stream int) {
-	line := string(c.wasi.lines[stream])
-	c.wasi.lines[stream] = c.wasi.lines[stream][:0]
+	if c.wasi == nil {
+		return
+	}
+	line := string(c.state().lines[stream])
+	c.state().lines[stream] = c.state().lines[stream][:0]
 	if line == "" {
 		return
 	}
 	line = clean(line, maxLine)
-	if c.wasi.booting {
+	if c.booting {
 		c.in.p.engine.log.Debug("guest printed while loading", "pack", c.in.p.spec.Name, "line", line)
 		return
 	}
@@ -414,7 +432,7 @@ func (c *call) sleep(d time.Duration) {
 		return
 	}
 	if !c.realClock() {
-		c.wasi.fixed += int64(d)
+		c.state().fixed += int64(d)
 		return
 	}
 	timer := time.NewTimer(d)

@@ -15,8 +15,11 @@ type emitter struct {
 	depth  int // local that holds the depth on entry; -1: nothing is called
 	length int // scratch local for bulk operations; -1: none
 	fall   int64
-	check  bool
+	far    int // checks that still leave for the end of the body
 }
+
+// farChecks bounds the checks of one body that share one way out: the compiler's work grows with their square.
+const farChecks = 200
 
 func (m *Module) emitBody(out []byte, i int, p *plan, add *added, wrap blockType) []byte {
 	b := m.bodies[i]
@@ -31,12 +34,18 @@ func (m *Module) emitBody(out []byte, i int, p *plan, add *added, wrap blockType
 		local++
 		return local - 1
 	}
-	e.gas = declare(p.leafLoop, I64)
+	e.gas = declare(p.loop, I64)
 	e.depth = declare(p.calls, I32)
 	e.length = declare(p.bulk, I32)
 	e.out = appendU32(out, uint32(b.runs+len(extra)/2))
 	e.out = append(append(e.out, b.locals...), extra...)
-	e.entry(wrap)
+	wrapped := p.checks > 0 || p.loop
+	if wrapped {
+		e.far = farChecks
+		e.op(opBlock, 0x40, opBlock)
+		e.op(wrap...)
+	}
+	e.entry()
 	pos := 0
 	for _, ed := range p.edits {
 		e.out = append(e.out, b.code[pos:ed.pos]...)
@@ -44,12 +53,30 @@ func (m *Module) emitBody(out []byte, i int, p *plan, add *added, wrap blockType
 		pos = ed.end
 	}
 	e.out = append(e.out, b.code[pos:]...)
-	if e.gas >= 0 {
-		e.get(e.gas)
-		e.setGlobal(add.gas)
-		e.op(opEnd)
+	if wrapped {
+		e.exit()
 	}
 	return e.out
+}
+
+// exit follows the body, whose own end closed the inner of the two blocks around it: what it returned is on the stack.
+// Checks come out of the outer block, at the cold end of the function.
+func (e *emitter) exit() {
+	if e.gas >= 0 {
+		e.get(e.gas)
+		e.setGlobal(e.add.gas)
+	}
+	e.op(opReturn, opEnd)
+	if e.depth >= 0 {
+		e.get(e.depth)
+		e.i32(0)
+		e.op(opI32LtS, opIf, 0x40)
+		e.call(e.add.outDepth)
+		e.op(opEnd)
+	}
+	e.loadGas()
+	e.call(e.add.outGas)
+	e.op(opUnreachable, opEnd)
 }
 
 func (e *emitter) op(ops ...byte) { e.out = append(e.out, ops...) }
@@ -66,25 +93,36 @@ func (e *emitter) call(f uint32) { e.out = appendU32(append(e.out, opCall), f) }
 func (e *emitter) i64(v int64) { e.out = appendS64(append(e.out, opI64Const), v) }
 func (e *emitter) i32(v int64) { e.out = appendS64(append(e.out, opI32Const), v) }
 
-// entry checks the depth, loads the counter where it is kept in a local, and charges the first segment.
-func (e *emitter) entry(wrap blockType) {
+// entry loads the counter where it is kept in a local, checks the depth, and charges the first segment.
+func (e *emitter) entry() {
+	if e.gas >= 0 {
+		e.getGlobal(e.add.gas)
+		e.set(e.gas)
+	}
 	if e.depth >= 0 {
 		e.getGlobal(e.add.depth)
 		e.tee(e.depth)
 		e.i32(0)
-		e.op(opI32LtS, opIf, 0x40)
-		e.call(e.add.outDepth)
-		e.op(opUnreachable, opEnd)
+		e.op(opI32LtS)
+		e.leave(0)
 	}
-	if e.gas >= 0 {
-		e.getGlobal(e.add.gas)
-		e.set(e.gas)
-		e.out = append(append(e.out, opBlock), wrap...)
-	}
-	e.charge(e.p.segs[0])
+	e.charge(e.p.segs[0], 0)
 }
 
-func (e *emitter) charge(s segment) {
+// leave goes to the cold end when the top of the stack is not zero; depth constructs are open.
+func (e *emitter) leave(depth uint32) {
+	if e.far > 0 {
+		e.far--
+		e.out = appendU32(append(e.out, opBrIf), depth+1)
+		return
+	}
+	e.op(opIf, 0x40)
+	e.loadGas()
+	e.call(e.add.outGas)
+	e.op(opUnreachable, opEnd)
+}
+
+func (e *emitter) charge(s segment, depth uint32) {
 	if s.cost == 0 && !s.check {
 		return
 	}
@@ -93,7 +131,7 @@ func (e *emitter) charge(s segment) {
 	e.op(opI64Add)
 	e.storeGas()
 	if s.check {
-		e.checkGas()
+		e.checkGas(depth)
 	}
 }
 
@@ -115,19 +153,17 @@ func (e *emitter) storeGas() {
 
 // checkGas leaves when the counter is above the allowance. The host ends a call at once by lowering the allowance, so
 // that this one comparison serves gas and stop.
-func (e *emitter) checkGas() {
+func (e *emitter) checkGas(depth uint32) {
 	e.loadGas()
 	e.getGlobal(e.add.limit)
-	e.op(opI64GtS, opIf, 0x40)
-	e.loadGas()
-	e.call(e.add.outGas)
-	e.op(opUnreachable, opEnd)
+	e.op(opI64GtS)
+	e.leave(depth)
 }
 
 func (e *emitter) edit(ed edit, code []byte) {
 	switch ed.kind {
 	case editCharge:
-		e.charge(e.p.segs[ed.arg])
+		e.charge(e.p.segs[ed.arg], ed.depth)
 	case editCall:
 		e.get(e.depth)
 		e.i32(e.fall)
@@ -139,12 +175,12 @@ func (e *emitter) edit(ed edit, code []byte) {
 	case editGrow:
 		e.away(appendU32([]byte{opCall}, e.add.grow))
 	case editBulk:
-		e.bulk(int64(ed.arg), code)
+		e.bulk(int64(ed.arg), ed.depth, code)
 	case editReturn:
 		if e.gas < 0 {
 			e.op(opReturn)
 		} else {
-			e.out = appendU32(append(e.out, opBr), ed.arg)
+			e.out = appendU32(append(e.out, opBr), ed.depth)
 		}
 	}
 }
@@ -162,7 +198,7 @@ func (e *emitter) away(code []byte) {
 	e.set(e.gas)
 }
 
-func (e *emitter) bulk(shift int64, code []byte) {
+func (e *emitter) bulk(shift int64, depth uint32, code []byte) {
 	e.tee(e.length)
 	e.loadGas()
 	e.get(e.length)
@@ -173,7 +209,7 @@ func (e *emitter) bulk(shift int64, code []byte) {
 	}
 	e.op(opI64Add)
 	e.storeGas()
-	e.checkGas()
+	e.checkGas(depth)
 	e.op(code...)
 }
 
@@ -205,7 +241,7 @@ func growBody(a *added) []byte {
 	e.i64(13) // GrowPageGas
 	e.op(opI64Shl, opI64Add)
 	e.setGlobal(a.gas)
-	e.checkGas()
+	e.checkGas(0)
 	e.get(1)
 	e.op(opEnd)
 	return e.out

@@ -75,8 +75,12 @@ func (d *decoder) next() instr {
 	in := instr{pos: d.pos}
 	in.op = d.byte()
 	switch op := in.op; {
-	case op == opCall, op == opRefFunc:
+	case op == opCall:
 		in.arg = d.m.funcIndex(&d.reader)
+	case op == opRefFunc:
+		if in.arg = d.m.funcIndex(&d.reader); !d.m.declared[in.arg] {
+			d.failf("function %d is referred to and nowhere declared", in.arg)
+		}
 	case op >= opBlock && op <= opIf:
 		d.blockType()
 	case op == opBr, op == opBrIf:

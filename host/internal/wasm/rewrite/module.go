@@ -86,18 +86,19 @@ type Module struct {
 	Exports []Export
 	Memory  *Memory // nil when it defines none
 
-	types   []FuncType
-	funcs   []uint32 // type index of every function, imported ones first
-	imports int      // how many functions are imported
-	tables  int
-	globals []global
-	elems   int
-	datas   int // -1 until known
-	start   int64
-	bodies  []body
-	data    []dataSegment
-	raw     [14]section
-	names   []byte // the custom section "name", whole
+	types    []FuncType
+	funcs    []uint32 // type index of every function, imported ones first
+	imports  int      // how many functions are imported
+	tables   int
+	globals  []global
+	elems    int
+	datas    int // -1 until known
+	start    int64
+	declared map[uint32]bool // functions that code may take a reference to
+	bodies   []body
+	data     []dataSegment
+	raw      [14]section
+	names    []byte // the custom section "name", whole
 }
 
 type section struct {

@@ -27,7 +27,8 @@ const (
 type edit struct {
 	kind     editKind
 	pos, end int
-	arg      uint32 // editCharge: segment; editBulk: shift; editReturn: label of the body
+	arg      uint32 // editCharge: segment; editBulk: shift
+	depth    uint32 // constructs open at pos, the body not counted: the label of the body
 }
 
 // segment is code that is entered at one point and left at the end or by a trap; its cost is charged when it is entered.
@@ -38,14 +39,15 @@ type segment struct {
 
 // plan is what one body needs.
 type plan struct {
-	edits    []edit
-	segs     []segment
-	calls    bool // calls code of the module, so that it can recurse
-	bulk     bool
-	leafLoop bool // has a loop without calls: there the counter is kept in a local
-	data     bool // names a data segment
-	writes   []uint32
-	fixed    string
+	edits  []edit
+	segs   []segment
+	calls  bool // calls code of the module, so that it can recurse
+	bulk   bool
+	checks int  // places where the counter is compared, the entry included
+	loop   bool // has a loop: then the counter is kept in a local
+	data   bool // names a data segment
+	writes []uint32
+	fixed  string
 }
 
 // frame is an open construct.
@@ -53,7 +55,6 @@ type frame struct {
 	op      byte
 	seg     uint32 // the segment execution is in
 	escaped bool   // a branch inside leaves it for a construct further out
-	calls   bool
 }
 
 type planner struct {
@@ -80,14 +81,17 @@ func (m *Module) planBody(i int) (plan, error) {
 	if p.d.err != nil {
 		return plan{}, fmt.Errorf("function %d: %w", m.imports+i, p.d.err)
 	}
-	p.segs[0].check = p.calls
+	if p.calls {
+		p.segs[0].check = true
+		p.checks++
+	}
 	return p.plan, nil
 }
 
 func (p *planner) top() *frame { return &p.frames[len(p.frames)-1] }
 
 func (p *planner) add(kind editKind, in instr, arg uint32) {
-	p.edits = append(p.edits, edit{kind: kind, pos: in.pos, end: in.end, arg: arg})
+	p.edits = append(p.edits, edit{kind: kind, pos: in.pos, end: in.end, arg: arg, depth: uint32(len(p.frames) - 1)})
 }
 
 // begin starts a segment at the given position of the innermost construct.
@@ -95,7 +99,10 @@ func (p *planner) begin(pos int, cost int64, check bool) {
 	p.segs = append(p.segs, segment{cost: cost, check: check})
 	seg := uint32(len(p.segs) - 1)
 	p.top().seg = seg
-	p.edits = append(p.edits, edit{kind: editCharge, pos: pos, end: pos, arg: seg})
+	p.edits = append(p.edits, edit{kind: editCharge, pos: pos, end: pos, arg: seg, depth: uint32(len(p.frames) - 1)})
+	if check {
+		p.checks++
+	}
 }
 
 func (p *planner) step(in instr) {
@@ -110,6 +117,7 @@ func (p *planner) step(in instr) {
 	case opBlock, opLoop, opIf:
 		p.frames = append(p.frames, frame{op: in.op, seg: p.top().seg})
 		if in.op == opLoop {
+			p.loop = true
 			p.begin(in.end, 1, true)
 		} else if in.op == opIf {
 			p.begin(in.end, 0, false)
@@ -133,16 +141,7 @@ func (p *planner) step(in instr) {
 func (p *planner) close(in instr) {
 	f := *p.top()
 	p.frames = p.frames[:len(p.frames)-1]
-	if f.op == opLoop && !f.calls {
-		p.leafLoop = true
-	}
-	if len(p.frames) == 0 {
-		return
-	}
-	if f.calls {
-		p.top().calls = true
-	}
-	if f.escaped {
+	if len(p.frames) > 0 && f.escaped {
 		p.begin(in.end, 0, false)
 	}
 }
@@ -158,7 +157,7 @@ func (p *planner) leave(in instr) {
 		}
 	case opReturn:
 		p.escape(len(p.frames) - 1)
-		p.add(editReturn, in, uint32(len(p.frames)-1))
+		p.add(editReturn, in, 0)
 	}
 	p.begin(in.end, 0, false)
 }
@@ -179,17 +178,14 @@ func (p *planner) operation(in instr) {
 			p.calls = true
 			p.add(editCall, in, 0)
 		}
-		p.top().calls = true
 	case opCallIndirect:
 		p.calls = true
-		p.top().calls = true
 		p.add(editCall, in, 0)
 	case opGlobalSet:
 		p.writes = append(p.writes, in.arg)
 	case opTableSet:
 		p.fixed = "table.set"
 	case opMemoryGrow:
-		p.top().calls = true
 		p.add(editGrow, in, 0)
 	case opMisc:
 		p.misc(in)
@@ -201,9 +197,11 @@ func (p *planner) misc(in instr) {
 	switch in.sub {
 	case miscMemoryCopy, miscMemoryFill, miscMemoryInit:
 		p.bulk = true
+		p.checks++
 		p.add(editBulk, in, 3)
 	case miscTableInit, miscTableCopy, miscTableFill, miscTableGrow:
 		p.bulk = true
+		p.checks++
 		p.add(editBulk, in, 0)
 		p.fixed = [...]string{miscTableInit: "table.init", miscTableCopy: "table.copy", miscTableFill: "table.fill", miscTableGrow: "table.grow"}[in.sub]
 	case miscDataDrop:

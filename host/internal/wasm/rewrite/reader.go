@@ -3,6 +3,7 @@ package rewrite
 import (
 	"errors"
 	"fmt"
+	"unicode/utf8"
 )
 
 var errShort = errors.New("ends in mid-item")
@@ -100,4 +101,10 @@ func (r *reader) count() int {
 	return int(n)
 }
 
-func (r *reader) name() string { return string(r.bytes(r.count())) }
+func (r *reader) name() string {
+	s := string(r.bytes(r.count()))
+	if !utf8.ValidString(s) {
+		r.failf("a name is not UTF-8")
+	}
+	return s
+}

@@ -29,12 +29,24 @@ const (
 
 // Options of a rewrite.
 type Options struct {
-	// Pages is the most memory the module may ever have. The rewritten module declares one page more, which the guest
-	// cannot reach: it lets the host set a grown memory back.
+	// Pages is the most memory the module may ever have.
 	Pages uint32
+	// Spare declares one page more than that, which the guest cannot reach: the host needs it to set a grown memory back.
+	Spare bool
 	// TakeData moves active data segments out of the module into Result.Data where their offsets are plain constants.
 	TakeData bool
+
+	counter counterPlace // for tests; zero lets each function choose
 }
+
+// counterPlace is where a function counts: in a local, which is fast in loops, or in the global, which is fast around calls.
+type counterPlace byte
+
+const (
+	counterAuto counterPlace = iota
+	counterLocal
+	counterGlobal
+)
 
 // Data is a segment that the host writes to memory before anything runs.
 type Data struct {
@@ -133,8 +145,11 @@ func (w *writer) code() error {
 		if p.fixed != "" && w.res.Fixed == "" {
 			w.res.Fixed = "it uses " + p.fixed
 		}
+		if w.o.counter != counterAuto {
+			p.loop = w.o.counter == counterLocal
+		}
 		var wrap blockType
-		if p.leafLoop {
+		if p.loop || p.checks > 0 {
 			wrap = w.wrap(m.types[m.funcs[m.imports+i]].Results)
 		}
 		scratch = m.emitBody(scratch[:0], i, &p, &w.add, wrap)
@@ -240,7 +255,7 @@ func (w *writer) assemble() {
 
 func (w *writer) memory() []byte {
 	most := w.m.Cap(w.o.Pages)
-	if most < 1<<16 {
+	if w.o.Spare && most < 1<<16 {
 		most++
 	}
 	out := appendU32([]byte{1, 1}, w.m.Memory.Min)

@@ -36,7 +36,9 @@ func (m *Module) sections(r *reader) error {
 		case r.err != nil:
 			return fmt.Errorf("section %d: %w", id, r.err)
 		case id == secCustom:
-			m.custom(s)
+			if m.custom(s); s.err != nil {
+				return fmt.Errorf("custom section: %w", s.err)
+			}
 			continue
 		case int(id) >= len(order):
 			return fmt.Errorf("section %d belongs to a proposal that is not supported", id)
@@ -242,7 +244,7 @@ func (m *Module) constant(s *reader) (value int64, ok bool) {
 		case 0xd0:
 			refType(s)
 		case 0xd2:
-			m.funcIndex(s)
+			m.declare(m.funcIndex(s))
 		case 0xfd:
 			if s.u32() != 12 {
 				s.failf("a constant expression holds another vector operation than v128.const")
@@ -262,6 +264,14 @@ func (m *Module) funcIndex(s *reader) uint32 {
 		return 0
 	}
 	return i
+}
+
+// declare notes a function that code may take a reference to.
+func (m *Module) declare(f uint32) {
+	if m.declared == nil {
+		m.declared = map[uint32]bool{}
+	}
+	m.declared[f] = true
 }
 
 func (m *Module) tableIndex(s *reader) {
@@ -295,7 +305,7 @@ func (m *Module) element(s *reader) {
 		if exprs {
 			m.constant(s)
 		} else {
-			m.funcIndex(s)
+			m.declare(m.funcIndex(s))
 		}
 	}
 }
@@ -352,8 +362,8 @@ func (m *Module) check() error {
 	if m.datas >= 0 && m.datas != len(m.data) {
 		return fmt.Errorf("%d data segments are declared, %d follow", m.datas, len(m.data))
 	}
-	if m.start >= int64(len(m.funcs)) {
-		return fmt.Errorf("start function %d does not exist", m.start)
+	if m.start >= int64(len(m.funcs)) || m.start >= 0 && !m.types[m.funcs[m.start]].Is("", "") {
+		return fmt.Errorf("start function %d does not exist, or takes or returns values", m.start)
 	}
 	seen := make(map[string]bool, len(m.Exports))
 	for i := range m.Exports {
@@ -368,6 +378,7 @@ func (m *Module) check() error {
 		}
 		if e.Kind == KindFunc {
 			e.Type = m.types[m.funcs[e.Index]]
+			m.declare(e.Index)
 		}
 	}
 	return nil
