@@ -42,8 +42,8 @@ type change struct {
 	corr   string
 }
 
-// Open reads the leases of a database whose migrations include Schema. Budgets that a crash left reserved count as used.
-// The book lives as long as the database; Run it so that endings are journaled.
+// Open reads the leases of a database whose migrations include Schema and writes nothing. Budgets that a crash left
+// reserved count as used. The book lives as long as the database; Run it so that endings are journaled.
 func Open(ctx context.Context, d *db.DB, j *journal.Journal) (*Book, error) {
 	b := &Book{
 		db: d, journal: j, base: time.Now(), wake: make(chan struct{}, 1),
@@ -54,15 +54,6 @@ func Open(ctx context.Context, d *db.DB, j *journal.Journal) (*Book, error) {
 		return nil, d.Explain("read the leases", err)
 	}
 	d.Watch(watcher{b})
-	var bounded []*entry
-	for _, e := range b.leases {
-		if e.state.Load() == stateLive && !e.unlimited() {
-			bounded = append(bounded, e)
-		}
-	}
-	if err := b.reserve(ctx, bounded); err != nil {
-		return nil, err
-	}
 	return b, nil
 }
 

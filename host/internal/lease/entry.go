@@ -93,7 +93,8 @@ func (c *counter) overdrawn() bool { return c.limit > 0 && c.used.Load() > c.res
 
 func (c *counter) spent() bool { return c.limit > 0 && c.used.Load() >= c.limit }
 
-// ahead is how much is reserved beyond what is used, and so the most that a crash can take from a budget: an eighth.
+// ahead is how much is reserved beyond what is used, and so the most that a crash can take from a budget: an eighth. A
+// lease that was not used in the life of a process reserves nothing, and a crash takes nothing from it.
 func (c *counter) ahead() int64 { return max(2, c.limit/8) }
 
 // want is the reservation to write now.

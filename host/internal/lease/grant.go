@@ -77,9 +77,6 @@ func (b *Book) newEntry(corr string, g Grant) (*entry, error) {
 	e.deadline.Store(b.now() + int64(g.TTL))
 	e.calls.init(g.Budget.Calls, 0)
 	e.bytes.init(g.Budget.Bytes, 0)
-	e.calls.raise(e.calls.want())
-	e.bytes.raise(e.bytes.want())
-	e.flushed = Budget{Calls: e.calls.want(), Bytes: e.bytes.want()}
 	return e, nil
 }
 

@@ -105,31 +105,39 @@ type event struct {
 
 func (h *house) events(t testing.TB) []event {
 	t.Helper()
-	records, err := h.journal.Read(context.Background(), 0, 1000, journal.Filter{Prefixes: []string{"leases."}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var events []event
-	for _, r := range records {
-		e := event{Kind: r.Kind, Corr: r.Corr, Actor: r.Actor, Pack: r.Pack}
-		if err := json.Unmarshal(r.Body, &e.Lease); err != nil {
+	for last := int64(0); ; {
+		records, err := h.journal.Read(context.Background(), last, 1000, journal.Filter{Prefixes: []string{"leases."}})
+		if err != nil {
 			t.Fatal(err)
 		}
-		events = append(events, e)
-	}
-	return events
-}
-
-// kinds are the last words of the journaled events of a lease.
-func (h *house) kinds(t testing.TB, id string) string {
-	t.Helper()
-	var words []string
-	for _, e := range h.events(t) {
-		if e.Lease.ID == id {
-			words = append(words, strings.TrimPrefix(e.Kind, "leases."))
+		if len(records) == 0 {
+			return events
+		}
+		for _, r := range records {
+			e := event{Kind: r.Kind, Corr: r.Corr, Actor: r.Actor, Pack: r.Pack}
+			if err := json.Unmarshal(r.Body, &e.Lease); err != nil {
+				t.Fatal(err)
+			}
+			events = append(events, e)
+			last = r.ID
 		}
 	}
-	return strings.Join(words, " ")
+}
+
+// stories are the last words of the journaled events of each lease, kinds those of one.
+func (h *house) stories(t testing.TB) map[string]string {
+	t.Helper()
+	stories := map[string]string{}
+	for _, e := range h.events(t) {
+		stories[e.Lease.ID] = strings.TrimSpace(stories[e.Lease.ID] + " " + strings.TrimPrefix(e.Kind, "leases."))
+	}
+	return stories
+}
+
+func (h *house) kinds(t testing.TB, id string) string {
+	t.Helper()
+	return h.stories(t)[id]
 }
 
 // until polls a condition.

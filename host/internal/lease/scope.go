@@ -4,6 +4,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/arw-project/arw/abi"
 )
@@ -51,8 +53,8 @@ type pattern struct {
 // parsePattern reads one entry of a scope; what is wrong with it is the error's text.
 func parsePattern(f family, entry string) (pattern, string) {
 	p := pattern{text: entry, family: f, prefix: entry}
-	if entry == "" || len(entry) > MaxScopeEntry || strings.ContainsFunc(entry, func(r rune) bool { return r < 0x20 || r == 0x7f }) {
-		return p, "an entry has 1 to 4096 bytes and no control characters"
+	if entry == "" || len(entry) > MaxScopeEntry || !utf8.ValidString(entry) || strings.ContainsFunc(entry, unicode.IsControl) {
+		return p, "an entry is text of 1 to 4096 bytes without control characters"
 	}
 	switch f {
 	case unscoped:

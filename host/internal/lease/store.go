@@ -42,7 +42,7 @@ CREATE TABLE lease (
 const (
 	insertLease = `INSERT INTO lease (id, pack, digest, capability, scope, ttl_ms, budget_calls, budget_bytes, granted_by,
 		reason, policies, renewable, corr, created_ms, expires_ms, state, used_calls, used_bytes)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'live', ?, ?)`
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'live', 0, 0)`
 	selectLeases = `SELECT id, pack, digest, capability, scope, ttl_ms, budget_calls, budget_bytes, granted_by, reason, policies,
 		renewable, corr, created_ms, expires_ms, state, used_calls, used_bytes, ended_ms, ended_by, ended_reason FROM lease`
 	renewLease = `UPDATE lease SET state = 'live', ttl_ms = ?, expires_ms = ?, ended_ms = NULL
@@ -74,7 +74,7 @@ func (b *Book) insert(tx *sql.Tx, e *entry) error {
 	policies, _ := json.Marshal(nonNil(g.Policies))
 	_, err := b.exec(tx, insertLease, e.id, g.Pack, g.Digest, string(g.Capability), string(scope), e.ttl.Milliseconds(),
 		g.Budget.Calls, g.Budget.Bytes, g.By, g.Reason, string(policies), g.Renewable, e.corr, e.created.UnixMilli(),
-		e.expires.UnixMilli(), e.flushed.Calls, e.flushed.Bytes)
+		e.expires.UnixMilli())
 	return err
 }
 

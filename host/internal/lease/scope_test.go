@@ -1,0 +1,132 @@
+package lease_test
+
+import (
+	"context"
+	"path"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/lease"
+)
+
+func TestCovers(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		capability     abi.Capability
+		manifest, want []string
+		code           abi.Code
+	}{
+		"nothing":                     {abi.KV, nil, nil, abi.OK},
+		"the same":                    {abi.FS, []string{"read:/srv"}, []string{"read:/srv"}, abi.OK},
+		"a folder below":              {abi.FS, []string{"read:/srv"}, []string{"read:/srv/docs"}, abi.OK},
+		"a folder above":              {abi.FS, []string{"read:/srv/docs"}, []string{"read:/srv"}, abi.Denied},
+		"a neighbour":                 {abi.FS, []string{"read:/srv/docs"}, []string{"read:/srv/docs2"}, abi.Denied},
+		"any folder asked":            {abi.FS, []string{"read:*"}, []string{"read:/srv", "read:/opt"}, abi.OK},
+		"any folder wanted":           {abi.FS, []string{"read:/srv"}, []string{"read:*"}, abi.Denied},
+		"the root for any":            {abi.FS, []string{"read:/"}, []string{"read:*"}, abi.Denied},
+		"write for read":              {abi.FS, []string{"read:*"}, []string{"write:/srv"}, abi.Denied},
+		"read for write":              {abi.FS, []string{"write:*"}, []string{"read:/srv"}, abi.OK},
+		"one of two lies outside":     {abi.FS, []string{"read:/srv"}, []string{"read:/srv/a", "read:/etc"}, abi.Denied},
+		"two halves make no whole":    {abi.FS, []string{"read:/a", "write:/b"}, []string{"write:/a"}, abi.Denied},
+		"a narrower beginning":        {abi.Event, []string{"research."}, []string{"research.done."}, abi.OK},
+		"an exact kind":               {abi.Event, []string{"research."}, []string{"research.done"}, abi.OK},
+		"a wider beginning":           {abi.Event, []string{"research.done."}, []string{"research."}, abi.Denied},
+		"a beginning for a kind":      {abi.Event, []string{"research.done"}, []string{"research."}, abi.Denied},
+		"a read model":                {abi.State, []string{"a.b", "a.c"}, []string{"a.c"}, abi.OK},
+		"one tool of all":             {abi.Action, []string{"arw/research:*"}, []string{"arw/research:research.search"}, abi.OK},
+		"all tools for one":           {abi.Action, []string{"arw/research:research.search"}, []string{"arw/research:*"}, abi.Denied},
+		"narrower stars":              {abi.Action, []string{"arw/*:*"}, []string{"arw/re*:research.*"}, abi.OK},
+		"another namespace":           {abi.Action, []string{"arw/*:*"}, []string{"*/research:*"}, abi.Denied},
+		"no scope wanted":             {abi.FS, []string{"read:*"}, nil, abi.Invalid},
+		"no scope asked":              {abi.FS, nil, []string{"read:/srv"}, abi.Invalid},
+		"nonsense wanted":             {abi.FS, []string{"read:*"}, []string{"srv"}, abi.Invalid},
+		"a capability of no host":     {"net", nil, nil, abi.Invalid},
+		"kv takes no scope of anyone": {abi.KV, nil, []string{"x"}, abi.Invalid},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := lease.Covers(tc.capability, tc.manifest, tc.want)
+			if abi.CodeOf(err) != tc.code {
+				t.Errorf("got %v, want %v", err, tc.code)
+			}
+			if tc.code == abi.Denied && !strings.Contains(err.Error(), tc.want[len(tc.want)-1]) {
+				t.Errorf("%v does not name the entry", err)
+			}
+		})
+	}
+	if err := lease.CheckScope(abi.FS, []string{"read:/srv", "write:/tmp"}); err != nil {
+		t.Error(err)
+	}
+	if err := lease.CheckScope(abi.FS, []string{"read:/srv", "tmp"}); abi.CodeOf(err) != abi.Invalid {
+		t.Error(err)
+	}
+}
+
+// FuzzScope: an entry that the manifest's covers serves no target that the manifest's would not, a path is never served
+// outside of the folder of the entry that Use returns, and a tool reference is served as a regular expression would.
+func FuzzScope(f *testing.F) {
+	for _, seed := range [][4]string{
+		{"fs", "read:/srv", "read:/srv/docs", "read:/srv/docs/../../etc/passwd"},
+		{"fs", "write:*", "read:/a/b", "write:/a/b/./c//d/"},
+		{"fs", "read:/", "read:/..a", "read:/..a/b"},
+		{"event", "research.", "research.done", "research.done"},
+		{"state", "a.", "a.b.", "a.b.c"},
+		{"action", "arw/*:*", "arw/r*:*s*", "arw/research:x.s"},
+		{"action", "*/*", "a/b", "a/b:c"},
+		{"kv", "", "", ""},
+	} {
+		f.Add(seed[0], seed[1], seed[2], seed[3])
+	}
+	f.Fuzz(func(t *testing.T, capability, manifest, want, target string) {
+		c := abi.Capability(capability)
+		holders := map[string]*lease.Holder{}
+		for _, entry := range []string{manifest, want} {
+			h, err := lease.HolderOf(c, entry)
+			if err != nil {
+				if code := abi.CodeOf(err); code != abi.Invalid {
+					t.Fatalf("%q: %v", entry, err)
+				}
+				return
+			}
+			holders[entry] = h
+		}
+		scope, err := holders[want].Use(context.Background(), c, target, 0)
+		if err != nil {
+			if abi.CodeOf(err) != abi.Denied {
+				t.Fatalf("use: %v", err)
+			}
+		} else {
+			confined(t, c, scope, target)
+		}
+		if lease.Covers(c, []string{manifest}, []string{want}) == nil && err == nil {
+			if _, err := holders[manifest].Use(context.Background(), c, target, 0); err != nil {
+				t.Fatalf("%q lies within %q, which refuses %q: %v", want, manifest, target, err)
+			}
+		}
+		if c == abi.Action {
+			re := regexp.MustCompile(`\A(?s:` + strings.ReplaceAll(regexp.QuoteMeta(want), `\*`, `[^/:]*`) + `)\z`)
+			if re.MatchString(target) != (err == nil) {
+				t.Fatalf("%q on %q: %v", want, target, err)
+			}
+		}
+	})
+}
+
+// confined checks a path that was served against the folder it was served under, in the plainest way.
+func confined(t *testing.T, c abi.Capability, scope, target string) {
+	t.Helper()
+	if c != abi.FS {
+		return
+	}
+	mode, folder, _ := strings.Cut(scope, ":")
+	wanted, name, _ := strings.Cut(target, ":")
+	if wanted == "write" && mode != "write" {
+		t.Fatalf("%q serves %q", scope, target)
+	}
+	clean := path.Clean(name)
+	if !path.IsAbs(name) || (folder != "*" && folder != "/" && clean != folder && !strings.HasPrefix(clean, folder+"/")) {
+		t.Fatalf("%q serves %q", scope, target)
+	}
+}
