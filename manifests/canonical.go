@@ -14,7 +14,7 @@ import (
 	"github.com/arw-project/arw/abi"
 )
 
-// maxExact is the largest integer that a double, and so RFC 8785, holds exactly.
+// maxExact is the largest integer up to which a double, and so RFC 8785, holds every one exactly.
 const maxExact = 1<<53 - 1
 
 // CanonicalJSON rewrites a JSON document as RFC 8785 (JCS) says, so that equal values have equal bytes and therefore
@@ -81,19 +81,17 @@ func compareUTF16(a, b string) int {
 	return slices.Compare(utf16.Encode([]rune(a)), utf16.Encode([]rune(b)))
 }
 
+// appendNumber writes a number as its double. An integer that the double does not give back is refused rather than
+// changed: it is an identifier more often than an amount.
 func appendNumber(dst []byte, n json.Number) ([]byte, error) {
-	if !strings.ContainsAny(string(n), ".eE") {
-		whole, err := strconv.ParseInt(string(n), 10, 64)
-		if err != nil || whole > maxExact || whole < -maxExact {
-			return nil, fmt.Errorf("the integer %s cannot be held exactly (at most %d); write it as a string", n, int64(maxExact))
-		}
-		return strconv.AppendInt(dst, whole, 10), nil
-	}
 	f, err := strconv.ParseFloat(string(n), 64)
 	if err != nil {
 		return nil, fmt.Errorf("the number %s is out of range", n)
 	}
 	text, err := jsoncanonicalizer.NumberToJSON(f)
+	if err == nil && text != string(n) && f != 0 && !strings.ContainsAny(string(n), ".eE") {
+		err = fmt.Errorf("the integer %s cannot be held exactly by a JSON number; write it as a string", n)
+	}
 	return append(dst, text...), err
 }
 

@@ -3,7 +3,6 @@ package manifests
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -200,10 +199,11 @@ func fromTOML(where at, v any) (any, *tomlError) {
 	case string, bool:
 		return v, nil
 	case int64:
-		if v > maxExact || v < -maxExact {
-			return nil, &tomlError{where, fmt.Sprintf("the integer %d cannot be held exactly by JSON (at most %d); write it as a string", v, int64(maxExact))}
+		n := json.Number(strconv.FormatInt(v, 10))
+		if _, err := appendNumber(nil, n); err != nil {
+			return nil, &tomlError{where, err.Error()}
 		}
-		return json.Number(strconv.FormatInt(v, 10)), nil
+		return n, nil
 	case float64:
 		if math.IsInf(v, 0) || math.IsNaN(v) {
 			return nil, &tomlError{where, "JSON has no infinity and no NaN"}

@@ -24,28 +24,28 @@ func (p *Pack) Digest() string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// MarshalJSON implements json.Marshaler with the canonical form.
+// MarshalJSON implements json.Marshaler with the members of the canonical form; encoding/json adds its own escapes.
 func (p *Pack) MarshalJSON() ([]byte, error) { return p.Canonical(), nil }
 
 func (p *Pack) tree() map[string]any {
 	capabilities := map[string]any{}
 	for _, c := range p.Capabilities {
 		capabilities[string(c.Name)] = map[string]any{
-			"scope": list(c.Scope, func(s string) any { return s }), "reason": c.Reason, "ask": c.Ask, "optional": c.Optional,
+			"scope": listOf(c.Scope, func(s string) any { return s }), "reason": c.Reason, "ask": c.Ask, "optional": c.Optional,
 			"ttl_ms": millis(c.TTL), "budget": map[string]any{"calls": integer(c.Budget.Calls), "bytes": integer(c.Budget.Bytes)},
 		}
 	}
 	return map[string]any{
 		"schema": integer(1), "name": p.Name, "version": p.Version, "description": p.Description, "license": p.License,
-		"authors":  list(p.Authors, func(s string) any { return s }),
+		"authors":  listOf(p.Authors, func(s string) any { return s }),
 		"homepage": p.Homepage, "repository": p.Repository,
 		"module":       map[string]any{"file": p.Module.File, "runtime": p.Module.Runtime, "abi": p.Module.ABI},
-		"tools":        list(p.Tools, Tool.tree),
+		"tools":        listOf(p.Tools, Tool.tree),
 		"capabilities": capabilities,
-		"units":        list(p.Units, func(u Unit) any { return fileTree(u.ID, u.Title, u.File) }),
-		"recipes":      list(p.Recipes, func(r Recipe) any { return fileTree(r.ID, r.Title, r.File) }),
-		"panels":       list(p.Panels, func(v Panel) any { return fileTree(v.ID, v.Title, v.File) }),
-		"state": list(p.State, func(s State) any {
+		"units":        listOf(p.Units, func(u Unit) any { return fileTree(u.ID, u.Title, u.File) }),
+		"recipes":      listOf(p.Recipes, func(r Recipe) any { return fileTree(r.ID, r.Title, r.File) }),
+		"panels":       listOf(p.Panels, func(v Panel) any { return fileTree(v.ID, v.Title, v.File) }),
+		"state": listOf(p.State, func(s State) any {
 			return map[string]any{"id": s.ID, "description": s.Description, "schema": s.Schema.doc}
 		}),
 	}
@@ -59,7 +59,7 @@ func (t Tool) tree() any {
 			"memory": integer(t.Limits.Memory), "gas": integer(int64(t.Limits.Gas)), "time_ms": millis(t.Limits.Time),
 			"input": integer(t.Limits.Input), "output": integer(t.Limits.Output),
 		},
-		"examples": list(t.Examples, func(e Example) any {
+		"examples": listOf(t.Examples, func(e Example) any {
 			tree := map[string]any{"title": e.Title, "input": reread(e.Input)}
 			if e.Output != nil {
 				tree["output"] = reread(e.Output)
@@ -73,7 +73,7 @@ func fileTree(id, title, file string) any {
 	return map[string]any{"id": id, "title": title, "file": file}
 }
 
-func list[T any](items []T, tree func(T) any) []any {
+func listOf[T any](items []T, tree func(T) any) []any {
 	trees := make([]any, len(items))
 	for i, item := range items {
 		trees[i] = tree(item)

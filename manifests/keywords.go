@@ -3,6 +3,7 @@ package manifests
 import (
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,47 +54,92 @@ var keywordNames = strings.Fields(`$schema $id $ref $anchor $comment $defs type 
 	unevaluatedProperties not if then else allOf anyOf oneOf prefixItems properties patternProperties dependentSchemas`)
 
 // checkProfile walks a schema for what the dialect would let pass in silence: misspelt keywords (a "requierd" checks
-// nothing), other dialects, references that leave the document and features that make the meaning of a part depend on
-// who refers to it. With compilable it says that all faults are misspelt keywords, so that the compiler may be asked for
-// what else is wrong.
+// nothing), other dialects, references to anything but a schema of this document, and features that make the meaning of
+// a part depend on who refers to it. With compilable it says that all faults are misspelt keywords, so that the compiler
+// may be asked for what else is wrong.
 func checkProfile(doc any) (faults []Fault, compilable bool) {
-	compilable = true
-	var walk func(at []string, v any)
-	fault := func(at []string, format string, args ...any) {
-		faults = append(faults, Fault{pointer(at), fmt.Sprintf(format, args...)})
-	}
-	walk = func(at []string, v any) {
-		object, ok := v.(map[string]any)
-		if !ok {
-			return // true and false are schemas; anything else is refused by the compiler
-		}
-		for _, name := range slices.Sorted(maps.Keys(object)) {
-			value, here := object[name], append(slices.Clip(at), name)
-			shape, known := keyword(name)
-			if msg := checkKeyword(name, shape, known, value, len(at) == 0); msg != "" {
-				fault(here, "%s", msg)
-				compilable = compilable && !known
-			}
-			switch value := value.(type) {
-			case map[string]any:
-				if shape == holdsSchema {
-					walk(here, value)
-				} else if shape == holdsNamed {
-					for _, key := range slices.Sorted(maps.Keys(value)) {
-						walk(append(slices.Clip(here), key), value[key])
-					}
-				}
-			case []any:
-				for i := range value {
-					if shape == holdsSchemas {
-						walk(append(slices.Clip(here), strconv.Itoa(i)), value[i])
-					}
-				}
-			}
+	w := profileWalk{compilable: true, targets: map[string]bool{}}
+	w.schema(nil, doc)
+	for _, ref := range w.refs {
+		if !w.targets[ref.target] {
+			w.fault(ref.at, "%q leads to no schema of this document", "#"+clip(ref.target))
+			w.compilable = false
 		}
 	}
-	walk(nil, doc)
-	return faults, compilable
+	return w.faults, w.compilable
+}
+
+type profileWalk struct {
+	faults     []Fault
+	compilable bool
+	targets    map[string]bool // pointers and anchors of the schemas met
+	refs       []localRef
+}
+
+type localRef struct {
+	at     []string
+	target string // fragment, decoded
+}
+
+func (w *profileWalk) fault(at []string, format string, args ...any) {
+	w.faults = append(w.faults, Fault{pointer(at), fmt.Sprintf(format, args...)})
+}
+
+func (w *profileWalk) schema(at []string, v any) {
+	w.targets[pointer(at)] = true
+	object, ok := v.(map[string]any)
+	if !ok {
+		return // true and false are schemas; anything else is refused by the compiler
+	}
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		value, here := object[name], append(slices.Clip(at), name)
+		shape, known := keyword(name)
+		if msg := checkKeyword(name, shape, known, value, len(at) == 0); msg != "" {
+			w.fault(here, "%s", msg)
+			w.compilable = w.compilable && !known
+			continue
+		}
+		w.name(here, name, value)
+		switch value := value.(type) {
+		case map[string]any:
+			if shape == holdsNamed {
+				for _, key := range slices.Sorted(maps.Keys(value)) {
+					w.schema(append(slices.Clip(here), key), value[key])
+				}
+			}
+		case []any:
+			for i := range value {
+				if shape == holdsSchemas {
+					w.schema(append(slices.Clip(here), strconv.Itoa(i)), value[i])
+				}
+			}
+		}
+		if shape == holdsSchema {
+			w.schema(here, value)
+		}
+	}
+}
+
+// name notes an anchor or a reference.
+func (w *profileWalk) name(here []string, name string, value any) {
+	text, ok := value.(string)
+	if !ok {
+		return
+	}
+	switch name {
+	case "$anchor":
+		if w.targets[text] {
+			w.fault(here, "the anchor %q stands twice", clip(text))
+			w.compilable = false
+		}
+		w.targets[text] = true
+	case "$ref":
+		target, err := url.PathUnescape(text[1:])
+		if err != nil {
+			target = text[1:]
+		}
+		w.refs = append(w.refs, localRef{here, target})
+	}
 }
 
 func checkKeyword(name string, shape shape, known bool, value any, root bool) string {

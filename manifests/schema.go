@@ -66,7 +66,7 @@ func newSchema(doc any) (*Schema, []Fault) {
 // JSON is the schema in canonical form (RFC 8785). The caller owns the bytes.
 func (s *Schema) JSON() []byte { return slices.Clone(s.canonical) }
 
-// MarshalJSON implements json.Marshaler with the canonical form.
+// MarshalJSON implements json.Marshaler; encoding/json adds its own escapes to the canonical form.
 func (s *Schema) MarshalJSON() ([]byte, error) { return s.JSON(), nil }
 
 // Validate reports whether doc is one JSON document that fits the schema. It refuses, as Invalid, text that is not

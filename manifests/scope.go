@@ -82,7 +82,10 @@ func (c *checker) scopes(where at, raw *rawPack, name abi.Capability, scopes []s
 func scopeExample(pack string, name abi.Capability) string {
 	switch name {
 	case abi.Event:
-		return fmt.Sprintf("such as scope = [%q]", prefixes(pack)[0])
+		if own := prefixes(pack); len(own) > 0 {
+			return fmt.Sprintf("such as scope = [%q]", own[0])
+		}
+		return "rename the pack: its name is one of the host's words"
 	case abi.State:
 		return "name ids of [[state]]"
 	case abi.FS:
