@@ -122,40 +122,52 @@ func (r *Registry) bundles(ctx context.Context, name, subject string) ([][]byte,
 	return bundles, nil
 }
 
-// bundle fetches one referrer; nil when the list did not say what it is and it is no bundle.
+// bundle fetches one referrer's bundle; nil when the list did not say what it is and it is no bundle.
 func (r *Registry) bundle(ctx context.Context, repo string, subject, d descriptor) ([]byte, error) {
-	if !digestGrammar.MatchString(d.Digest) {
-		return nil, abi.Errorf(abi.Invalid, "not a digest")
-	}
-	got, raw, err := r.store.manifest(ctx, repo, d.Digest, MaxBundle)
-	if err != nil {
+	_, doc, err := r.bundleManifest(ctx, repo, subject, d)
+	if doc == nil || err != nil {
 		return nil, err
-	}
-	if err := checkBytes("referrer", raw, d.Digest, got); err != nil {
-		return nil, err
-	}
-	doc, err := readDocument(raw)
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case doc.Subject == nil || doc.Subject.Digest != subject.Digest || doc.Subject.Size != subject.Size:
-		return nil, abi.Errorf(abi.DigestMismatch, "it is listed for %s and is attached to something else", subject.Digest).
-			WithHint("the registry's list of referrers is not to be trusted; use another registry")
-	case d.ArtifactType == "" && doc.ArtifactType != MediaBundle && doc.Config.MediaType != MediaBundle:
-		return nil, nil
-	case doc.ArtifactType != MediaBundle && doc.Config.MediaType != MediaBundle:
-		return nil, abi.Errorf(abi.DigestMismatch, "it is listed as a bundle and is %q", doc.ArtifactType)
-	case len(doc.Layers) != 1 || doc.Layers[0].MediaType != MediaBundle || !digestGrammar.MatchString(doc.Layers[0].Digest):
-		return nil, abi.Errorf(abi.Incompatible, "it does not hold one layer of type %s", MediaBundle)
-	case doc.Layers[0].Size < 0 || doc.Layers[0].Size > MaxBundle:
-		return nil, abi.Errorf(abi.TooLarge, "its bundle has %d bytes, the limit is %d", doc.Layers[0].Size, MaxBundle)
 	}
 	buf := &memory{}
 	if err := r.fetch(ctx, repo, doc.Layers[0], buf, "bundle", nil); err != nil {
 		return nil, err
 	}
 	return buf.data, nil
+}
+
+// bundleManifest fetches and judges the manifest of one referrer; without a document it is no bundle and did not claim to
+// be one.
+func (r *Registry) bundleManifest(ctx context.Context, repo string, subject, d descriptor) ([]byte, *document, error) {
+	if !digestGrammar.MatchString(d.Digest) {
+		return nil, nil, abi.Errorf(abi.Invalid, "not a digest")
+	}
+	got, raw, err := r.store.manifest(ctx, repo, d.Digest, MaxBundle)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := checkBytes("referrer", raw, d.Digest, got); err != nil {
+		return nil, nil, err
+	}
+	doc, err := readDocument(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	// The config's type stands for the artifact's in manifests from before there was one.
+	isBundle := doc.ArtifactType == MediaBundle || (doc.ArtifactType == "" && doc.Config.MediaType == MediaBundle)
+	switch {
+	case doc.Subject == nil || doc.Subject.Digest != subject.Digest || doc.Subject.Size != subject.Size:
+		return nil, nil, abi.Errorf(abi.DigestMismatch, "it is listed for %s and is attached to something else", subject.Digest).
+			WithHint("the registry's list of referrers is not to be trusted; use another registry")
+	case !isBundle && d.ArtifactType == "":
+		return nil, nil, nil
+	case !isBundle:
+		return nil, nil, abi.Errorf(abi.DigestMismatch, "it is listed as a bundle and is %q", doc.ArtifactType)
+	case len(doc.Layers) != 1 || doc.Layers[0].MediaType != MediaBundle || !digestGrammar.MatchString(doc.Layers[0].Digest):
+		return nil, nil, abi.Errorf(abi.Incompatible, "it does not hold one layer of type %s", MediaBundle)
+	case doc.Layers[0].Size < 0 || doc.Layers[0].Size > MaxBundle:
+		return nil, nil, abi.Errorf(abi.TooLarge, "its bundle has %d bytes, the limit is %d", doc.Layers[0].Size, MaxBundle)
+	}
+	return raw, doc, nil
 }
 
 // readReferrers reads the index under a referrers tag. Entries that do not say what they are stay in: old tools wrote such.

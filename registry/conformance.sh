@@ -3,7 +3,7 @@
 #
 #   registry/conformance.sh [DIR]
 #
-# The suite is fetched as a Go module, at the version pinned here, and built into DIR (default: build/conformance below
+# The suite is fetched as a Go module, at the version pinned here, and built into DIR (default: bin/conformance below
 # the module), where its reports go too: output.txt, junit.xml, report.html, results.yaml. Exits 1 unless every test of
 # the 1.1 mode passes. A target of its own: it needs the module proxy the first time.
 set -eu
@@ -11,7 +11,7 @@ set -eu
 suite=github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111
 
 here=$(cd "$(dirname "$0")" && pwd)
-dir=${1:-$here/../build/conformance}
+dir=${1:-$here/../bin/conformance}
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 

@@ -2,12 +2,7 @@ package registry
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
-	"hash"
-	"io"
 	"slices"
 	"strings"
 
@@ -233,74 +228,4 @@ func (r *Registry) Names(ctx context.Context) ([]string, error) {
 	}
 	slices.Sort(names)
 	return slices.Compact(names), nil
-}
-
-// fetch copies a blob to w, going on after breaks, and fails unless what came has the blob's digest and size. What w got
-// before that is not to be used.
-func (r *Registry) fetch(ctx context.Context, repo string, d descriptor, w io.Writer, what string, p Progress) error {
-	g := &gauge{w: w, hash: sha256.New(), d: d, what: what, p: p}
-	for try := 0; ; try++ {
-		before := g.done
-		err := r.fetchFrom(ctx, repo, g)
-		if err == nil {
-			return g.check()
-		}
-		if g.done > before {
-			try = 0
-		}
-		if ctx.Err() != nil || try >= r.opts.Retries || !breaks(err) {
-			return fmt.Errorf("fetch %q: %w", what, err)
-		}
-		if err := pause(ctx, try); err != nil {
-			return err
-		}
-	}
-}
-
-func (r *Registry) fetchFrom(ctx context.Context, repo string, g *gauge) error {
-	rc, err := r.store.blob(ctx, repo, g.d, g.done)
-	if err != nil {
-		return err
-	}
-	defer rc.Close()
-	_, err = io.CopyBuffer(g, rc, make([]byte, 128<<10))
-	if err == nil && g.done < g.d.Size {
-		err = fmt.Errorf("the transfer ended after %d of %d bytes: %w", g.done, g.d.Size, io.ErrUnexpectedEOF)
-	}
-	return err
-}
-
-// gauge hashes and counts what passes.
-type gauge struct {
-	w    io.Writer
-	hash hash.Hash
-	d    descriptor
-	done int64
-	what string
-	p    Progress
-}
-
-func (g *gauge) Write(b []byte) (int, error) {
-	if g.done+int64(len(b)) > g.d.Size {
-		return 0, abi.Errorf(abi.DigestMismatch, "more than the %d bytes of the manifest came", g.d.Size)
-	}
-	n, err := g.w.Write(b)
-	g.hash.Write(b[:n])
-	g.done += int64(n)
-	g.p.report(g.what, g.done, g.d.Size)
-	return n, err
-}
-
-func (g *gauge) check() error {
-	if got := "sha256:" + hex.EncodeToString(g.hash.Sum(nil)); got != g.d.Digest {
-		return abi.Errorf(abi.DigestMismatch, "fetch %q: the manifest says %s and what came is %s", g.what, g.d.Digest, got).
-			WithHint("do not use it; fetch it from another registry or ask the publisher")
-	}
-	return nil
-}
-
-// breaks reports whether another attempt may help: the transfer broke off, and neither the registry nor we refused it.
-func breaks(err error) bool {
-	e, ok := errors.AsType[*abi.Error](err)
-	return !ok || e.Code == abi.Unavailable
 }

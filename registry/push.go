@@ -95,6 +95,7 @@ func (r *Registry) send(ctx context.Context, repo string, d descriptor, data []b
 	}, what, p)
 }
 
+// sendFrom is send for bytes that are read as they go out.
 func (r *Registry) sendFrom(ctx context.Context, repo string, d descriptor, src source, what string, p Progress) error {
 	ok, err := r.store.has(ctx, repo, d)
 	if err != nil {

@@ -97,6 +97,9 @@ func (d *Dir) Repo(name string) (*Repo, error) {
 	return &Repo{dir: d, name: name}, nil
 }
 
+// Dir is the registry the repository is part of.
+func (r *Repo) Dir() *Dir { return r.dir }
+
 // Name is the repository's name.
 func (r *Repo) Name() string { return r.name }
 
@@ -162,9 +165,9 @@ func (r *Repo) open() (*os.Root, error) {
 
 func (r *Repo) missing(err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-		return abi.Errorf(abi.NotFound, "open repository %q in %q: no such repository", r.name, r.dir.path)
+		return abi.Errorf(abi.NotFound, "open repository %q: no such repository", r.name)
 	}
-	return fault(err, "open repository %q in %q", r.name, r.dir.path)
+	return fault(err, "open repository %q", r.name)
 }
 
 // fault gives an error of the operating system its code: a full disk, a missing thing, or a registry that cannot be

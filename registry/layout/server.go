@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -210,7 +211,7 @@ type pacedBody struct {
 func (p *pacedBody) Read(b []byte) (int, error) {
 	_ = p.control.SetReadDeadline(time.Now().Add(p.stall))
 	n, err := p.ReadCloser.Read(b)
-	if err != nil {
+	if errors.Is(err, io.EOF) {
 		// The server listens on for the client leaving: a deadline left behind would look like that in a long hash.
 		_ = p.control.SetReadDeadline(time.Time{})
 	}
