@@ -1,6 +1,7 @@
 package signing_test
 
 import (
+	"encoding/hex"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +103,22 @@ func imposter(s, other *sigstore) *sigstore {
 	fake := *s
 	fake.ca, fake.caKey, fake.caRoot = other.ca, other.caKey, other.caRoot
 	return &fake
+}
+
+// A bundle may stand in logs that this root does not know; they neither help nor harm.
+func TestEntryOfAForeignLogBesides(t *testing.T) {
+	t.Parallel()
+	s := newSigstore(t)
+	b := s.bundle(order{})
+	own := decode(t, b)["verificationMaterial"].(map[string]any)["tlogEntries"].([]any)[0]
+	both := edit(t, b, func(m map[string]any) {
+		foreign := decode(t, newSigstore(t).bundle(order{}))["verificationMaterial"].(map[string]any)["tlogEntries"].([]any)[0]
+		m["verificationMaterial"].(map[string]any)["tlogEntries"] = []any{foreign, own}
+	})
+	v := allow(t, s.policy(byIdentity), "acme/echo", digestA, [][]byte{both}, "ci")
+	if want := hex.EncodeToString(logID(t, s.logKey)); v.Signers[0].Log == nil || v.Signers[0].Log.ID != want {
+		t.Fatalf("log %+v, want %s", v.Signers[0].Log, want)
+	}
 }
 
 // A short-lived certificate counts for ever, if a time was attested while it lived.

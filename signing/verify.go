@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore-go/pkg/verify"
 )
 
@@ -146,10 +147,21 @@ func (j *judge) count(d int, s *signer, n int, c *claim, result *verify.Verifica
 	} else {
 		_, out.Identity, out.Issuer = c.who()
 	}
-	if entries := c.bundle.VerificationMaterial.GetTlogEntries(); s.proof.tlog > 0 && len(entries) > 0 {
-		out.Log = &LogEntry{ID: hex.EncodeToString(entries[0].GetLogId().GetKeyId()), Index: entries[0].GetLogIndex()}
+	if s.proof.tlog > 0 {
+		out.Log = c.loggedIn(s.material)
 	}
 	return out, nil
+}
+
+// loggedIn is the first entry that names a log of the root; entries of other logs are skipped, as verification does.
+func (c *claim) loggedIn(material root.TrustedMaterial) *LogEntry {
+	logs := material.RekorLogs()
+	for _, entry := range c.bundle.VerificationMaterial.GetTlogEntries() {
+		if id := hex.EncodeToString(entry.GetLogId().GetKeyId()); logs[id] != nil {
+			return &LogEntry{ID: id, Index: entry.GetLogIndex()}
+		}
+	}
+	return nil
 }
 
 func earliest(times []verify.TimestampVerificationResult) *time.Time {
