@@ -97,7 +97,7 @@ func (h *Host) WriteState(name, text string) { h.t.Helper(); h.write(name, text)
 func (h *Host) Config() host.Config {
 	cfg := host.Config{
 		StateDir: h.State, CacheDir: cacheDir(h.t), Registries: []string{h.Location}, Version: "test",
-		Log: slog.New(slog.NewTextHandler(h.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Log: slog.New(slog.NewTextHandler(h.t.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
 	}
 	if h.opts.Config != nil {
 		h.opts.Config(&cfg)

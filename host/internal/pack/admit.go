@@ -25,7 +25,7 @@ func (in *install) admit(context.Context) error {
 	}
 	for _, c := range in.man.Capabilities {
 		d := in.mayLink(in.who, v, c)
-		ttl, budget := d.Narrow(c.TTL, policy.Budget{Calls: c.Budget.Calls, Bytes: c.Budget.Bytes})
+		_, budget := d.Narrow(0, policy.Budget{Calls: c.Budget.Calls, Bytes: c.Budget.Bytes})
 		link := Link{
 			Capability: string(c.Name), Scope: c.Scope, Reason: c.Reason, Optional: c.Optional,
 			Used:  slices.Contains(in.shape.Capabilities, c.Name),

@@ -57,7 +57,7 @@ func TestEveryHostFunctionReachesTheRealThing(t *testing.T) {
 		if got := h.MustCall("sink.state", `{"name":"sink.model","n":"7"}`); got != `{"got":"{\"n\":7}"}` {
 			t.Fatalf("got %s", got)
 		}
-		doc, err := h.Services().View.Get(t.Context(), "sink.model")
+		doc, err := h.Services().View.Get("sink.model")
 		if err != nil || string(doc.Body) != `{"n":7}` {
 			t.Fatalf("view: %+v, %v", doc, err)
 		}
@@ -388,7 +388,7 @@ func TestABrokenPackBreaksNobodyElse(t *testing.T) {
 	flip(t, filepath.Join(h.State, "cas"), int64(len(hosttest.Sink(t))))
 	h.Start()
 	hosttest.Eventually(t, "the background finds it", func() bool { return infoOf(t, h).State == pack.Broken })
-	if info := infoOf(t, h); !strings.Contains(info.Reason, "sha256:") || len(info.Tools) != 19 {
+	if info := infoOf(t, h); !strings.Contains(info.Reason, "sha256:") || len(info.Tools) != 20 {
 		t.Errorf("info: %s", asJSON(t, info))
 	}
 	_, _, err := h.Services().Actions.Submit(t.Context(), action.Request{Kind: "sink.echo"})

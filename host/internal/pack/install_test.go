@@ -72,7 +72,7 @@ func TestInstallTellsEverythingItRestsOn(t *testing.T) {
 	}
 	rs := h.Events(journal.Filter{Prefixes: []string{"pack.installed"}, Corr: "cor_install"})
 	if len(rs) != 1 || string(rs[0].Body) != asJSON(t, v) || rs[0].Pack != sinkName {
-		t.Errorf("journal: %s", rs)
+		t.Errorf("journal: %+v", rs)
 	}
 	if n := len(h.Events(journal.Filter{Prefixes: []string{"leases.granted"}, Corr: "cor_install"})); n != 6 {
 		t.Errorf("%d leases journaled", n)
@@ -82,10 +82,10 @@ func TestInstallTellsEverythingItRestsOn(t *testing.T) {
 		t.Errorf("why: %s, %v", asJSON(t, known), err)
 	}
 	info, err := h.Services().Packs.Get(sinkName)
-	if err != nil || info.State != pack.Ready || info.Digest != digest || len(info.Tools) != 19 || len(info.Models) != 1 {
+	if err != nil || info.State != pack.Ready || info.Digest != digest || len(info.Tools) != 20 || len(info.Models) != 1 {
 		t.Errorf("info: %s, %v", asJSON(t, info), err)
 	}
-	if ts := h.Services().Packs.Tools(); len(ts) != 19 || ts[0].ID != "sink.bytes" || ts[0].Input == nil {
+	if ts := h.Services().Packs.Tools(); len(ts) != 20 || ts[0].ID != "sink.bytes" || ts[0].Input == nil {
 		t.Errorf("tools: %s", asJSON(t, ts))
 	}
 }
@@ -269,7 +269,7 @@ func TestAFlippedByteInTheRegistryIsRefused(t *testing.T) {
 			}
 			flip(t, strings.TrimPrefix(h.Location, "dir:"), size)
 			v, err := h.TryInstall(ref, pack.Options{})
-			refused(t, h, v, err, "pull", abi.DigestMismatch)
+			refused(t, h, v, err, "pull", abi.Corrupt)
 			absent(t, h, sinkName)
 		})
 	}

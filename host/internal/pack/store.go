@@ -98,7 +98,7 @@ func putVerdict(tx *sql.Tx, v *Verdict) error {
 
 // rows reads every installed pack.
 func (m *Manager) rows(ctx context.Context) ([]row, error) {
-	rs, err := m.db.Read().QueryContext(ctx, `SELECT name, version, digest, ref, manifest, content, verdict, by, installed FROM pack ORDER BY name`)
+	rs, err := m.DB.Read().QueryContext(ctx, `SELECT name, version, digest, ref, manifest, content, verdict, by, installed FROM pack ORDER BY name`)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +138,7 @@ func (m *Manager) Verdicts(ctx context.Context, name string, limit int) ([]*Verd
 	if limit <= 0 {
 		limit = -1
 	}
-	rs, err := m.db.Read().QueryContext(ctx, `SELECT body FROM pack_verdict WHERE name = ? ORDER BY seq DESC LIMIT ?`, name, limit)
+	rs, err := m.DB.Read().QueryContext(ctx, `SELECT body FROM pack_verdict WHERE name = ? ORDER BY seq DESC LIMIT ?`, name, limit)
 	if err != nil {
 		return nil, abi.Errorf(abi.CodeOf(err), "read verdicts on pack %q: %w", name, err)
 	}

@@ -173,6 +173,7 @@ func (m *Manager) startLoad(v *version) error {
 	m.loads.Go(func() {
 		start := time.Now()
 		p, err := m.reload(v)
+		m.tellLoaded(v, err, time.Since(start))
 		v.mu.Lock()
 		v.prog = p
 		if err != nil {
@@ -181,7 +182,6 @@ func (m *Manager) startLoad(v *version) error {
 		v.loading = nil
 		v.mu.Unlock()
 		close(done)
-		m.tellLoaded(v, err, time.Since(start))
 	})
 	return nil
 }
@@ -270,11 +270,11 @@ func (m *Manager) revokeDenied(ctx context.Context, who policy.Pack, v *Verdict,
 		if d.Allowed && !c.Ask {
 			continue
 		}
-		for _, l := range m.Leases.List(lease.Filter{Pack: who.Name, Digest: who.Digest, State: lease.Live}) {
+		for _, l := range m.Leases.List(lease.Filter{Pack: who.Name, Digest: who.Digest}) {
 			if l.Capability != c.Name || l.By != byPolicy {
 				continue
 			}
-			if _, err := m.Leases.Revoke(ctx, v.Corr, l.ID, byPolicy, "the policies do not permit it any more: "+d.Reason); err != nil {
+			if err := m.revoke(ctx, v.Corr, l, byPolicy, "the policies do not permit it any more: "+d.Reason); err != nil {
 				return err
 			}
 		}

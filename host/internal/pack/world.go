@@ -24,9 +24,9 @@ type world struct {
 	t *tool
 	c *Call
 
-	refused [64]bool // codes the host refused a use with, by number
-	told    int      // refusals journaled
-	untold  int      // refusals beyond maxTold
+	refused map[abi.Code]*abi.Error // what the host refused in this call, the last of each code
+	told    int                     // refusals journaled
+	untold  int                     // refusals beyond maxTold
 }
 
 type (
@@ -78,7 +78,7 @@ func (g *gate) Use(ctx context.Context, c abi.Capability, target string, n int) 
 
 func (w *world) deny(ctx context.Context, c abi.Capability, target string, err error) {
 	code := abi.CodeOf(err)
-	w.refused[code%64] = true
+	w.said(err)
 	if w.told == maxTold {
 		w.untold++
 		return
@@ -89,6 +89,18 @@ func (w *world) deny(ctx context.Context, c abi.Capability, target string, err e
 	})
 }
 
+// said remembers a refusal, so that the guest may pass it on.
+func (w *world) said(err error) {
+	e, ok := errors.AsType[*abi.Error](err)
+	if !ok {
+		return
+	}
+	if w.refused == nil {
+		w.refused = map[abi.Code]*abi.Error{}
+	}
+	w.refused[e.Code] = e
+}
+
 // close tells of the refusals that were only counted.
 func (w *world) close(ctx context.Context) {
 	if w.untold > 0 {
@@ -97,22 +109,27 @@ func (w *world) close(ctx context.Context) {
 }
 
 // own is the tool's error answer with a code it may use: the words for the host's own refusals and faults belong to the
-// host, and a guest may pass one on only if it received it.
+// host. A guest may pass one on if it received it in this call; then it carries the host's hint and detail too.
 func (w *world) own(err error) error {
 	e, ok := errors.AsType[*abi.Error](err)
 	if !ok {
 		return err
 	}
+	out := *e
+	if from := w.refused[e.Code]; from != nil {
+		if out.Hint == "" {
+			out.Hint = from.Hint
+		}
+		if out.Detail == nil {
+			out.Detail = from.Detail
+		}
+		return &out
+	}
 	switch e.Code {
 	case abi.Invalid, abi.NotFound, abi.TooLarge, abi.Unsupported, abi.Conflict, abi.Busy, abi.Unavailable, abi.ToolFailed:
-		return e
+	default:
+		out.Code, out.Msg = abi.ToolFailed, "the tool answered "+e.Code.String()+": "+e.Msg
 	}
-	if int(e.Code) < len(w.refused) && w.refused[e.Code] {
-		return e
-	}
-	said := e.Code
-	out := *e
-	out.Code, out.Msg = abi.ToolFailed, "the tool answered "+said.String()+": "+e.Msg
 	return &out
 }
 
@@ -242,7 +259,7 @@ func (a *caller) Call(ctx context.Context, tool string, input []byte) (abi.Frame
 	}
 	kind, body, err := a.c.Invoke(ctx, tool, bytes.Clone(input))
 	if err != nil {
-		a.refused[abi.CodeOf(err)%64] = true // the guest received it, so it may pass it on
+		(*world)(a).said(err)
 	}
 	return kind, body, err
 }

@@ -147,11 +147,27 @@ func answer(st uint64) []byte {
 	code, n := uint32(st>>32), uint32(st)
 	switch {
 	case code == 0:
-		return value(`{"got":` + strconv.Quote(string(out[:n])) + `}`)
+		return value(`{"got":` + quote(out[:n]) + `}`)
 	case n > 0:
 		ioTake(room(), uint32(len(out)))
 	}
 	return failure(code, string(out[:n]))
+}
+
+// quote is a JSON string with one character for every byte.
+func quote(b []byte) string {
+	s := []byte{'"'}
+	for _, c := range b {
+		switch {
+		case c == '"' || c == '\\':
+			s = append(s, '\\', c)
+		case c >= 0x20 && c < 0x7f:
+			s = append(s, c)
+		default:
+			s = append(s, '\\', 'u', '0', '0', "0123456789abcdef"[c>>4], "0123456789abcdef"[c&15])
+		}
+	}
+	return string(append(s, '"'))
 }
 
 func value(doc string) []byte { return append([]byte{0}, doc...) }
