@@ -94,7 +94,7 @@ type Services struct {
 	Packs   *pack.Manager
 	Leases  *lease.Book
 	Journal *journal.Journal
-	View    *view.Store
+	View    *view.View
 	CAS     *cas.Store
 	Policy  *policy.Set
 	Trust   *signing.Policy
@@ -163,9 +163,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if s.Journal, err = journal.Open(ctx, h.db); err != nil {
 		return err
 	}
-	if s.View, err = view.Open(ctx, h.db, s.Journal); err != nil {
-		return err
-	}
+	s.View = view.Open(h.db, s.Journal)
 	if s.Leases, err = lease.Open(ctx, h.db, s.Journal); err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func TestEveryHostFunctionReachesTheRealThing(t *testing.T) {
 		if got := h.MustCall("sink.state", `{"name":"sink.model","n":"7"}`); got != `{"got":"{\"n\":7}"}` {
 			t.Fatalf("got %s", got)
 		}
-		doc, err := h.Services().View.Get("sink.model")
+		doc, err := h.Services().View.Get(t.Context(), "sink.model")
 		if err != nil || string(doc.Body) != `{"n":7}` {
 			t.Fatalf("view: %+v, %v", doc, err)
 		}

@@ -32,7 +32,7 @@ type Parts struct {
 	CAS     *cas.Store
 	KV      *kv.Store
 	Files   *files.Folders
-	View    *view.Store
+	View    *view.View
 	Leases  *lease.Book
 	Policy  *policy.Set
 	Trust   *signing.Policy

@@ -34,7 +34,7 @@ type Options struct {
 	// OverrideUnsigned admits this one manifest digest although no signature satisfies the trust policy. It never
 	// carries over to another version.
 	OverrideUnsigned string
-	// Purge, in a removal, also deletes the pack's keys.
+	// Purge, in a removal, also deletes the pack's keys and read models.
 	Purge bool
 }
 

@@ -7,10 +7,11 @@ import (
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/view"
 )
 
-// Remove uninstalls a pack: waits for its calls to end, then deletes its row and revokes its leases. Its keys stay for
-// a later install unless o.Purge; its read models show their last state; the journal keeps the history. Errors: NotFound; Busy when calls do
+// Remove uninstalls a pack: waits for its calls to end, then deletes its row and revokes its leases. Its keys and
+// read models stay for a later install unless o.Purge; the journal keeps the history. Errors: NotFound; Busy when calls do
 // not end in time; those of the database.
 func (m *Manager) Remove(ctx context.Context, name string, o Options) error {
 	done, err := m.take(ctx)
@@ -38,8 +39,8 @@ func (m *Manager) Remove(ctx context.Context, name string, o Options) error {
 		return wrap(err, "remove pack %q: it is removed, but its leases are not written off", name)
 	}
 	if o.Purge {
-		if err := m.KV.Drop(ctx, name); err != nil {
-			return wrap(err, "remove pack %q: it is removed, but its keys are not", name)
+		if err := m.purge(ctx, v, o); err != nil {
+			return wrap(err, "remove pack %q: it is removed, but not all it kept", name)
 		}
 	}
 	return v.close(ctx)
@@ -53,4 +54,14 @@ func (m *Manager) removeTx(tx *sql.Tx, v *version, o Options) error {
 		"name": v.row.Name, "version": v.row.Version, "digest": v.row.Digest, "by": o.By, "purged": o.Purge,
 	}})
 	return err
+}
+
+// purge deletes what the pack kept.
+func (m *Manager) purge(ctx context.Context, v *version, o Options) error {
+	for id := range v.models {
+		if err := m.View.Delete(ctx, view.Cause{Corr: o.Corr, Actor: o.By, Pack: v.row.Name}, id); err != nil {
+			return err
+		}
+	}
+	return m.KV.Drop(ctx, v.row.Name)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/files"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/view"
 	"github.com/arw-project/arw/host/internal/wasm"
 )
 
@@ -216,11 +217,11 @@ func checkBody(kind string, body []byte) error {
 }
 
 // Get implements wasm.State.
-func (s *states) Get(_ context.Context, name string) ([]byte, error) {
+func (s *states) Get(ctx context.Context, name string) ([]byte, error) {
 	if s.v.models[name] == nil {
 		return nil, noModel(name)
 	}
-	doc, err := s.m.View.Get(name)
+	doc, err := s.m.View.Get(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +237,8 @@ func (s *states) Put(ctx context.Context, name string, doc []byte) error {
 	if err := model.Schema.Validate(doc); err != nil {
 		return wrap(err, "put read model %q", name)
 	}
-	_, err := s.m.View.Put(ctx, name, bytes.Clone(doc))
+	by := view.Cause{Corr: s.c.Corr, Actor: "pack:" + s.c.Pack, Project: s.c.Project, Pack: s.c.Pack, Action: s.c.Action}
+	_, err := s.m.View.Put(ctx, by, name, bytes.Clone(doc))
 	return err
 }
 
