@@ -106,7 +106,7 @@ func tellVerdict(u ui, v *pack.Verdict) error {
 		u.say("\n%s", u.bold("Admitted by Cedar"))
 		u.facts("policies", strings.Join(d.Policies, ", "), "reason", d.Reason, "errors", strings.Join(d.Errors, "; "))
 	}
-	if len(v.Grants) > 0 {
+	if len(v.Links) > 0 {
 		tellGrants(u, v)
 	}
 	if r := v.Refused; r != nil {
@@ -142,7 +142,7 @@ func tellSigners(u ui, v *pack.Verdict) {
 func tellGrants(u ui, v *pack.Verdict) {
 	u.say("\n%s", u.bold("It may"))
 	may, ask := [][]string{}, [][]string{}
-	for _, g := range v.Grants {
+	for _, g := range v.Links {
 		row := []string{"  " + g.Capability, strings.Join(g.Scope, " "), g.Reason, strings.Join(g.Decision.Policies, ", ")}
 		if g.Outcome == pack.Granted {
 			may = append(may, row)
@@ -217,7 +217,7 @@ func (a *app) showCmd() *cobra.Command {
 				u.say("%s %s  %s", u.bold(p.Name), p.Version, p.State)
 				u.facts("about", p.Description, "licence", p.License, "digest", p.Digest, "from", p.Ref, "broken", p.Reason)
 				for _, t := range p.Tools {
-					u.say("\n%s  %s", u.bold(t.ID), u.dim(t.EffectsName))
+					u.say("\n%s  %s", u.bold(t.ID), u.dim(t.Effects))
 					u.facts("does", t.Description, "input", string(t.Input), "output", string(t.Output))
 				}
 				return nil

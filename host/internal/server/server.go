@@ -31,7 +31,7 @@ type Services struct {
 	Packs   *pack.Manager
 	Leases  *lease.Book
 	Journal *journal.Journal
-	View    *view.Store
+	View    *view.View
 	Policy  *policy.Set
 	// TrustDigest names the trust policy in force.
 	TrustDigest string
