@@ -46,6 +46,9 @@ type DB struct {
 	ended    chan struct{} // closed when the writer has ended
 	stopOnce sync.Once
 
+	readMu    sync.Mutex
+	readStmts map[string]*sql.Stmt
+
 	watchMu  sync.Mutex
 	watchers []Watcher
 
@@ -74,9 +77,11 @@ func Open(ctx context.Context, path string, owners []Migration) (*DB, error) {
 		path:  path,
 		lock:  lock,
 		stmts: map[string]*sql.Stmt{},
-		queue: make(chan *request, maxBatch),
-		stop:  make(chan struct{}),
-		ended: make(chan struct{}),
+
+		readStmts: map[string]*sql.Stmt{},
+		queue:     make(chan *request, maxBatch),
+		stop:      make(chan struct{}),
+		ended:     make(chan struct{}),
 	}
 	if err := d.start(ctx, owners); err != nil {
 		d.release()
@@ -181,6 +186,22 @@ func (d *DB) Path() string { return d.path }
 // belongs to the DB.
 func (d *DB) Read() *sql.DB { return d.read }
 
+// ReadStmt is a statement of the read pool, prepared at its first use and kept until Close: several times cheaper than
+// preparing at each query. It must not be closed. Write it once per query text: the cache never shrinks.
+func (d *DB) ReadStmt(ctx context.Context, query string) (*sql.Stmt, error) {
+	d.readMu.Lock()
+	defer d.readMu.Unlock()
+	if s, ok := d.readStmts[query]; ok {
+		return s, nil
+	}
+	s, err := d.read.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	d.readStmts[query] = s
+	return s, nil
+}
+
 // Stats counts what the writer has done since Open.
 type Stats struct {
 	Writes  int64 // acknowledged as written
@@ -209,6 +230,11 @@ func (d *DB) Close() error {
 // release closes whatever start managed to open; the lock goes last, when nothing touches the files any more.
 func (d *DB) release() error {
 	var errs []error
+	d.readMu.Lock()
+	for _, s := range d.readStmts {
+		errs = append(errs, s.Close())
+	}
+	d.readMu.Unlock()
 	if d.read != nil {
 		errs = append(errs, d.read.Close())
 	}

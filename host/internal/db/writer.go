@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"runtime"
+	"slices"
 	"sync/atomic"
 
 	"github.com/arw-project/arw/abi"
@@ -23,7 +24,8 @@ type Watcher interface {
 	// Seal runs once per transaction that will be committed, behind all of its writes. What it does through tx is part
 	// of the transaction; its error fails the whole group.
 	Seal(tx *sql.Tx) error
-	// Commit says that everything since the last Commit or Abort is durable. It runs before the writers are told.
+	// Commit says that everything since the last Commit or Abort is durable. It runs before the writers are told, for
+	// the last watcher first: who stands on another's package has its state ready when the other passes the news on.
 	Commit()
 	// Abort says that the transaction failed. What it held is gone from the database's view, but after a failing disk
 	// the fate of the last bytes is unknown: read the truth again from the table.
@@ -189,7 +191,9 @@ func (d *DB) transact(batch []*request) (n int) {
 	} else {
 		d.tx = nil
 		d.commits.Add(1)
-		d.tell(Watcher.Commit)
+		for _, w := range slices.Backward(d.watching()) {
+			w.Commit()
+		}
 	}
 	d.acknowledge(batch[:n])
 	returned = true
