@@ -77,6 +77,11 @@ func (g *gate) Use(ctx context.Context, c abi.Capability, target string, n int) 
 	return scope, err
 }
 
+// Refused implements wasm.Witness: what the engine refuses is journaled like any other denial.
+func (g *gate) Refused(ctx context.Context, c abi.Capability, err error) {
+	(*world)(g).deny(ctx, c, "", err)
+}
+
 func (w *world) deny(ctx context.Context, c abi.Capability, target string, err error) {
 	code := abi.CodeOf(err)
 	w.said(err)
