@@ -104,12 +104,13 @@ func (s *Schema) validate(v any) error {
 
 func (s *Schema) take() *machine {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if last := len(s.idle) - 1; last >= 0 {
 		m := s.idle[last]
 		s.idle = s.idle[:last]
+		s.mu.Unlock()
 		return m
 	}
+	s.mu.Unlock()
 	m, faults := compile(s.doc)
 	if len(faults) > 0 {
 		panic(fmt.Sprintf("manifests: a schema compiled once and then not again: %v", faults))
