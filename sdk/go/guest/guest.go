@@ -2,146 +2,163 @@
 //
 //	func main() { guest.Tool("hello.greet", greet) }
 //
-//	func greet(c *guest.Call, in Greeting) (Reply, error) { … }
+//	func greet(c *guest.Call, in Greeting) (Reply, error) {
+//		return Reply{Text: "Hello, " + in.Name + "!"}, nil
+//	}
 //
-// Build with "arw pack build" (the plain Go toolchain, GOOS=wasip1, a reactor). Input and output are JSON by the rules of
-// encoding/json. Every call starts from the state main left behind: what a call writes into variables is gone afterwards
-// unless the tool's isolation is "session"; what should stay goes through Call.KV.
+// Build with "arw pack build", or with the plain Go toolchain:
+//
+//	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -trimpath -ldflags='-s -w' -o module.wasm .
+//
+// Input and output are JSON by the rules of encoding/json, read and written by package codec. Every call starts from the
+// state main left behind: what a call writes into variables is gone afterwards unless the tool's isolation is "session";
+// what should stay goes through Call.KV. So main is also the place for whatever is costly and the same each time.
 //
 // An error's code reaches the caller when it is an *abi.Error (see Errorf); any other error is tool_failed with its text.
-// A capability that has no live lease answers with code denied, lease_expired, lease_revoked or budget_exhausted; return
-// that error as it is, so that the caller sees the next step.
+// A capability that has no live lease answers with code denied, lease_expired, lease_revoked or budget_exhausted, also in
+// the middle of a call; return that error as it is, so that the caller sees the next step.
 //
 // Compiled for this machine instead of wasip1 the same code runs on a Memory host, so "go test" needs no engine. A guest
-// runs one call at a time; nothing here is for concurrent use beyond that.
+// runs one call at a time; nothing here is for concurrent use beyond that. A tool may start goroutines, but they run only
+// while a call is inside.
 package guest
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/sdk/go/guest/codec"
 )
 
-// Call is one call of a tool: the way to everything outside the guest. It is valid until the tool returns.
-type Call struct {
-	tool string
-	sys  system
-}
-
-// Name is the id of the tool that was called.
-func (c *Call) Name() string { return c.tool }
-
-// handler answers one call with a reply frame.
-type handler func(c *Call, in []byte) []byte
-
-// tools are what main registered, in no order. It is written before the first call only.
-var tools = map[string]handler{}
-
-// Tool registers a tool that takes and answers JSON. Call it from main; registering an id twice panics, because it is a
-// mistake of the program.
+// Tool registers a tool that takes and answers JSON. Call it from main, so that its plan is part of the state every call
+// starts from. Strings of the input stay valid after the call. It panics, because these are mistakes of the program, when
+// the id is malformed or taken and when a type has no JSON form.
 func Tool[In, Out any](id string, run func(*Call, In) (Out, error)) {
-	register(id, func(c *Call, raw []byte) []byte {
-		var in In
-		if len(raw) > 0 {
-			if err := json.Unmarshal(raw, &in); err != nil {
-				return failed(abi.Errorf(abi.Invalid, "read the input of %q: %w", id, err))
+	input, output := codec.For[In](), codec.For[Out]()
+	register(&tool{
+		id: id, input: input.Schema, output: output.Schema,
+		run: func(c *Call, raw, dst []byte) ([]byte, error) {
+			var in In
+			if len(raw) > 0 {
+				// The host writes its next request where raw is, and the strings of in share the memory they came from.
+				if err := input.Decode(slices.Clone(raw), &in); err != nil {
+					return nil, abi.Errorf(abi.Invalid, "read the input of %q: %w", id, err)
+				}
 			}
-		}
-		out, err := run(c, in)
-		if err != nil {
-			return failed(err)
-		}
-		body, err := json.Marshal(out)
-		if err != nil {
-			return failed(abi.Errorf(abi.Internal, "write the output of %q: %w", id, err))
-		}
-		return abi.AppendFrame(make([]byte, 0, 1+len(body)), abi.FrameJSON, body)
+			out, err := run(c, in)
+			if err != nil {
+				return nil, err
+			}
+			dst, err = output.Append(append(dst, byte(abi.FrameJSON)), &out)
+			if err != nil {
+				return nil, abi.Errorf(abi.ToolFailed, "write the output of %q: %w", id, err)
+			}
+			return dst, nil
+		},
 	})
 }
 
 // Bytes registers a tool that takes and answers bytes as they are. The input is valid until run returns.
 func Bytes(id string, run func(c *Call, in []byte) ([]byte, error)) {
-	register(id, func(c *Call, in []byte) []byte {
-		out, err := run(c, in)
+	register(&tool{id: id, run: func(c *Call, raw, dst []byte) ([]byte, error) {
+		out, err := run(c, raw)
 		if err != nil {
-			return failed(err)
+			return nil, err
 		}
-		return abi.AppendFrame(make([]byte, 0, 1+len(out)), abi.FrameBytes, out)
-	})
+		return append(append(dst, byte(abi.FrameBytes)), out...), nil
+	}})
 }
 
-func register(id string, h handler) {
-	if _, twice := tools[id]; twice {
-		panic("guest: tool " + id + " is registered twice")
-	}
-	tools[id] = h
-}
+// Prepare makes the JSON plan of T part of the state every call starts from. Tools need none for their input and output;
+// for a type that goes through Emit, State or Action it saves every call the time to look at it. Call it from main.
+func Prepare[T any]() { codec.For[T]() }
 
 // Errorf makes an error with a code of the table, for the caller to act on; %w keeps a cause.
-func Errorf(code abi.Code, format string, args ...any) error {
+func Errorf(code abi.Code, format string, args ...any) *abi.Error {
 	return abi.Errorf(code, format, args...)
 }
 
-// dispatch answers a call; a panic of the tool becomes an error frame, so that the caller learns what it said.
-func dispatch(c *Call, in []byte) (frame []byte) {
-	h, known := tools[c.tool]
-	if !known {
-		return failed(abi.Errorf(abi.NotFound, "call %q: the pack has no such tool", c.tool))
+// tool is one registered function. run appends a value frame to dst.
+type tool struct {
+	id            string
+	input, output func() []byte // schemas; nil for bytes
+	run           func(c *Call, raw, dst []byte) ([]byte, error)
+}
+
+// tools is the module's one table: a module has one arw_call, which has to find them. Only main writes it.
+var tools = map[string]*tool{}
+
+func register(t *tool) {
+	if !validID(t.id) {
+		panic(fmt.Sprintf("guest: the tool id %q is not of the form [a-z][a-z0-9_.-]*", t.id))
+	}
+	if tools[t.id] != nil {
+		panic(fmt.Sprintf("guest: the tool %q is registered twice", t.id))
+	}
+	tools[t.id] = t
+}
+
+func validID(id string) bool {
+	for i := range len(id) {
+		c := id[i]
+		if !('a' <= c && c <= 'z' || i > 0 && ('0' <= c && c <= '9' || c == '_' || c == '.' || c == '-')) {
+			return false
+		}
+	}
+	return id != ""
+}
+
+// serve answers a call by appending its frame to dst. A panic of the tool becomes an error frame, so that the caller
+// learns what it said.
+func serve(c *Call, id string, raw, dst []byte) (frame []byte) {
+	t := tools[id]
+	if t == nil {
+		return serveUnknown(id, dst)
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			frame = failed(abi.Errorf(abi.Trap, "tool %q panicked: %v", c.tool, p))
+			frame = abi.AppendErrorFrame(dst, abi.Trap, fmt.Sprintf("tool %q panicked: %v%s", t.id, p, panicPlace()), nil)
 		}
 	}()
-	return h(c, in)
+	c.tool = t.id
+	frame, err := t.run(c, raw, dst)
+	if err != nil {
+		return appendError(dst, err)
+	}
+	return frame
 }
 
-// failed turns an error into its frame.
-func failed(err error) []byte {
-	code, detail := abi.ToolFailed, json.RawMessage(nil)
-	if e, ok := errors.AsType[*abi.Error](err); ok {
-		code = e.Code
-		switch d := e.Detail.(type) {
-		case nil:
-		case json.RawMessage:
-			detail = d
-		default:
-			if raw, mErr := json.Marshal(d); mErr == nil {
-				detail = raw
-			}
+func serveUnknown(id string, dst []byte) []byte {
+	if id == describeTool {
+		return appendDescription(dst)
+	}
+	return appendError(dst, abi.Errorf(abi.NotFound, "call %q: the pack has no such tool; it has %s", id, strings.Join(toolIDs(), ", ")))
+}
+
+func toolIDs() []string {
+	ids := make([]string, 0, len(tools))
+	for id := range tools {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// panicPlace is where the panic that is being recovered began, as " (file.go:12)"; empty when that cannot be told.
+func panicPlace() string {
+	var pcs [32]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
+	for {
+		f, more := frames.Next()
+		if f.File != "" && !strings.HasPrefix(f.Function, "runtime.") {
+			return fmt.Sprintf(" (%s:%d)", filepath.Base(f.File), f.Line)
+		}
+		if !more {
+			return ""
 		}
 	}
-	return abi.AppendErrorFrame(nil, code, err.Error(), detail)
-}
-
-// system is the host as the kit sees it: imports under wasip1, a Memory elsewhere.
-type system interface {
-	log(level int, msg string) error
-	kvGet(key []byte) ([]byte, error)
-	kvPut(key, val []byte) error
-	kvDelete(key []byte) error
-	kvList(req []byte) ([]byte, error)
-	kvBatch(ops []byte) error
-	emit(kind string, body []byte) error
-	stateGet(name string) ([]byte, error)
-	statePut(name string, doc []byte) error
-	fsList(req []byte) ([]byte, error)
-	fsStat(path string) ([]byte, error)
-	fsRead(path string, offset int64, out []byte) (int, error)
-	fsWrite(path string, data []byte) error
-	fsRemove(path string) error
-	now(out []byte) error
-	monotonic(out []byte) error
-	random(out []byte) error
-	call(tool string, in []byte) ([]byte, error)
-}
-
-// decode reads a host's JSON answer; one that does not read is the host's fault.
-func decode(raw []byte, into any) error {
-	if err := json.Unmarshal(raw, into); err != nil {
-		return fmt.Errorf("read the host's answer: %w", err)
-	}
-	return nil
 }

@@ -8,6 +8,12 @@ import (
 	"github.com/arw-project/arw/abi"
 )
 
+// system is nothing here: the host is one import away.
+type system struct{}
+
+// The host functions, as abi.Functions lists them. Each has a small Go function of its own, so that a module imports only
+// what its code can reach.
+
 //go:wasmimport arw:io take
 func ioTake(out unsafe.Pointer, outCap uint32) uint64
 
@@ -45,7 +51,7 @@ func fsList(req unsafe.Pointer, reqLen uint32, out unsafe.Pointer, outCap uint32
 func fsStat(path unsafe.Pointer, pathLen uint32, out unsafe.Pointer, outCap uint32) uint64
 
 //go:wasmimport arw:fs read
-func fsRead(path unsafe.Pointer, pathLen, offsetLo, offsetHi uint32, out unsafe.Pointer, outCap uint32) uint64
+func fsRead(path unsafe.Pointer, pathLen, offLo, offHi uint32, out unsafe.Pointer, outCap uint32) uint64
 
 //go:wasmimport arw:fs write
 func fsWrite(path unsafe.Pointer, pathLen uint32, data unsafe.Pointer, dataLen uint32) uint64
@@ -65,161 +71,96 @@ func randBytes(out unsafe.Pointer, outCap uint32) uint64
 //go:wasmimport arw:action call
 func actionCall(tool unsafe.Pointer, toolLen uint32, in unsafe.Pointer, inLen uint32, out unsafe.Pointer, outCap uint32) uint64
 
-// imports is the host behind the imports.
-type imports struct{}
-
-// scratch is offered for every answer; a longer one is collected with io.take.
-var scratch [4096]byte
-
-func ptr[T ~[]byte | ~string](b T) (unsafe.Pointer, uint32) {
-	if len(b) == 0 {
-		return nil, 0
-	}
-	s := []byte(b)
-	return unsafe.Pointer(unsafe.SliceData(s)), uint32(len(s))
+func text(s string) (unsafe.Pointer, uint32) {
+	return unsafe.Pointer(unsafe.StringData(s)), uint32(len(s))
 }
 
-// answer turns a status into what was written to scratch, collecting what did not fit, or into the host's error.
-func answer(status uint64, what string) ([]byte, error) {
-	s := abi.Status(status)
-	switch s.Code() {
-	case abi.OK:
-		return append([]byte(nil), scratch[:s.Len()]...), nil
-	case abi.More:
-		return collect(s.Len()), nil
-	}
-	return nil, refusal(s, what)
+func data(b []byte) (unsafe.Pointer, uint32) {
+	return unsafe.Pointer(unsafe.SliceData(b)), uint32(len(b))
 }
 
-// done is answer for functions that write nothing.
-func done(status uint64, what string) error {
-	if s := abi.Status(status); s.Code() != abi.OK {
-		return refusal(s, what)
-	}
-	return nil
+func hostTake(_ *Call, out []byte) abi.Status { return abi.Status(ioTake(data(out))) }
+
+func hostLog(_ *Call, level uint32, msg string) abi.Status {
+	p, n := text(msg)
+	return abi.Status(logWrite(level, p, n))
 }
 
-func collect(n uint32) []byte {
-	out := make([]byte, n)
-	s := abi.Status(ioTake(unsafe.Pointer(unsafe.SliceData(out)), n))
-	return out[:min(s.Len(), n)]
+func hostKVGet(_ *Call, key string, out []byte) abi.Status {
+	k, kn := text(key)
+	o, on := data(out)
+	return abi.Status(kvGet(k, kn, o, on))
 }
 
-// refusal is the host's error with its words, when it left any.
-func refusal(s abi.Status, what string) error {
-	msg := what + ": " + s.Code().String()
-	if s.Len() > 0 {
-		msg = string(collect(s.Len()))
-	}
-	return &abi.Error{Code: s.Code(), Msg: msg}
+func hostKVPut(_ *Call, key string, val []byte) abi.Status {
+	k, kn := text(key)
+	v, vn := data(val)
+	return abi.Status(kvPut(k, kn, v, vn))
 }
 
-func out() (unsafe.Pointer, uint32) { return unsafe.Pointer(&scratch[0]), uint32(len(scratch)) }
+func hostKVDelete(_ *Call, key string) abi.Status { return abi.Status(kvDelete(text(key))) }
 
-func (imports) log(level int, msg string) error {
-	p, n := ptr(msg)
-	return done(logWrite(uint32(level), p, n), "log")
+func hostKVList(_ *Call, req, out []byte) abi.Status {
+	r, rn := data(req)
+	o, on := data(out)
+	return abi.Status(kvList(r, rn, o, on))
 }
 
-func (imports) kvGet(key []byte) ([]byte, error) {
-	p, n := ptr(key)
-	o, c := out()
-	return answer(kvGet(p, n, o, c), "read key "+string(key))
+func hostKVBatch(_ *Call, ops []byte) abi.Status { return abi.Status(kvBatch(data(ops))) }
+
+func hostEmit(_ *Call, kind string, body []byte) abi.Status {
+	k, kn := text(kind)
+	b, bn := data(body)
+	return abi.Status(eventEmit(k, kn, b, bn))
 }
 
-func (imports) kvPut(key, val []byte) error {
-	p, n := ptr(key)
-	v, m := ptr(val)
-	return done(kvPut(p, n, v, m), "write key "+string(key))
+func hostStateGet(_ *Call, name string, out []byte) abi.Status {
+	k, kn := text(name)
+	o, on := data(out)
+	return abi.Status(stateGet(k, kn, o, on))
 }
 
-func (imports) kvDelete(key []byte) error {
-	p, n := ptr(key)
-	return done(kvDelete(p, n), "delete key "+string(key))
+func hostStatePut(_ *Call, name string, doc []byte) abi.Status {
+	k, kn := text(name)
+	d, dn := data(doc)
+	return abi.Status(statePut(k, kn, d, dn))
 }
 
-func (imports) kvList(req []byte) ([]byte, error) {
-	p, n := ptr(req)
-	o, c := out()
-	return answer(kvList(p, n, o, c), "list keys")
+func hostFSList(_ *Call, req, out []byte) abi.Status {
+	r, rn := data(req)
+	o, on := data(out)
+	return abi.Status(fsList(r, rn, o, on))
 }
 
-func (imports) kvBatch(ops []byte) error {
-	p, n := ptr(ops)
-	return done(kvBatch(p, n), "write keys")
+func hostFSStat(_ *Call, path string, out []byte) abi.Status {
+	p, pn := text(path)
+	o, on := data(out)
+	return abi.Status(fsStat(p, pn, o, on))
 }
 
-func (imports) emit(kind string, body []byte) error {
-	p, n := ptr(kind)
-	b, m := ptr(body)
-	return done(eventEmit(p, n, b, m), "emit event "+kind)
+func hostFSRead(_ *Call, path string, off int64, out []byte) abi.Status {
+	p, pn := text(path)
+	o, on := data(out)
+	return abi.Status(fsRead(p, pn, uint32(off), uint32(off>>32), o, on))
 }
 
-func (imports) stateGet(name string) ([]byte, error) {
-	p, n := ptr(name)
-	o, c := out()
-	return answer(stateGet(p, n, o, c), "read state "+name)
+func hostFSWrite(_ *Call, path string, content []byte) abi.Status {
+	p, pn := text(path)
+	d, dn := data(content)
+	return abi.Status(fsWrite(p, pn, d, dn))
 }
 
-func (imports) statePut(name string, doc []byte) error {
-	p, n := ptr(name)
-	d, m := ptr(doc)
-	return done(statePut(p, n, d, m), "write state "+name)
-}
+func hostFSRemove(_ *Call, path string) abi.Status { return abi.Status(fsRemove(text(path))) }
 
-func (imports) fsList(req []byte) ([]byte, error) {
-	p, n := ptr(req)
-	o, c := out()
-	return answer(fsList(p, n, o, c), "list folder")
-}
+func hostNow(_ *Call, out []byte) abi.Status { return abi.Status(clockNow(data(out))) }
 
-func (imports) fsStat(path string) ([]byte, error) {
-	p, n := ptr(path)
-	o, c := out()
-	return answer(fsStat(p, n, o, c), "stat "+path)
-}
+func hostMonotonic(_ *Call, out []byte) abi.Status { return abi.Status(clockMonotonic(data(out))) }
 
-func (imports) fsRead(path string, offset int64, buf []byte) (int, error) {
-	if len(buf) == 0 {
-		return 0, nil
-	}
-	p, n := ptr(path)
-	s := abi.Status(fsRead(p, n, uint32(offset), uint32(offset>>32), unsafe.Pointer(unsafe.SliceData(buf)), uint32(len(buf))))
-	if s.Code() != abi.OK {
-		return 0, refusal(s, "read "+path)
-	}
-	return int(s.Len()), nil
-}
+func hostRandom(_ *Call, out []byte) abi.Status { return abi.Status(randBytes(data(out))) }
 
-func (imports) fsWrite(path string, data []byte) error {
-	p, n := ptr(path)
-	d, m := ptr(data)
-	return done(fsWrite(p, n, d, m), "write "+path)
-}
-
-func (imports) fsRemove(path string) error {
-	p, n := ptr(path)
-	return done(fsRemove(p, n), "remove "+path)
-}
-
-func (imports) now(buf []byte) error {
-	return done(clockNow(unsafe.Pointer(unsafe.SliceData(buf)), uint32(len(buf))), "read the clock")
-}
-
-func (imports) monotonic(buf []byte) error {
-	return done(clockMonotonic(unsafe.Pointer(unsafe.SliceData(buf)), uint32(len(buf))), "read the clock")
-}
-
-func (imports) random(buf []byte) error {
-	if len(buf) == 0 {
-		return nil
-	}
-	return done(randBytes(unsafe.Pointer(unsafe.SliceData(buf)), uint32(len(buf))), "draw random bytes")
-}
-
-func (imports) call(tool string, in []byte) ([]byte, error) {
-	p, n := ptr(tool)
-	i, m := ptr(in)
-	o, c := out()
-	return answer(actionCall(p, n, i, m, o, c), "call tool "+tool)
+func hostAction(_ *Call, tool string, in, out []byte) abi.Status {
+	t, tn := text(tool)
+	i, in32 := data(in)
+	o, on := data(out)
+	return abi.Status(actionCall(t, tn, i, in32, o, on))
 }

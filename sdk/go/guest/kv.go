@@ -2,25 +2,26 @@ package guest
 
 import (
 	"encoding/binary"
-	"encoding/json"
+	"iter"
 
-	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/sdk/go/guest/codec"
 )
 
-// KV is the pack's own durable key space, shared by all its tools and calls. Needs [capabilities.kv].
-type KV struct{ sys system }
+// KV is the pack's own durable key space, shared by all its tools and calls. Keys are UTF-8 text, ordered by their bytes.
+// Needs [capabilities.kv].
+type KV struct{ c *Call }
 
 // KV gives the key space.
-func (c *Call) KV() KV { return KV{c.sys} }
+func (c *Call) KV() KV { return KV{c} }
 
-// Get reads a value; an absent key is an error with code not_found.
-func (k KV) Get(key string) ([]byte, error) { return k.sys.kvGet([]byte(key)) }
+// Get reads a value, which belongs to the caller; an absent key is an error with code not_found.
+func (k KV) Get(key string) ([]byte, error) { return k.c.fetch(hostKVGet(k.c, key, k.c.scratch[:])) }
 
 // Put stores a value; it is durable when Put returns. Several puts cost less as one Batch.
-func (k KV) Put(key string, val []byte) error { return k.sys.kvPut([]byte(key), val) }
+func (k KV) Put(key string, val []byte) error { return k.c.check(hostKVPut(k.c, key, val)) }
 
 // Delete removes a key; one that is not there is no error.
-func (k KV) Delete(key string) error { return k.sys.kvDelete([]byte(key)) }
+func (k KV) Delete(key string) error { return k.c.check(hostKVDelete(k.c, key)) }
 
 // Key is one key of a list and the size of its value in bytes.
 type Key struct {
@@ -28,92 +29,80 @@ type Key struct {
 	Size int    `json:"size"`
 }
 
+type kvListRequest struct {
+	Prefix string `json:"prefix"`
+	After  string `json:"after"`
+	Limit  int    `json:"limit"`
+}
+
+type kvListReply struct {
+	Keys []Key `json:"keys"`
+	More bool  `json:"more"`
+}
+
+var (
+	kvListRequestJSON = codec.For[kvListRequest]()
+	kvListReplyJSON   = codec.For[kvListReply]()
+)
+
 // List gives keys that start with prefix and stand behind after, in byte order, at most limit of them (0: 1,000), and
 // whether there are more.
 func (k KV) List(prefix, after string, limit int) (keys []Key, more bool, err error) {
-	req, err := json.Marshal(struct {
-		Prefix string `json:"prefix"`
-		After  string `json:"after"`
-		Limit  int    `json:"limit"`
-	}{prefix, after, limit})
+	req, err := kvListRequestJSON.Append(nil, &kvListRequest{prefix, after, limit})
 	if err != nil {
 		return nil, false, err
 	}
-	raw, err := k.sys.kvList(req)
-	if err != nil {
-		return nil, false, err
-	}
-	var list struct {
-		Keys []Key `json:"keys"`
-		More bool  `json:"more"`
-	}
-	err = decode(raw, &list)
-	return list.Keys, list.More, err
+	reply, err := fetchJSON(k.c, hostKVList(k.c, req, k.c.scratch[:]), kvListReplyJSON)
+	return reply.Keys, reply.More, err
 }
 
-// Batch collects puts and deletes that happen together or not at all.
+// All gives every key that starts with prefix, in byte order, a thousand per host call. It ends at the first error.
+func (k KV) All(prefix string) iter.Seq2[Key, error] {
+	return func(yield func(Key, error) bool) {
+		for after, more := "", true; more; {
+			keys, rest, err := k.List(prefix, after, 0)
+			if err != nil {
+				yield(Key{}, err)
+				return
+			}
+			for _, key := range keys {
+				if !yield(key, nil) {
+					return
+				}
+				after = key.Name
+			}
+			more = rest && len(keys) > 0
+		}
+	}
+}
+
+// Batch collects puts and deletes that happen together or not at all, in their order: the last one on a key wins.
 type Batch struct{ ops []byte }
 
-// Put adds a put.
+// Put adds a put; the value is copied.
 func (b *Batch) Put(key string, val []byte) {
-	b.ops = append(b.ops, 1)
-	b.ops = binary.LittleEndian.AppendUint32(b.ops, uint32(len(key)))
-	b.ops = append(b.ops, key...)
-	b.ops = binary.LittleEndian.AppendUint32(b.ops, uint32(len(val)))
-	b.ops = append(b.ops, val...)
+	b.ops = appendText(append(b.ops, 1), key)
+	b.ops = append(binary.LittleEndian.AppendUint32(b.ops, uint32(len(val))), val...)
 }
 
 // Delete adds a removal.
-func (b *Batch) Delete(key string) {
-	b.ops = append(b.ops, 2)
-	b.ops = binary.LittleEndian.AppendUint32(b.ops, uint32(len(key)))
-	b.ops = append(b.ops, key...)
+func (b *Batch) Delete(key string) { b.ops = appendText(append(b.ops, 2), key) }
+
+func appendText(dst []byte, s string) []byte {
+	return append(binary.LittleEndian.AppendUint32(dst, uint32(len(s))), s...)
 }
 
 // Size is the bytes collected, for deciding when to write.
 func (b *Batch) Size() int { return len(b.ops) }
 
-// Apply writes a batch durably and empties it; an empty one costs nothing.
+// Apply writes a batch durably and empties it; an empty one costs nothing. A batch that failed stays as it is.
 func (k KV) Apply(b *Batch) error {
 	if len(b.ops) == 0 {
 		return nil
 	}
-	err := k.sys.kvBatch(b.ops)
+	err := k.c.check(hostKVBatch(k.c, b.ops))
 	if err == nil {
 		b.ops = b.ops[:0]
 	}
 	return err
-}
-
-// State is the pack's read models, which others see at /state/{id}. Needs [capabilities.state] and a [[state]] entry.
-type State struct{ sys system }
-
-// State gives the read models.
-func (c *Call) State() State { return State{c.sys} }
-
-// Get reads a read model into a value; one never written is not_found.
-func (s State) Get(id string, into any) error {
-	raw, err := s.sys.stateGet(id)
-	if err != nil {
-		return err
-	}
-	return decode(raw, into)
-}
-
-// Put replaces a read model.
-func (s State) Put(id string, doc any) error {
-	raw, err := json.Marshal(doc)
-	if err != nil {
-		return abi.Errorf(abi.Invalid, "write state %q: %w", id, err)
-	}
-	return s.sys.statePut(id, raw)
-}
-
-// Emit journals an event; its kind starts with a prefix of [capabilities.event], its body is an object.
-func (c *Call) Emit(kind string, body any) error {
-	raw, err := json.Marshal(body)
-	if err != nil {
-		return abi.Errorf(abi.Invalid, "emit event %q: %w", kind, err)
-	}
-	return c.sys.emit(kind, raw)
 }

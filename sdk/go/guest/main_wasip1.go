@@ -3,7 +3,10 @@
 package guest
 
 import (
+	"runtime"
 	"unsafe"
+
+	"github.com/arw-project/arw/abi"
 )
 
 // mainMain is the program's main. A reactor's _initialize does not run it, so arw_init does: the tools are registered
@@ -12,28 +15,42 @@ import (
 //go:linkname mainMain main.main
 func mainMain()
 
-// buffer is where the host writes requests; it lives as long as the host may use it.
-var buffer []byte
+// What the host holds of ours between calls: it writes requests to one buffer and reads replies from the other. The
+// variables keep them reachable for the collector.
+var (
+	request []byte
+	reply   = make([]byte, 0, scratchSize)
+	current Call
+)
 
-// reply keeps the last frame reachable until the host has read it.
-var reply []byte
+// maxKept is the largest reply buffer that is kept for the next call of a session.
+const maxKept = 1 << 20
 
+// arwInit registers the tools and clears away what start-up left behind, so that the state every call starts from is
+// small and its next collection far.
+//
 //go:wasmexport arw_init
-func arwInit() { mainMain() }
+func arwInit() {
+	mainMain()
+	runtime.GC()
+}
 
 //go:wasmexport arw_alloc
 func arwAlloc(size uint32) uint32 {
-	if uint32(len(buffer)) < size || len(buffer) == 0 {
-		buffer = make([]byte, max(size, 4096))
+	if uint32(len(request)) < size || len(request) == 0 {
+		request = make([]byte, max(size, scratchSize))
 	}
-	return uint32(uintptr(unsafe.Pointer(unsafe.SliceData(buffer))))
+	return uint32(uintptr(unsafe.Pointer(unsafe.SliceData(request))))
 }
 
 //go:wasmexport arw_call
 func arwCall(tool, toolLen, in, inLen uint32) uint64 {
-	c := &Call{tool: string(guestBytes(tool, toolLen)), sys: imports{}}
-	reply = dispatch(c, guestBytes(in, inLen))
-	return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(reply))))<<32 | uint64(uint32(len(reply)))
+	if cap(reply) > maxKept {
+		reply = make([]byte, 0, scratchSize)
+	}
+	name := guestBytes(tool, toolLen)
+	reply = serve(&current, unsafe.String(unsafe.SliceData(name), len(name)), guestBytes(in, inLen), reply[:0])
+	return abi.Pack(uint32(uintptr(unsafe.Pointer(unsafe.SliceData(reply)))), uint32(len(reply)))
 }
 
 // guestBytes is a view of this guest's own memory.

@@ -3,19 +3,16 @@
 package guest
 
 import (
-	"cmp"
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/sdk/go/guest/codec"
 )
 
 // Memory is a host for tests of a pack's own code: what a call stores is kept in maps, and everything it did can be
@@ -31,6 +28,10 @@ type Memory struct {
 	Deny func(function string) error
 	// Tools answer calls of other tools.
 	Tools map[string]func(in []byte) ([]byte, error)
+	// Calls counts the host functions that were used, by name.
+	Calls map[string]int
+
+	pending []byte // a reply or message that take collects
 }
 
 // MemoryEvent is one event that was emitted.
@@ -39,39 +40,103 @@ type MemoryEvent struct {
 	Body json.RawMessage
 }
 
+// system is the host of a call.
+type system struct{ *Memory }
+
 // Call gives a call against this host, for calling a tool's function directly.
-func (m *Memory) Call() *Call { return &Call{tool: "test", sys: m} }
+func (m *Memory) Call() *Call { return &Call{tool: "test", sys: system{m}} }
 
 // Run calls a registered tool as the host would, frames and all. Output is nil when the tool failed.
 func (m *Memory) Run(tool string, in []byte) (out []byte, err error) {
-	_, out, err = abi.ParseFrame(dispatch(&Call{tool: tool, sys: m}, in))
+	_, out, err = abi.ParseFrame(serve(m.Call(), tool, in, nil))
 	return out, err
 }
 
-func (m *Memory) may(function string) error {
+// Ask is Run for a tool of JSON: it writes the input and reads the output.
+func Ask[Out any](m *Memory, tool string, in any) (out Out, err error) {
+	raw, err := codec.AppendAny(nil, in)
+	if err != nil {
+		return out, err
+	}
+	if raw, err = m.Run(tool, raw); err != nil {
+		return out, err
+	}
+	return out, codec.DecodeAny(raw, &out)
+}
+
+// use counts a host function and asks Deny.
+func (m *Memory) use(function string) error {
+	if m.Calls == nil {
+		m.Calls = map[string]int{}
+	}
+	m.Calls[function]++
 	if m.Deny == nil {
 		return nil
 	}
 	return m.Deny(function)
 }
 
-func (m *Memory) log(_ int, msg string) error {
-	if err := m.may("log.write"); err != nil {
-		return err
+// reply gives data the way the ABI does: into out, or kept for take when it does not fit; an error leaves its message.
+func (m *Memory) reply(out, data []byte, err error) abi.Status {
+	m.pending = nil
+	if err != nil {
+		m.pending = []byte(err.Error())
+		return abi.MakeStatus(abi.CodeOf(err), uint32(len(m.pending)))
 	}
-	m.Lines = append(m.Lines, msg)
-	return nil
+	if len(data) > len(out) {
+		m.pending = data
+		return abi.MakeStatus(abi.More, uint32(len(data)))
+	}
+	return abi.MakeStatus(abi.OK, uint32(copy(out, data)))
 }
 
-func (m *Memory) kvGet(key []byte) ([]byte, error) {
-	if err := m.may("kv.get"); err != nil {
-		return nil, err
+// answer runs a host function without a reply.
+func (m *Memory) answer(function string, run func() error) abi.Status {
+	err := m.use(function)
+	if err == nil && run != nil {
+		err = run()
 	}
-	val, ok := m.Keys[string(key)]
-	if !ok {
-		return nil, abi.Errorf(abi.NotFound, "read key %q: there is none", key)
+	return m.reply(nil, nil, err)
+}
+
+// lookup runs a host function with a reply.
+func (m *Memory) lookup(function string, out []byte, run func() ([]byte, error)) abi.Status {
+	err := m.use(function)
+	var data []byte
+	if err == nil {
+		data, err = run()
 	}
-	return slices.Clone(val), nil
+	return m.reply(out, data, err)
+}
+
+func hostTake(c *Call, out []byte) abi.Status {
+	m := c.sys
+	switch {
+	case m.pending == nil:
+		return abi.MakeStatus(abi.NotFound, 0)
+	case len(out) < len(m.pending):
+		return abi.MakeStatus(abi.More, uint32(len(m.pending)))
+	}
+	n := copy(out, m.pending)
+	m.pending = nil
+	return abi.MakeStatus(abi.OK, uint32(n))
+}
+
+func hostLog(c *Call, _ uint32, msg string) abi.Status {
+	return c.sys.answer("log.write", func() error {
+		c.sys.Lines = append(c.sys.Lines, strings.Clone(msg))
+		return nil
+	})
+}
+
+func hostKVGet(c *Call, key string, out []byte) abi.Status {
+	return c.sys.lookup("kv.get", out, func() ([]byte, error) {
+		val, ok := c.sys.Keys[key]
+		if !ok {
+			return nil, abi.Errorf(abi.NotFound, "read key %q: there is none", key)
+		}
+		return val, nil
+	})
 }
 
 func (m *Memory) put(key, val []byte) {
@@ -81,234 +146,126 @@ func (m *Memory) put(key, val []byte) {
 	m.Keys[string(key)] = slices.Clone(val)
 }
 
-func (m *Memory) kvPut(key, val []byte) error {
-	if err := m.may("kv.put"); err != nil {
-		return err
-	}
-	m.put(key, val)
-	return nil
+func hostKVPut(c *Call, key string, val []byte) abi.Status {
+	return c.sys.answer("kv.put", func() error {
+		c.sys.put([]byte(key), val)
+		return nil
+	})
 }
 
-func (m *Memory) kvDelete(key []byte) error {
-	if err := m.may("kv.delete"); err != nil {
-		return err
-	}
-	delete(m.Keys, string(key))
-	return nil
+func hostKVDelete(c *Call, key string) abi.Status {
+	return c.sys.answer("kv.delete", func() error {
+		delete(c.sys.Keys, key)
+		return nil
+	})
 }
 
-func (m *Memory) kvList(raw []byte) ([]byte, error) {
-	if err := m.may("kv.list"); err != nil {
-		return nil, err
-	}
-	var req struct {
-		Prefix, After string
-		Limit         int
-	}
-	if err := json.Unmarshal(raw, &req); err != nil {
-		return nil, abi.Errorf(abi.Invalid, "list keys: %w", err)
-	}
-	keys := []Key{}
-	for k, v := range m.Keys {
-		if strings.HasPrefix(k, req.Prefix) && k > req.After {
-			keys = append(keys, Key{k, len(v)})
+func hostKVList(c *Call, raw, out []byte) abi.Status {
+	return c.sys.lookup("kv.list", out, func() ([]byte, error) {
+		var req kvListRequest
+		if err := json.Unmarshal(raw, &req); err != nil {
+			return nil, abi.Errorf(abi.Invalid, "list keys: %w", err)
 		}
-	}
-	slices.SortFunc(keys, func(a, b Key) int { return cmp.Compare(a.Name, b.Name) })
-	limit := cmp.Or(req.Limit, 1000)
-	more := len(keys) > limit
-	return json.Marshal(map[string]any{"keys": keys[:min(limit, len(keys))], "more": more})
-}
-
-func (m *Memory) kvBatch(ops []byte) error {
-	if err := m.may("kv.batch"); err != nil {
-		return err
-	}
-	next := func() []byte {
-		n := binary.LittleEndian.Uint32(ops)
-		part := ops[4 : 4+n]
-		ops = ops[4+n:]
-		return part
-	}
-	for len(ops) > 0 {
-		kind := ops[0]
-		ops = ops[1:]
-		key := next()
-		if kind == 2 {
-			delete(m.Keys, string(key))
-			continue
-		}
-		m.put(key, next())
-	}
-	return nil
-}
-
-func (m *Memory) emit(kind string, body []byte) error {
-	if err := m.may("event.emit"); err != nil {
-		return err
-	}
-	m.Events = append(m.Events, MemoryEvent{kind, slices.Clone(body)})
-	return nil
-}
-
-func (m *Memory) stateGet(name string) ([]byte, error) {
-	if err := m.may("state.get"); err != nil {
-		return nil, err
-	}
-	doc, ok := m.States[name]
-	if !ok {
-		return nil, abi.Errorf(abi.NotFound, "read state %q: it was never written", name)
-	}
-	return doc, nil
-}
-
-func (m *Memory) statePut(name string, doc []byte) error {
-	if err := m.may("state.put"); err != nil {
-		return err
-	}
-	if m.States == nil {
-		m.States = map[string]json.RawMessage{}
-	}
-	m.States[name] = slices.Clone(doc)
-	return nil
-}
-
-// leased finds the folder that a path lies in.
-func (m *Memory) leased(function, path string) error {
-	if err := m.may(function); err != nil {
-		return err
-	}
-	for _, f := range m.Folders {
-		if rel, err := filepath.Rel(f, path); err == nil && filepath.IsLocal(rel) {
-			return nil
-		}
-	}
-	return abi.Errorf(abi.Denied, "%s %q: no leased folder holds it", function, path)
-}
-
-func entry(path string, info fs.FileInfo) abi.FSEntry {
-	mode := "other"
-	switch {
-	case info.IsDir():
-		mode = "dir"
-	case info.Mode().IsRegular():
-		mode = "file"
-	case info.Mode()&fs.ModeSymlink != 0:
-		mode = "symlink"
-	}
-	return abi.FSEntry{Path: path, Size: info.Size(), Mode: mode, MTimeMS: info.ModTime().UnixMilli()}
-}
-
-func (m *Memory) fsList(raw []byte) ([]byte, error) {
-	var req abi.FSList
-	if err := json.Unmarshal(raw, &req); err != nil {
-		return nil, abi.Errorf(abi.Invalid, "list folder: %w", err)
-	}
-	if err := m.leased("fs.list", req.Path); err != nil {
-		return nil, err
-	}
-	entries := []abi.FSEntry{}
-	err := filepath.WalkDir(req.Path, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if path != req.Path && path > req.After {
-			info, err := d.Info()
-			if err != nil {
-				return err
+		reply := kvListReply{Keys: []Key{}}
+		for _, k := range slices.Sorted(maps.Keys(c.sys.Keys)) {
+			if strings.HasPrefix(k, req.Prefix) && k > req.After {
+				reply.Keys = append(reply.Keys, Key{k, len(c.sys.Keys[k])})
 			}
-			entries = append(entries, entry(path, info))
 		}
-		if d.IsDir() && path != req.Path && !req.Recursive {
-			return fs.SkipDir
+		reply.Keys, reply.More = page(reply.Keys, req.Limit)
+		return json.Marshal(reply)
+	})
+}
+
+// page cuts a list to its limit.
+func page[T any](all []T, limit int) ([]T, bool) {
+	if limit <= 0 || limit > 1000 {
+		limit = 1000
+	}
+	return all[:min(limit, len(all))], len(all) > limit
+}
+
+func hostKVBatch(c *Call, ops []byte) abi.Status {
+	return c.sys.answer("kv.batch", func() error {
+		text := func() []byte {
+			n := 4 + binary.LittleEndian.Uint32(ops)
+			part := ops[4:n]
+			ops = ops[n:]
+			return part
+		}
+		for len(ops) > 0 {
+			kind := ops[0]
+			ops = ops[1:]
+			if key := text(); kind == 2 {
+				delete(c.sys.Keys, string(key))
+			} else {
+				c.sys.put(key, text())
+			}
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, osError("list", req.Path, err)
-	}
-	slices.SortFunc(entries, func(a, b abi.FSEntry) int { return cmp.Compare(a.Path, b.Path) })
-	limit := cmp.Or(req.Limit, 1000)
-	more := len(entries) > limit
-	return json.Marshal(map[string]any{"entries": entries[:min(limit, len(entries))], "more": more})
 }
 
-func osError(what, path string, err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return abi.Errorf(abi.NotFound, "%s %q: %w", what, path, err)
-	}
-	return abi.Errorf(abi.Invalid, "%s %q: %w", what, path, err)
+func hostEmit(c *Call, kind string, body []byte) abi.Status {
+	return c.sys.answer("event.emit", func() error {
+		c.sys.Events = append(c.sys.Events, MemoryEvent{strings.Clone(kind), slices.Clone(body)})
+		return nil
+	})
 }
 
-func (m *Memory) fsStat(path string) ([]byte, error) {
-	if err := m.leased("fs.stat", path); err != nil {
-		return nil, err
-	}
-	info, err := os.Lstat(path)
-	if err != nil {
-		return nil, osError("stat", path, err)
-	}
-	return json.Marshal(entry(path, info))
+func hostStateGet(c *Call, id string, out []byte) abi.Status {
+	return c.sys.lookup("state.get", out, func() ([]byte, error) {
+		doc, ok := c.sys.States[id]
+		if !ok {
+			return nil, abi.Errorf(abi.NotFound, "read state %q: it was never written", id)
+		}
+		return doc, nil
+	})
 }
 
-func (m *Memory) fsRead(path string, offset int64, out []byte) (int, error) {
-	if err := m.leased("fs.read", path); err != nil {
-		return 0, err
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return 0, osError("read", path, err)
-	}
-	return copy(out, data[min(offset, int64(len(data))):]), nil
+func hostStatePut(c *Call, id string, doc []byte) abi.Status {
+	return c.sys.answer("state.put", func() error {
+		if c.sys.States == nil {
+			c.sys.States = map[string]json.RawMessage{}
+		}
+		c.sys.States[strings.Clone(id)] = slices.Clone(doc)
+		return nil
+	})
 }
 
-func (m *Memory) fsWrite(path string, data []byte) error {
-	if err := m.leased("fs.write", path); err != nil {
-		return err
-	}
-	return os.WriteFile(path, data, 0o644)
-}
-
-func (m *Memory) fsRemove(path string) error {
-	if err := m.leased("fs.remove", path); err != nil {
-		return err
-	}
-	return os.Remove(path)
-}
-
-func (m *Memory) now(out []byte) error {
-	if err := m.may("clock.now"); err != nil {
-		return err
-	}
+func (m *Memory) time() []byte {
 	at := m.Clock
 	if at.IsZero() {
 		at = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	}
-	binary.LittleEndian.PutUint64(out, uint64(at.UnixNano()))
-	return nil
+	return binary.LittleEndian.AppendUint64(nil, uint64(at.UnixNano()))
 }
 
-func (m *Memory) monotonic(out []byte) error { return m.now(out) }
+func hostNow(c *Call, out []byte) abi.Status {
+	return c.sys.lookup("clock.now", out, func() ([]byte, error) { return c.sys.time(), nil })
+}
 
-func (m *Memory) random(out []byte) error {
-	if err := m.may("rand.bytes"); err != nil {
+func hostMonotonic(c *Call, out []byte) abi.Status {
+	return c.sys.lookup("clock.monotonic", out, func() ([]byte, error) { return c.sys.time(), nil })
+}
+
+func hostRandom(c *Call, out []byte) abi.Status {
+	return c.sys.answer("rand.bytes", func() error {
+		_, err := rand.Read(out)
 		return err
-	}
-	_, err := rand.Read(out)
-	return err
+	})
 }
 
-func (m *Memory) call(tool string, in []byte) ([]byte, error) {
-	if err := m.may("action.call"); err != nil {
-		return nil, err
-	}
-	run, ok := m.Tools[tool]
-	if !ok {
-		return nil, abi.Errorf(abi.NotFound, "call tool %q: there is none", tool)
-	}
-	body, err := run(in)
-	if err != nil {
-		return nil, err
-	}
-	return abi.AppendFrame(nil, abi.FrameJSON, body), nil
+func hostAction(c *Call, tool string, in, out []byte) abi.Status {
+	return c.sys.lookup("action.call", out, func() ([]byte, error) {
+		run, ok := c.sys.Tools[tool]
+		if !ok {
+			return nil, abi.Errorf(abi.NotFound, "call tool %q: there is none", tool)
+		}
+		body, err := run(in)
+		if err != nil {
+			return appendError(nil, err), nil
+		}
+		return abi.AppendFrame(nil, abi.FrameJSON, body), nil
+	})
 }

@@ -4,7 +4,8 @@ package guest
 
 import "embed"
 
-// Source is this package's own source, which "arw pack init" unpacks into a new pack. Guests do not carry it.
+// Source is the source of this package and of codec below it, which "arw pack init" unpacks into a new pack. Guests do
+// not carry it.
 //
-//go:embed *.go *.s
+//go:embed *.go codec/*.go
 var Source embed.FS

@@ -1,0 +1,443 @@
+package codec
+
+import (
+	"encoding/base64"
+	"reflect"
+	"strconv"
+	"time"
+	"unsafe"
+)
+
+func (d *decoder) document(n *node, p unsafe.Pointer) error {
+	d.space()
+	err := d.value(n, p)
+	if err == nil {
+		err = d.end()
+	}
+	if err != nil {
+		return finish(err)
+	}
+	return nil
+}
+
+// value reads the value at hand into p, which points to a variable of the node's type.
+func (d *decoder) value(n *node, p unsafe.Pointer) error {
+	if d.peek() == 'n' {
+		return d.null(n, p)
+	}
+	switch n.op {
+	case opString:
+		if d.peek() != '"' {
+			return d.mismatch("a string")
+		}
+		s, err := d.str()
+		if err == nil {
+			*(*string)(p) = s
+		}
+		return err
+	case opInt:
+		return d.int(n, p)
+	case opUint:
+		return d.uint(n, p)
+	case opStruct:
+		return d.object(n, p)
+	case opBool:
+		return d.bool(p)
+	case opFloat:
+		return d.float(n, p)
+	case opSlice:
+		return d.slice(n, p)
+	case opPtr:
+		at := (*unsafe.Pointer)(p)
+		if *at == nil {
+			*at = reflect.New(n.elem.typ).UnsafePointer()
+		}
+		return d.value(n.elem, *at)
+	}
+	return d.rare(n, p)
+}
+
+func (d *decoder) rare(n *node, p unsafe.Pointer) error {
+	switch n.op {
+	case opBytes:
+		return d.bytes(n, p)
+	case opTime:
+		return d.time((*time.Time)(p))
+	case opRaw:
+		return d.raw((*Raw)(p))
+	case opAny:
+		v, err := d.any()
+		if err == nil {
+			*(*any)(p) = v
+		}
+		return err
+	case opArray:
+		return d.array(n, p)
+	}
+	return d.mapping(n, p)
+}
+
+// null empties what can be empty and leaves the rest as it is.
+func (d *decoder) null(n *node, p unsafe.Pointer) error {
+	start := d.pos
+	if err := d.literal("null"); err != nil {
+		return err
+	}
+	switch n.op {
+	case opPtr, opMap, opSlice, opBytes:
+		reflect.NewAt(n.typ, p).Elem().SetZero()
+	case opAny:
+		*(*any)(p) = nil
+	case opRaw:
+		*(*Raw)(p) = d.data[start:d.pos:d.pos]
+	}
+	return nil
+}
+
+func (d *decoder) bool(p unsafe.Pointer) error {
+	word := "true"
+	switch d.peek() {
+	case 't':
+	case 'f':
+		word = "false"
+	default:
+		return d.mismatch("a boolean")
+	}
+	if err := d.literal(word); err != nil {
+		return err
+	}
+	*(*bool)(p) = word == "true"
+	return nil
+}
+
+// whole reads the text of a number that must be an integer of the node's type.
+func (d *decoder) whole(n *node) (string, error) {
+	if c := d.peek(); c != '-' && c-'0' > 9 {
+		return "", d.mismatch("an integer")
+	}
+	start := d.pos
+	text, whole, err := d.number()
+	if err == nil && !whole {
+		d.pos = start
+		return "", d.fail("expected an integer, found %s", text)
+	}
+	return text, err
+}
+
+func (d *decoder) int(n *node, p unsafe.Pointer) error {
+	start := d.pos
+	text, err := d.whole(n)
+	if err != nil {
+		return err
+	}
+	v, err := strconv.ParseInt(text, 10, int(n.size)*8)
+	if err != nil {
+		d.pos = start
+		return d.fail("%s is outside the range of %s", text, n.typ.Kind())
+	}
+	switch n.size {
+	case 1:
+		*(*int8)(p) = int8(v)
+	case 2:
+		*(*int16)(p) = int16(v)
+	case 4:
+		*(*int32)(p) = int32(v)
+	default:
+		*(*int64)(p) = v
+	}
+	return nil
+}
+
+func (d *decoder) uint(n *node, p unsafe.Pointer) error {
+	start := d.pos
+	text, err := d.whole(n)
+	if err != nil {
+		return err
+	}
+	v, err := strconv.ParseUint(text, 10, int(n.size)*8)
+	if err != nil {
+		d.pos = start
+		return d.fail("%s is outside the range of %s", text, n.typ.Kind())
+	}
+	switch n.size {
+	case 1:
+		*(*uint8)(p) = uint8(v)
+	case 2:
+		*(*uint16)(p) = uint16(v)
+	case 4:
+		*(*uint32)(p) = uint32(v)
+	default:
+		*(*uint64)(p) = v
+	}
+	return nil
+}
+
+func (d *decoder) float(n *node, p unsafe.Pointer) error {
+	if c := d.peek(); c != '-' && c-'0' > 9 {
+		return d.mismatch("a number")
+	}
+	start := d.pos
+	text, _, err := d.number()
+	if err != nil {
+		return err
+	}
+	v, err := strconv.ParseFloat(text, int(n.size)*8)
+	if err != nil {
+		d.pos = start
+		return d.fail("%s is outside the range of %s", text, n.typ.Kind())
+	}
+	if n.size == 4 {
+		*(*float32)(p) = float32(v)
+	} else {
+		*(*float64)(p) = v
+	}
+	return nil
+}
+
+// object reads a struct. Members usually come in the order of the fields, so the next field's name is tried first.
+func (d *decoder) object(n *node, p unsafe.Pointer) error {
+	if d.peek() != '{' {
+		return d.mismatch("an object")
+	}
+	closed, err := d.enter('}')
+	next := 0
+	for more := !closed; err == nil && more; {
+		var f *field
+		var name string
+		if next < len(n.fields) && d.have(n.fields[next].quoted) {
+			f = &n.fields[next]
+			name = f.name
+			next++
+			d.space()
+		} else if name, err = d.key(); err != nil {
+			return err
+		} else if f = n.lookup(name); f != nil {
+			next = int(uintptr(unsafe.Pointer(f))-uintptr(unsafe.Pointer(unsafe.SliceData(n.fields))))/int(unsafe.Sizeof(*f)) + 1
+		}
+		if f == nil {
+			err = d.skip()
+		} else {
+			err = d.value(f.node, f.set(p))
+		}
+		if err != nil {
+			return within(err, name)
+		}
+		more, err = d.more('}')
+	}
+	return err
+}
+
+// have passes text if it stands here.
+func (d *decoder) have(text string) bool {
+	if len(d.data)-d.pos < len(text) || string(d.data[d.pos:d.pos+len(text)]) != text {
+		return false
+	}
+	d.pos += len(text)
+	return true
+}
+
+type sliceHeader struct {
+	data     unsafe.Pointer
+	len, cap int
+}
+
+func (d *decoder) slice(n *node, p unsafe.Pointer) error {
+	if d.peek() != '[' {
+		return d.mismatch("an array")
+	}
+	h := (*sliceHeader)(p)
+	closed, err := d.enter(']')
+	i := 0
+	for more := !closed; err == nil && more; i++ {
+		if i >= h.cap {
+			grow(n, p, max(4, 2*i))
+		}
+		if i >= h.len {
+			h.len = i + 1
+		}
+		if err = d.value(n.elem, unsafe.Add(h.data, uintptr(i)*n.elem.size)); err != nil {
+			return withinIndex(err, i)
+		}
+		more, err = d.more(']')
+	}
+	if err != nil {
+		return err
+	}
+	if h.len = i; i == 0 {
+		reflect.NewAt(n.typ, p).Elem().Set(reflect.MakeSlice(n.typ, 0, 0))
+	}
+	return nil
+}
+
+// grow makes room for capacity elements, all but the first len of them zero.
+func grow(n *node, p unsafe.Pointer, capacity int) {
+	old := reflect.NewAt(n.typ, p).Elem()
+	bigger := reflect.MakeSlice(n.typ, old.Len(), capacity)
+	reflect.Copy(bigger, old)
+	old.Set(bigger)
+}
+
+func (d *decoder) array(n *node, p unsafe.Pointer) error {
+	if d.peek() != '[' {
+		return d.mismatch("an array")
+	}
+	closed, err := d.enter(']')
+	i := 0
+	for more := !closed; err == nil && more; i++ {
+		if i < n.length {
+			err = d.value(n.elem, unsafe.Add(p, uintptr(i)*n.elem.size))
+		} else {
+			err = d.skip()
+		}
+		if err != nil {
+			return withinIndex(err, i)
+		}
+		more, err = d.more(']')
+	}
+	if err != nil {
+		return err
+	}
+	for ; i < n.length; i++ {
+		reflect.NewAt(n.elem.typ, unsafe.Add(p, uintptr(i)*n.elem.size)).Elem().SetZero()
+	}
+	return nil
+}
+
+func (d *decoder) mapping(n *node, p unsafe.Pointer) error {
+	if d.peek() != '{' {
+		return d.mismatch("an object")
+	}
+	m := reflect.NewAt(n.typ, p).Elem()
+	if m.IsNil() {
+		m.Set(reflect.MakeMap(n.typ))
+	}
+	elem := reflect.New(n.elem.typ)
+	closed, err := d.enter('}')
+	for more := !closed; err == nil && more; {
+		name, err := d.key()
+		if err != nil {
+			return err
+		}
+		elem.Elem().SetZero()
+		if err := d.value(n.elem, elem.UnsafePointer()); err != nil {
+			return within(err, name)
+		}
+		m.SetMapIndex(reflect.ValueOf(name).Convert(n.typ.Key()), elem.Elem())
+		if more, err = d.more('}'); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// bytes reads base64, or as encoding/json does an array of numbers.
+func (d *decoder) bytes(n *node, p unsafe.Pointer) error {
+	switch d.peek() {
+	case '[':
+		return d.slice(n, p)
+	case '"':
+	default:
+		return d.mismatch("base64 text")
+	}
+	start := d.pos
+	s, err := d.str()
+	if err != nil {
+		return err
+	}
+	b, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		d.pos = start
+		return d.fail("expected base64 text: %v", err)
+	}
+	*(*[]byte)(p) = b
+	return nil
+}
+
+func (d *decoder) time(t *time.Time) error {
+	if d.peek() != '"' {
+		return d.mismatch("a time")
+	}
+	start := d.pos
+	if err := d.skipString(); err != nil {
+		return err
+	}
+	if err := t.UnmarshalJSON(d.data[start:d.pos]); err != nil {
+		text := d.data[start:d.pos]
+		d.pos = start
+		return d.fail("expected a time as in RFC 3339, found %s", text)
+	}
+	return nil
+}
+
+func (d *decoder) raw(r *Raw) error {
+	start := d.pos
+	if err := d.skip(); err != nil {
+		return err
+	}
+	*r = d.data[start:d.pos:d.pos]
+	return nil
+}
+
+// any reads a value as float64, string, bool, nil, []any or map[string]any.
+func (d *decoder) any() (any, error) {
+	switch c := d.peek(); {
+	case c == '"':
+		return d.str()
+	case c == '{':
+		return d.anyObject()
+	case c == '[':
+		return d.anyArray()
+	case c == 't':
+		return true, d.literal("true")
+	case c == 'f':
+		return false, d.literal("false")
+	case c == 'n':
+		return nil, d.literal("null")
+	}
+	start := d.pos
+	text, _, err := d.number()
+	if err != nil {
+		d.pos = start
+		return nil, d.unexpected("a JSON value")
+	}
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		d.pos = start
+		return nil, d.fail("%s is outside the range of float64", text)
+	}
+	return v, nil
+}
+
+func (d *decoder) anyObject() (any, error) {
+	m := map[string]any{}
+	closed, err := d.enter('}')
+	for more := !closed; err == nil && more; {
+		name, err := d.key()
+		if err != nil {
+			return nil, err
+		}
+		if m[name], err = d.any(); err != nil {
+			return nil, within(err, name)
+		}
+		if more, err = d.more('}'); err != nil {
+			return nil, err
+		}
+	}
+	return m, err
+}
+
+func (d *decoder) anyArray() (any, error) {
+	a := []any{}
+	closed, err := d.enter(']')
+	for more := !closed; err == nil && more; {
+		v, err := d.any()
+		if err != nil {
+			return nil, withinIndex(err, len(a))
+		}
+		a = append(a, v)
+		if more, err = d.more(']'); err != nil {
+			return nil, err
+		}
+	}
+	return a, err
+}
