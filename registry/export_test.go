@@ -11,3 +11,5 @@ func ReadPack(raw []byte) (files int, err error) {
 func CompareVersions(a, b string) int { return compareVersions(a, b) }
 
 const ChunkSize = chunkSize
+
+func Defaults() Options { return Options{}.withDefaults() }
