@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"reflect"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cyberphone/json-canonicalization/go/src/webpki.org/jsoncanonicalizer"
 	"github.com/rogpeppe/go-internal/txtar"
@@ -133,7 +131,7 @@ func checkCanonical(t *testing.T, canonical []byte) {
 // renderTOML writes a pack as a manifest with every key present.
 func renderTOML(p *Pack) []byte {
 	var b bytes.Buffer
-	line := func(key string, value any) { fmt.Fprintf(&b, "%s = %s\n", key, value) }
+	line := func(key, value string) { fmt.Fprintf(&b, "%s = %s\n", key, value) }
 	text := tomlString
 	line("schema", "1")
 	line("name", text(p.Name))
@@ -146,37 +144,13 @@ func renderTOML(p *Pack) []byte {
 			line(key, text(address))
 		}
 	}
-	line("module.file", text(p.Module.File))
-	line("module.runtime", text(p.Module.Runtime))
-	line("module.abi", text(p.Module.ABI))
+	line("module", fmt.Sprintf("{ file = %s, runtime = %s, abi = %s }", text(p.Module.File), text(p.Module.Runtime), text(p.Module.ABI)))
 	for _, c := range p.Capabilities {
-		prefix := "capabilities." + string(c.Name) + "."
-		line(prefix+"scope", tomlStrings(c.Scope))
-		line(prefix+"reason", text(c.Reason))
-		line(prefix+"ask", strconv.FormatBool(c.Ask))
-		line(prefix+"optional", strconv.FormatBool(c.Optional))
-		line(prefix+"ttl", text(strict.Duration(c.TTL).String()))
-		line(prefix+"budget", fmt.Sprintf("{ calls = %d, bytes = %d }", c.Budget.Calls, c.Budget.Bytes))
+		line("capabilities."+string(c.Name), fmt.Sprintf("{ scope = %s, reason = %s, ask = %t, optional = %t, ttl = %s, budget = { calls = %d, bytes = %d } }",
+			tomlStrings(c.Scope), text(c.Reason), c.Ask, c.Optional, text(strict.Duration(c.TTL).String()), c.Budget.Calls, c.Budget.Bytes))
 	}
-	for _, t := range p.Tools {
-		b.WriteString("[[tools]]\n")
-		line("id", text(t.ID))
-		line("title", text(t.Title))
-		line("description", text(t.Description))
-		line("input", text(string(t.Input.JSON())))
-		line("output", text(string(t.Output.JSON())))
-		line("effects", text(t.Effects.String()))
-		line("isolation", text(t.Isolation))
-		line("limits", fmt.Sprintf("{ memory = %s, gas = %d, time = %s, input = %d, output = %d }",
-			text(strict.Size(t.Limits.Memory).String()), t.Limits.Gas, text(strict.Duration(t.Limits.Time/time.Millisecond*time.Millisecond).String()), t.Limits.Input, t.Limits.Output))
-		for _, e := range t.Examples {
-			b.WriteString("[[tools.examples]]\n")
-			line("title", text(e.Title))
-			line("input", text(string(e.Input)))
-			if e.Output != nil {
-				line("output", text(string(e.Output)))
-			}
-		}
+	for i := range p.Tools {
+		renderTool(&b, &p.Tools[i])
 	}
 	contribution := func(list, id, title, file string) {
 		fmt.Fprintf(&b, "[[%s]]\nid = %s\ntitle = %s\nfile = %s\n", list, text(id), text(title), text(file))
@@ -194,6 +168,20 @@ func renderTOML(p *Pack) []byte {
 		fmt.Fprintf(&b, "[[state]]\nid = %s\ndescription = %s\nschema = %s\n", text(s.ID), text(s.Description), text(string(s.Schema.JSON())))
 	}
 	return b.Bytes()
+}
+
+func renderTool(b *bytes.Buffer, t *Tool) {
+	text := tomlString
+	fmt.Fprintf(b, "[[tools]]\nid = %s\ntitle = %s\ndescription = %s\ninput = %s\noutput = %s\neffects = %s\nisolation = %s\n",
+		text(t.ID), text(t.Title), text(t.Description), text(string(t.Input.JSON())), text(string(t.Output.JSON())), text(t.Effects.String()), text(t.Isolation))
+	fmt.Fprintf(b, "limits = { memory = %s, gas = %d, time = %s, input = %d, output = %d }\n",
+		text(strict.Size(t.Limits.Memory).String()), t.Limits.Gas, text(strict.Duration(t.Limits.Time).String()), t.Limits.Input, t.Limits.Output)
+	for _, e := range t.Examples {
+		fmt.Fprintf(b, "[[tools.examples]]\ntitle = %s\ninput = %s\n", text(e.Title), text(string(e.Input)))
+		if e.Output != nil {
+			fmt.Fprintf(b, "output = %s\n", text(string(e.Output)))
+		}
+	}
 }
 
 func tomlString(s string) string {

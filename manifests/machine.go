@@ -41,6 +41,7 @@ func depth(v any) int {
 type machine struct {
 	schema *jsonschema.Schema
 	steps  int
+	price  int // of a step: more than 1 where chains of parts are long, since every visit walks its chain
 }
 
 // maxInPlace bounds how many parts may look at one value on behalf of each other; the library walks that chain at every
@@ -53,7 +54,7 @@ type exhausted struct{}
 // newMachine puts a counter into every part that can be reached, and refuses a part that refers to itself without going
 // deeper into the document.
 func newMachine(root *jsonschema.Schema) (*machine, []Fault) {
-	m := &machine{schema: root}
+	m := &machine{schema: root, price: 1}
 	const open, closed = 1, 2
 	state, height := map[*jsonschema.Schema]int{}, map[*jsonschema.Schema]int{}
 	queue := []*jsonschema.Schema{root}
@@ -70,6 +71,7 @@ func newMachine(root *jsonschema.Schema) (*machine, []Fault) {
 				faults = append(faults, Fault{Pointer: pointerOf(part), Msg: "the schema refers to itself without going deeper into the document"})
 			}
 			height[s] = max(height[s], height[part]+1)
+			m.price = max(m.price, 1+height[s]/8)
 		}
 		if height[s] == maxInPlace {
 			faults = append(faults, Fault{Pointer: pointerOf(s), Msg: fmt.Sprintf("more than %d parts look at one value on behalf of each other", maxInPlace)})
@@ -113,7 +115,7 @@ func (m *machine) count(s *jsonschema.Schema, p parts) {
 		case string:
 			n += len(v) / 64 * (1 + program)
 		}
-		if m.steps -= n; m.steps < 0 {
+		if m.steps -= n * m.price; m.steps < 0 {
 			panic(exhausted{})
 		}
 		return nil

@@ -74,7 +74,8 @@ func (s *Schema) MarshalJSON() ([]byte, error) { return s.JSON(), nil }
 // levels, and numbers of more than 128 characters or with an exponent beyond 400; and documents that do not fit: the
 // message names the first five faults by JSON pointer (RFC 6901) and Detail, a Misfit, counts them all. It refuses as
 // TooLarge a document of more than 1,048,576 values and one whose validation takes more than 2,097,152 steps (fewer when
-// it is deep), which a schema with branching recursion can ask for. "format" is an annotation, as 2020-12 has it, and is not checked.
+// it is deep or the schema is a long chain), which a schema with branching recursion can ask for. "format" is an
+// annotation, as 2020-12 has it, and is not checked.
 func (s *Schema) Validate(doc []byte) error {
 	v, err := readJSON(doc)
 	if err != nil {
@@ -104,12 +105,13 @@ func (s *Schema) validate(v any) error {
 
 func (s *Schema) take() *machine {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if last := len(s.idle) - 1; last >= 0 {
 		m := s.idle[last]
 		s.idle = s.idle[:last]
+		s.mu.Unlock()
 		return m
 	}
+	s.mu.Unlock()
 	m, faults := compile(s.doc)
 	if len(faults) > 0 {
 		panic(fmt.Sprintf("manifests: a schema compiled once and then not again: %v", faults))

@@ -109,6 +109,7 @@ func (r *Registry) bundles(ctx context.Context, name, subject string) ([][]byte,
 		return nil, err
 	}
 	slices.SortFunc(list, func(a, b descriptor) int { return strings.Compare(a.Digest, b.Digest) })
+	list = slices.CompactFunc(list, func(a, b descriptor) bool { return a.Digest == b.Digest })
 	var bundles [][]byte
 	for _, d := range list {
 		b, err := r.bundle(ctx, repo, target, d)

@@ -70,12 +70,16 @@ func ParseRef(s, defaultRegistry string) (Ref, error) {
 // splitRegistry takes the registry off the front of a reference; empty when there is none. The last two parts of a path
 // are always the pack's name.
 func splitRegistry(s string) (registry, rest, why string) {
-	if strings.HasPrefix(s, "dir:") {
-		i := strings.LastIndex(s, "//")
-		if i < len("dir:") || s[len("dir:"):i] == "" && !strings.HasPrefix(s, "dir:///") {
+	if p, ok := strings.CutPrefix(s, "dir:"); ok {
+		i := strings.LastIndex(p, "//")
+		if i < 1 {
 			return "", "", "a directory needs // before the pack's name"
 		}
-		return strings.TrimSuffix(s[:i], "/") + slashOfRoot(s[:i]), s[i+2:], ""
+		dir := strings.TrimRight(p[:i], "/")
+		if dir == "" {
+			dir = "/"
+		}
+		return "dir:" + dir, p[i+2:], ""
 	}
 	scheme := ""
 	for _, p := range []string{"http://", "https://"} {
@@ -110,14 +114,6 @@ func splitRegistry(s string) (registry, rest, why string) {
 		host += "/" + prefix
 	}
 	return scheme + host, s[cut+1:], ""
-}
-
-// slashOfRoot keeps the one slash that is a path of its own: "dir:" + "/".
-func slashOfRoot(location string) string {
-	if location == "dir:" || location == "dir:/" {
-		return "/"
-	}
-	return ""
 }
 
 // String is the reference as ParseRef reads it.

@@ -17,6 +17,9 @@ const (
 	HeaderCorr = "X-Arw-Corr" // correlation id: taken from the request when it is well formed, else made; on every response
 )
 
+// MaxBody is the largest request body a host reads, in bytes: a tool's largest input and its envelope.
+const MaxBody = 9 << 20
+
 // Action is one piece of work and what became of it.
 type Action struct {
 	ID      string          `json:"id"`

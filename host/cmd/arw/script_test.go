@@ -45,6 +45,7 @@ func TestStories(t *testing.T) {
 			env.Setenv("ARW_STATE_DIR", filepath.Join(env.WorkDir, "state"))
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("NO_COLOR", "1")
+			env.Setenv("ARW_CACHE_DIR", filepath.Join(dir, "cache")) // compiling a Go guest takes seconds: once is enough
 			for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH", "GOROOT"} {
 				out, err := exec.Command("go", "env", name).Output()
 				if err != nil {

@@ -71,7 +71,7 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 	}
 	h, err := host.Open(ctx, host.Config{
 		StateDir: dir, TrustFile: filepath.Join(dir, cfg.Trust), PolicyDir: filepath.Join(dir, cfg.Policy),
-		Registries: []string{cfg.Registry}, Registry: a.registryOptions(false), Workers: cfg.Workers, Version: version, Log: log,
+		CacheDir: a.std.env("ARW_CACHE_DIR"), Registries: []string{cfg.Registry}, Registry: a.registryOptions(false), Workers: cfg.Workers, Version: version, Log: log,
 	})
 	if err != nil {
 		return err

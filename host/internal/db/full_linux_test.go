@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,13 +16,33 @@ import (
 	"github.com/arw-project/arw/host/internal/db"
 )
 
+// systemChild does what needs a process of its own.
+func systemChild(what, dir string) error {
+	switch what {
+	case "limit":
+		return fillDisk(dir, limitFiles)
+	case "tmpfs":
+		return fillDisk(dir, func() (func() error, error) { return tinyDisk(dir) })
+	case "readonly":
+		return readOnlyMedium(dir)
+	}
+	return fmt.Errorf("no such task: %q", what)
+}
+
+// mount is tmpfs on dir. Some systems give a namespace but forbid this in it.
+func mount(dir string) error {
+	err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=8m")
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) {
+		os.Exit(mountForbidden)
+	}
+	return err
+}
+
+const mountForbidden = 77
+
 // fillDisk runs in a process of its own, because it takes room away from itself: by a file size limit, which works for
 // everybody, or in a file system of 8 MiB, which needs a user namespace.
-func fillDisk(how, dir string) error {
-	room := map[string]func() (func() error, error){"limit": limitFiles, "tmpfs": func() (func() error, error) { return tinyDisk(dir) }}[how]
-	if room == nil {
-		return fmt.Errorf("no such task: %q", how)
-	}
+func fillDisk(dir string, room func() (func() error, error)) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -111,11 +132,57 @@ func limitFiles() (func() error, error) {
 
 // tinyDisk mounts 8 MiB on dir, 5 of which are ballast: enough for the log to be folded into the file once they are gone.
 func tinyDisk(dir string) (func() error, error) {
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=8m"); err != nil {
+	if err := mount(dir); err != nil {
 		return nil, err
 	}
 	ballast := filepath.Join(dir, "ballast")
 	return func() error { return os.Remove(ballast) }, os.WriteFile(ballast, make([]byte, 5<<20), 0o600)
+}
+
+// readOnlyMedium makes a database on a small file system and takes the right to write away from all of it.
+func readOnlyMedium(dir string) error {
+	if err := mount(dir); err != nil {
+		return err
+	}
+	d, err := db.Open(context.Background(), filepath.Join(dir, "arw.db"), schema)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(put(context.Background(), d, "a"), d.Close()); err != nil {
+		return err
+	}
+	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		return err
+	}
+	return countReadOnly(dir)
+}
+
+// runMounting runs a child that mounts, as root of a user namespace of its own.
+func runMounting(t *testing.T, what string) {
+	t.Helper()
+	cmd := childCommand(t, what, t.TempDir())
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Skipf("this system gives no user namespace: %v", err)
+	}
+	err := cmd.Wait()
+	if cmd.ProcessState.ExitCode() == mountForbidden {
+		t.Skip("this system forbids mounting in a user namespace")
+	}
+	if err != nil {
+		t.Errorf("%v\n%s", err, out.Bytes())
+	}
+}
+
+func TestReadOnlyMedium(t *testing.T) {
+	t.Parallel()
+	runMounting(t, "readonly")
 }
 
 func TestFullDisk(t *testing.T) {
@@ -128,19 +195,6 @@ func TestFullDisk(t *testing.T) {
 	})
 	t.Run("small file system", func(t *testing.T) {
 		t.Parallel()
-		cmd := childCommand(t, "tmpfs", t.TempDir())
-		cmd.SysProcAttr = &syscall.SysProcAttr{
-			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-		}
-		var out bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &out
-		if err := cmd.Start(); err != nil {
-			t.Skipf("this system gives no user namespace: %v", err)
-		}
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("%v\n%s", err, out.Bytes())
-		}
+		runMounting(t, "tmpfs")
 	})
 }

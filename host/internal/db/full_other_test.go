@@ -4,4 +4,4 @@ package db_test
 
 import "fmt"
 
-func fillDisk(how, _ string) error { return fmt.Errorf("no such task: %q", how) }
+func systemChild(what, _ string) error { return fmt.Errorf("no such task: %q", what) }

@@ -32,7 +32,7 @@ func child(what, dir string) int {
 			err = d.Close()
 		}
 	default:
-		err = fillDisk(what, dir)
+		err = systemChild(what, dir)
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v (%s)\n", abi.CodeOf(err), err, abi.HintOf(err))

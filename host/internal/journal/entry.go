@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
@@ -95,28 +94,25 @@ func (e *Event) check() error {
 }
 
 // encodeBody gives the bytes that are stored and hashed: one JSON object without insignificant white space, in UTF-8,
-// no name twice in an object (readers would disagree about which one counts).
+// no name twice in an object (readers would disagree about which one counts), and with <, >, &, U+2028 and U+2029
+// escaped as encoding/json does it: marshalled again on the way to a client, the bytes stay the ones that were hashed.
 func encodeBody(kind string, body any) ([]byte, error) {
 	if body == nil {
 		return []byte("{}"), nil
 	}
 	refuse := func(why string) error { return abi.Errorf(abi.Invalid, "append event %q: the body %s", kind, why) }
-	var out bytes.Buffer
 	if raw, ok := body.(json.RawMessage); ok {
 		if len(raw) > 4*MaxBody { // white space is not counted, but not read without bound either
 			return nil, tooLarge(kind, len(raw))
 		}
-		if err := json.Compact(&out, raw); err != nil {
-			return nil, refuse("is not JSON: " + err.Error())
-		}
-	} else {
-		enc := json.NewEncoder(&out)
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(body); err != nil {
-			return nil, refuse("does not marshal: " + err.Error())
+		if !json.Valid(raw) {
+			return nil, refuse("is not JSON")
 		}
 	}
-	b := bytes.TrimSuffix(out.Bytes(), []byte("\n"))
+	b, err := json.Marshal(body)
+	if err != nil {
+		return nil, refuse("does not marshal: " + err.Error())
+	}
 	switch {
 	case len(b) > MaxBody:
 		return nil, tooLarge(kind, len(b))

@@ -18,7 +18,7 @@ import (
 
 // Event is something that happened, as its author tells it. Kind is dot.case (see CheckKind). The other names may be
 // empty; each is at most 256 bytes of UTF-8 without control characters. Body marshals to a JSON object of at most
-// MaxBody bytes; nil is the empty object, json.RawMessage is taken as it is but for white space.
+// MaxBody bytes; nil is the empty object; json.RawMessage keeps its order and numbers as they are written.
 type Event struct {
 	Kind    string
 	Corr    string // correlation id: what belongs to one undertaking
@@ -43,6 +43,16 @@ type Record struct {
 	Salt    string          `json:"salt"` // 32 hex digits; with Body it gives the sum that Hash covers
 	Prev    string          `json:"prev"` // the Hash of the record before
 	Hash    string          `json:"hash"`
+}
+
+// MarshalJSON writes the time with exactly three digits of a second, as everywhere on the wire.
+func (r Record) MarshalJSON() ([]byte, error) {
+	type plain Record
+	return json.Marshal(struct {
+		ID   int64  `json:"id"`
+		Time string `json:"time"`
+		plain
+	}{r.ID, r.Time.UTC().Format("2006-01-02T15:04:05.000Z"), plain(r)})
 }
 
 // Schema is the journal's part of the database.

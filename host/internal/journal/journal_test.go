@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/db"
@@ -109,6 +110,11 @@ func TestTimesAreWholeMillisecondsInUTC(t *testing.T) {
 	if r.Time.Nanosecond()%1_000_000 != 0 || r.Time.Location().String() != "UTC" {
 		t.Errorf("time %v", r.Time)
 	}
+	r.Time = r.Time.Truncate(time.Second)
+	wire, err := json.Marshal(r)
+	if want := r.Time.Format(`"time":"2006-01-02T15:04:05.000Z"`); err != nil || !strings.Contains(string(wire), want) {
+		t.Errorf("%s, %v; want %s in it", wire, err, want)
+	}
 }
 
 func TestEventsThatBreakTheRules(t *testing.T) {
@@ -163,6 +169,7 @@ func TestBodiesThatKeepTheRules(t *testing.T) {
 		` { "a" : [ 1 , { "a" : "a" } , { "a" : 1 } ] } `: `{"a":[1,{"a":"a"},{"a":1}]}`,
 		`{"a":{"b":1},"b":{"a":",\"b\":"}}`:               `{"a":{"b":1},"b":{"a":",\"b\":"}}`,
 		`{"":0,"\"":1,"\\":2}`:                            `{"":0,"\"":1,"\\":2}`,
+		`{"<":"a&b\u2028","\u003c2":0}`:                   `{"\u003c":"a\u0026b\u2028","\u003c2":0}`,
 		`{"n":1e400,"m":12345678901234567890.10}`:         `{"n":1e400,"m":12345678901234567890.10}`,
 	} {
 		r, err := j.Append(t.Context(), journal.Event{Kind: "a", Body: json.RawMessage(in)})

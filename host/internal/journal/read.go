@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/arw-project/arw/abi"
 )
 
 // Filter chooses records; the zero Filter chooses all. A record must satisfy every part that is set. Prefixes is
@@ -79,8 +81,7 @@ func (j *Journal) page(ctx context.Context, cursor, last int64, limit int, f *Fi
 	if !f.all() && f.Corr == "" { // a correlation id has an index; the rest is scanned
 		until = min(last, cursor+scanIDs)
 	}
-	query, args := f.query(cursor, until, limit)
-	rows, err := j.db.Read().QueryContext(ctx, query, args...)
+	rows, err := j.query(ctx, f, cursor, until, limit)
 	if err != nil {
 		return nil, cursor, j.db.Explain("read journal", err)
 	}
@@ -103,6 +104,18 @@ func (j *Journal) page(ctx context.Context, cursor, last int64, limit int, f *Fi
 }
 
 const columns = "SELECT id, time_ms, kind, corr, actor, project, pack, action, salt, prev, hash, body FROM event"
+
+func (j *Journal) query(ctx context.Context, f *Filter, cursor, until int64, limit int) (*sql.Rows, error) {
+	query, args := f.query(cursor, until, limit)
+	if !f.all() { // the texts of filters are as many as there are callers' wishes: not kept
+		return j.db.Read().QueryContext(ctx, query, args...)
+	}
+	stmt, err := j.db.ReadStmt(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.QueryContext(ctx, args...)
+}
 
 func (f *Filter) query(cursor, until int64, limit int) (string, []any) {
 	var q strings.Builder
@@ -161,20 +174,25 @@ type queryer interface {
 func genesis() link { return link{text: digest(make([]byte, 32))} }
 
 func readTail(ctx context.Context, q queryer) (link, error) {
-	return readLink(ctx, q, "SELECT id, hash FROM event ORDER BY id DESC LIMIT 1")
+	tail, err := readLink(ctx, q, "SELECT id, hash FROM event ORDER BY id DESC LIMIT 1")
+	if errors.Is(err, sql.ErrNoRows) {
+		return tail, nil
+	}
+	return tail, err
 }
 
 func readHead(ctx context.Context, q queryer) (link, error) {
-	return readLink(ctx, q, "SELECT id, hash FROM event_head")
+	head, err := readLink(ctx, q, "SELECT id, hash FROM event_head")
+	if errors.Is(err, sql.ErrNoRows) {
+		return head, abi.Errorf(abi.Corrupt, "read the head of the journal: it is missing").WithHint("restore the database from a backup")
+	}
+	return head, err
 }
 
 func readLink(ctx context.Context, q queryer, query string) (link, error) {
 	l := genesis()
 	var hash []byte
 	err := q.QueryRowContext(ctx, query).Scan(&l.id, &hash)
-	if errors.Is(err, sql.ErrNoRows) {
-		return l, nil
-	}
 	if err == nil && copy(l.hash[:], hash) != len(l.hash) {
 		err = errors.New("a stored hash is shorter than 32 bytes")
 	}

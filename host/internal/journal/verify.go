@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"fmt"
+	"math"
 	"time"
 
 	"github.com/arw-project/arw/abi"
@@ -73,19 +75,35 @@ func verify(ctx context.Context, src source) (Report, error) {
 			why = "it is missing, and so is everything behind it"
 		}
 		if why != "" {
-			rep.Bad, rep.Why = at.id+1, why
-			return rep, abi.Errorf(abi.Corrupt, "verify journal in %q: event %d: %s", src.Path(), rep.Bad, why).WithDetail(rep).
-				WithHint("events up to %d are as they were written; keep a copy of the file and compare it with a backup", at.id)
+			return rep.bad(src, at.id+1, why)
 		}
+	}
+	// A record and the head that names it are one transaction, so by now the head must know all we met.
+	if head, err = readHead(ctx, src.Read()); err != nil {
+		return rep, src.Explain("verify journal", err)
+	}
+	if head.id < at.id {
+		return rep.bad(src, head.id+1, "the head of the journal does not know it")
 	}
 	rep.OK = true
 	return rep, nil
 }
 
+// bad closes the report with the first id that is wrong.
+func (rep Report) bad(src source, id int64, why string) (Report, error) {
+	rep.Bad, rep.Why = id, why
+	return rep, abi.Errorf(abi.Corrupt, "verify journal in %q: event %d: %s", src.Path(), id, why).WithDetail(rep).
+		WithHint("events before %d are as they were written; keep a copy of the file and compare it with a backup", id)
+}
+
 // verifyPage checks the records behind at. It returns the last good one and, if the next one is bad, why.
 func verifyPage(ctx context.Context, src source, at, head link) (_ link, why string, more bool, err error) {
 	const pageSize = 1000
-	rows, err := src.Read().QueryContext(ctx, columns+" WHERE id > ? ORDER BY id LIMIT ?", at.id, pageSize)
+	after := at.id
+	if after == 0 {
+		after = math.MinInt64 // nothing may stand before the first event either
+	}
+	rows, err := src.Read().QueryContext(ctx, columns+" WHERE id > ? ORDER BY id LIMIT ?", after, pageSize)
 	if err != nil {
 		return at, "", false, err
 	}
@@ -124,7 +142,10 @@ func (s *stored) scan(rows *sql.Rows) error {
 
 // follows checks one row against the link before it.
 func (s *stored) follows(at link) (next link, why string) {
-	if s.id != at.id+1 {
+	switch {
+	case s.id <= at.id:
+		return at, fmt.Sprintf("an event numbered %d stands before it", s.id)
+	case s.id != at.id+1:
 		return at, "it is missing"
 	}
 	if !bytes.Equal(s.prev, at.hash[:]) {

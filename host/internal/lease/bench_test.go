@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/lease"
@@ -78,4 +79,14 @@ func BenchmarkGrant(b *testing.B) {
 func withBudget(g lease.Grant, calls, bytes int64) lease.Grant {
 	g.Budget = lease.Budget{Calls: calls, Bytes: bytes}
 	return g
+}
+
+// BenchmarkClock is the floor: the one reading of the clock that every use makes.
+func BenchmarkClock(b *testing.B) {
+	base := time.Now()
+	for b.Loop() {
+		if time.Since(base) < 0 {
+			b.Fatal("the clock runs backwards")
+		}
+	}
 }

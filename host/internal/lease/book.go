@@ -141,7 +141,7 @@ func (b *Book) arrange() {
 			kept[e.grant.Capability]++
 			return kept[e.grant.Capability] > maxEnded
 		})
-		h.view.Store(arrange(append(live, ended...)))
+		h.view.Store(newView(append(live, ended...)))
 	}
 	clear(b.touched)
 }

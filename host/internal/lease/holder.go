@@ -85,8 +85,8 @@ func (h *Holder) Use(ctx context.Context, capability abi.Capability, wanted stri
 	return "", h.refuse(capability, wanted, nil, nil)
 }
 
-// arrange sorts leases into a view.
-func arrange(entries []*entry) *view {
+// newView sorts leases into a view.
+func newView(entries []*entry) *view {
 	slices.SortStableFunc(entries, func(a, b *entry) int {
 		return cmp.Or(
 			cmp.Compare(a.grant.Capability, b.grant.Capability),

@@ -108,6 +108,97 @@ func checkStories(t *testing.T, h *house) {
 	}
 }
 
+// hold keeps the database's writer busy, so that what is asked for meanwhile becomes one group behind it.
+func (h *house) hold(t *testing.T) (release func()) {
+	t.Helper()
+	gate, holding := make(chan struct{}), make(chan struct{})
+	go func() {
+		_ = h.db.Write(context.Background(), func(*sql.Tx) error {
+			close(holding)
+			<-gate
+			return nil
+		})
+	}()
+	<-holding
+	return func() { close(gate) }
+}
+
+// A renewal that was asked for in time wins over the expiry that was noticed while it waited.
+func TestRenewalAgainstExpiry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, t.TempDir())
+		stop := h.run(t)
+		g := grantOf(abi.KV)
+		g.TTL, g.Renewable = time.Second, true
+		l := h.grant(t, g)
+		release := h.hold(t)
+		renewed := make(chan error)
+		go func() {
+			_, err := h.Renew(context.Background(), "", l.ID, time.Hour)
+			renewed <- err
+		}()
+		<-time.After(time.Second)
+		synctest.Wait()
+		if now, _ := h.Get(l.ID); now.State != lease.Expired {
+			t.Errorf("while it waits: %s", now.State)
+		}
+		release()
+		if err := <-renewed; err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if now, _ := h.Get(l.ID); now.State != lease.Live || h.kinds(t, l.ID) != "granted renewed" {
+			t.Errorf("lease %s, journal: %s", now.State, h.kinds(t, l.ID))
+		}
+		_ = stop()
+		h = h.reopen(t)
+		if _, err := h.holder().Use(t.Context(), abi.KV, "", 0); err != nil {
+			t.Errorf("after a restart: %v", err)
+		}
+		h.db.Close()
+	})
+}
+
+// A budget that is spent while a renewal is on its way to the disk stays spent.
+func TestRenewalAgainstExhaustion(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, t.TempDir())
+		stop := h.run(t)
+		g := withBudget(grantOf(abi.KV), 2, 0)
+		g.Renewable = true
+		l := h.grant(t, g)
+		if _, err := h.holder().Use(t.Context(), abi.KV, "", 0); err != nil { // reserves the other one too
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		release := h.hold(t)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := h.Renew(context.Background(), "", l.ID, time.Hour); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait() // the renewal stands in the queue first
+		wg.Go(func() {
+			_ = h.db.Write(context.Background(), func(*sql.Tx) error {
+				_, err := h.holder().Use(context.Background(), abi.KV, "", 0)
+				return err
+			})
+		})
+		synctest.Wait()
+		release()
+		wg.Wait()
+		synctest.Wait()
+		if now, _ := h.Get(l.ID); now.State != lease.Exhausted || h.kinds(t, l.ID) != "granted renewed exhausted" {
+			t.Errorf("lease %s, journal: %s", now.State, h.kinds(t, l.ID))
+		}
+		_ = stop()
+		h.db.Close()
+	})
+}
+
 // Many who revoke one lease at once make one event.
 func TestRevokedOnce(t *testing.T) {
 	t.Parallel()

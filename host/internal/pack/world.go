@@ -53,7 +53,7 @@ func (w *world) host() wasm.Host {
 		case abi.State:
 			h.State = (*states)(w)
 		case abi.FS:
-			h.FS = folders{w.m.Files}
+			h.FS = folders{w.m.Files, w}
 		case abi.Clock:
 			h.Clock = clock{}
 		case abi.Rand:
@@ -75,6 +75,11 @@ func (g *gate) Use(ctx context.Context, c abi.Capability, target string, n int) 
 		(*world)(g).deny(ctx, c, target, err)
 	}
 	return scope, err
+}
+
+// Refused implements wasm.Witness: what the engine refuses is journaled like any other denial.
+func (g *gate) Refused(ctx context.Context, c abi.Capability, err error) {
+	(*world)(g).deny(ctx, c, "", err)
 }
 
 func (w *world) deny(ctx context.Context, c abi.Capability, target string, err error) {
@@ -173,8 +178,19 @@ func (e *events) Emit(ctx context.Context, kind string, body []byte) error {
 	return err
 }
 
-// folders are the host's, with the one scope entry that names none: "*" is every folder.
-type folders struct{ *files.Folders }
+// folders are the host's, with the one scope entry that names none: "*" is every folder. What they deny (a link that
+// leads out) is a refusal of the host, journaled like the lease book's.
+type folders struct {
+	*files.Folders
+	w *world
+}
+
+func (f folders) heard(ctx context.Context, path string, err error) error {
+	if abi.CodeOf(err) == abi.Denied {
+		f.w.deny(ctx, abi.FS, path, err)
+	}
+	return err
+}
 
 func whole(scope string) string {
 	if mode, ok := strings.CutSuffix(scope, ":*"); ok {
@@ -185,27 +201,30 @@ func whole(scope string) string {
 
 // List implements wasm.FS.
 func (f folders) List(ctx context.Context, scope string, req abi.FSList) ([]abi.FSEntry, bool, error) {
-	return f.Folders.List(ctx, whole(scope), req)
+	entries, more, err := f.Folders.List(ctx, whole(scope), req)
+	return entries, more, f.heard(ctx, req.Path, err)
 }
 
 // Stat implements wasm.FS.
 func (f folders) Stat(ctx context.Context, scope, path string) (abi.FSEntry, error) {
-	return f.Folders.Stat(ctx, whole(scope), path)
+	e, err := f.Folders.Stat(ctx, whole(scope), path)
+	return e, f.heard(ctx, path, err)
 }
 
 // Read implements wasm.FS.
 func (f folders) Read(ctx context.Context, scope, path string, off int64, buf []byte) (int, error) {
-	return f.Folders.Read(ctx, whole(scope), path, off, buf)
+	n, err := f.Folders.Read(ctx, whole(scope), path, off, buf)
+	return n, f.heard(ctx, path, err)
 }
 
 // Write implements wasm.FS.
 func (f folders) Write(ctx context.Context, scope, path string, data []byte) error {
-	return f.Folders.Write(ctx, whole(scope), path, data)
+	return f.heard(ctx, path, f.Folders.Write(ctx, whole(scope), path, data))
 }
 
 // Remove implements wasm.FS.
 func (f folders) Remove(ctx context.Context, scope, path string) error {
-	return f.Folders.Remove(ctx, whole(scope), path)
+	return f.heard(ctx, path, f.Folders.Remove(ctx, whole(scope), path))
 }
 
 // checkBody wants a JSON object; nothing at all stands for the empty one.

@@ -17,6 +17,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/lease"
@@ -42,7 +43,7 @@ type Services struct {
 // Options bound a Server; the zero value works.
 type Options struct {
 	Version   string        // of the host, shown by /healthz
-	MaxBody   int           // bytes of a request body; 0 means 9 MiB (the largest tool input and its envelope)
+	MaxBody   int           // bytes of a request body; 0 means api.MaxBody
 	MaxStream int           // open event streams; 0 means 10,000
 	Heartbeat time.Duration // between comments on a silent stream; 0 means 10 seconds
 	Log       *slog.Logger  // nil discards
@@ -64,7 +65,7 @@ type Server struct {
 // New makes a server; nothing listens before Run.
 func New(svc Services, o Options) *Server {
 	if o.MaxBody == 0 {
-		o.MaxBody = 9 << 20
+		o.MaxBody = api.MaxBody
 	}
 	if o.MaxStream == 0 {
 		o.MaxStream = 10_000

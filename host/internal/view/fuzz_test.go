@@ -14,6 +14,7 @@ func FuzzDocuments(f *testing.F) {
 	for _, seed := range [][2]string{
 		{`{"a":1}`, `{"a":2,"b":{}}`}, {`{"a":{"~":[1,{"b":null}]},"/":"x"}`, `{"a":{},"":"é\u0001\""}`}, {`[]`, `{}`}, {`null`, `1e9`},
 		{`{"a":1,"a":2}`, `{"a":1}`}, {`{"\u0061":1}`, `{"a":1}`}, {"\"\xff\"", `""`}, {`{"a":[{"b":1,"b":1}]}`, `{}`}, {` { } `, `{"x":[]}`}, {`{"":{"":{}}}`, `{"":{}}`},
+		{"{\"<a>&\u2028\":\"<a>&\u2029\"}", `{"<":{"&":1}}`}, {"{\"\u2027\":1,\"\u202a\":2}", `{}`},
 	} {
 		f.Add([]byte(seed[0]), []byte(seed[1]))
 	}
@@ -31,6 +32,9 @@ func FuzzDocuments(f *testing.F) {
 			var want, got any
 			if json.Unmarshal(src, &want) != nil || json.Unmarshal(text, &got) != nil || !reflect.DeepEqual(got, want) {
 				t.Errorf("%q became %q", src, text)
+			}
+			if wire, err := json.Marshal(json.RawMessage(text)); err != nil || !bytes.Equal(wire, text) {
+				t.Errorf("%q becomes %q on its way to a client, %v", text, wire, err)
 			}
 			if again := view.Parse(text); again == nil || !bytes.Equal(again.Text(), text) {
 				t.Errorf("%q is not stable", text)

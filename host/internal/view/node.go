@@ -30,14 +30,18 @@ const maxDepth = 100
 // parse reads one JSON value. It refuses what is not UTF-8, a name that an object has twice and values nested deeper
 // than maxDepth. The result shares no memory with src.
 func parse(src []byte) (*node, error) {
-	var text bytes.Buffer
-	if err := json.Compact(&text, src); err != nil {
-		return nil, abi.Errorf(abi.Invalid, "it is not JSON: %w", err)
+	if !json.Valid(src) {
+		return nil, abi.Errorf(abi.Invalid, "it is not JSON")
 	}
-	if !utf8.Valid(text.Bytes()) {
+	if !utf8.Valid(src) {
 		return nil, abi.Errorf(abi.Invalid, "it is not UTF-8")
 	}
-	p := parser{text: text.Bytes()}
+	// Compact, and escape what encoding/json escapes: the journal does the same to the patch, so sizes agree.
+	text, err := json.Marshal(json.RawMessage(src))
+	if err != nil {
+		return nil, abi.Errorf(abi.Invalid, "it is not JSON: %w", err)
+	}
+	p := parser{text: text}
 	return p.value(0)
 }
 
@@ -201,16 +205,19 @@ func (n *node) appendTo(dst []byte) []byte {
 	return append(dst, '}')
 }
 
-// appendQuoted writes a JSON string with no more escapes than JSON asks for.
+// appendQuoted writes a JSON string as encoding/json does, but for control characters, which have one form here.
 func appendQuoted(dst []byte, s string) []byte {
 	const digits = "0123456789abcdef"
 	dst = append(dst, '"')
-	for i := range len(s) {
+	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c == '"' || c == '\\':
 			dst = append(dst, '\\', c)
-		case c < 0x20:
+		case escaped(c):
 			dst = append(dst, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
+		case separator(s[i:]):
+			dst = append(dst, '\\', 'u', '2', '0', '2', digits[s[i+2]&15])
+			i += 2
 		default:
 			dst = append(dst, c)
 		}
@@ -218,14 +225,24 @@ func appendQuoted(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
+func escaped(c byte) bool { return c < 0x20 || c == '<' || c == '>' || c == '&' }
+
+// separator reports whether s begins with U+2028 or U+2029.
+func separator(s string) bool {
+	return len(s) >= 3 && s[0] == 0xe2 && s[1] == 0x80 && s[2]&^1 == 0xa8
+}
+
+// quotedSize is the length of what appendQuoted writes.
 func quotedSize(s string) int {
 	n := len(s) + 2
 	for i := range len(s) {
 		switch c := s[i]; {
 		case c == '"' || c == '\\':
 			n++
-		case c < 0x20:
+		case escaped(c):
 			n += 5
+		case separator(s[i:]):
+			n += 3
 		}
 	}
 	return n
@@ -233,14 +250,12 @@ func quotedSize(s string) int {
 
 // encode makes a node of a Go value.
 func encode(value any) (*node, error) {
-	if raw, ok := value.(json.RawMessage); ok {
-		return parse(raw)
+	raw, ok := value.(json.RawMessage)
+	if !ok {
+		var err error
+		if raw, err = json.Marshal(value); err != nil {
+			return nil, abi.Errorf(abi.Invalid, "it does not marshal: %w", err)
+		}
 	}
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(value); err != nil {
-		return nil, abi.Errorf(abi.Invalid, "it does not marshal: %w", err)
-	}
-	return parse(out.Bytes())
+	return parse(raw)
 }

@@ -16,6 +16,12 @@ type Gate interface {
 	Use(ctx context.Context, cap abi.Capability, target string, n int) (scope string, err error)
 }
 
+// Witness is a Gate that also wants to hear what the engine refuses by itself: a function above the tool's declared
+// effect, or of a capability that is linked to nothing. The guest sees the same error.
+type Witness interface {
+	Refused(ctx context.Context, cap abi.Capability, err error)
+}
+
 // Host is what the world outside offers one call. A nil field is a capability that was not granted: the guest's call
 // gets Denied and the manifest line to add.
 //

@@ -66,11 +66,11 @@ func (e *Engine) wrap(f hostFunc) api.GoModuleFunc {
 		var s abi.Status
 		switch {
 		case c.effects < f.Effect:
-			s = c.fail(abi.Denied, c.effectMessage(name, f.Effect))
+			s = c.deny(f.Capability, c.effectMessage(name, f.Effect))
 		case !f.granted(&c.host):
-			s = c.fail(abi.Denied, f.denied)
+			s = c.deny(f.Capability, f.denied)
 		case c.gate == nil && f.Capability != abi.IO:
-			s = c.fail(abi.Denied, f.ungated)
+			s = c.deny(f.Capability, f.ungated)
 		default:
 			s = f.run(c, stack)
 		}
@@ -121,6 +121,14 @@ func (c *call) arg(a []uint64, i int) ([]byte, bool) {
 func (c *call) text(a []uint64, i int) (string, bool) {
 	b, ok := c.view(a, i)
 	return string(b), ok && utf8.Valid(b)
+}
+
+// deny is fail for what the engine itself denies, so that whoever answers for the call hears of it.
+func (c *call) deny(capability abi.Capability, msg string) abi.Status {
+	if w, ok := c.gate.(Witness); ok {
+		w.Refused(c, capability, abi.Errorf(abi.Denied, "%s", msg))
+	}
+	return c.fail(abi.Denied, msg)
 }
 
 // fail leaves a message for io.take.

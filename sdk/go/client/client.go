@@ -187,6 +187,9 @@ func (c *Client) send(ctx context.Context, in call) (*http.Response, error) {
 		if err != nil {
 			return nil, abi.Errorf(abi.Invalid, "%s %s: %w", in.method, in.path, err)
 		}
+		if len(raw) > api.MaxBody { // the host would cut the connection, and with it its own answer
+			return nil, abi.Errorf(abi.TooLarge, "%s %s: the request has %d bytes, a host reads at most %d", in.method, in.path, len(raw), api.MaxBody)
+		}
 		body = bytes.NewReader(raw)
 	}
 	req, err := http.NewRequestWithContext(ctx, in.method, c.base+in.path, body)

@@ -20,7 +20,7 @@ func main() {
 	guest.Tool("hostile.grow", grow)
 	guest.Tool("hostile.panic", func(*guest.Call, nothing) (nothing, error) { panic("on purpose") })
 	guest.Tool("hostile.exit", func(*guest.Call, nothing) (nothing, error) { os.Exit(3); return nothing{}, nil })
-	guest.Tool("hostile.huge", func(*guest.Call, nothing) (string, error) { return string(make([]byte, 8<<20)), nil })
+	guest.Bytes("hostile.huge", func(*guest.Call, []byte) ([]byte, error) { return make([]byte, 8<<20), nil })
 	guest.Tool("hostile.lie", func(*guest.Call, nothing) (nothing, error) { return nothing{}, nil })
 	guest.Tool("hostile.wide", func(c *guest.Call, _ nothing) (nothing, error) { return nothing{}, c.KV().Put("k", nil) })
 	guest.Tool("hostile.read", read)
