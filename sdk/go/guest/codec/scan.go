@@ -59,7 +59,14 @@ func (d *decoder) peek() byte {
 	return 0
 }
 
+// space passes white space. It is small so that the usual case, none, is no call.
 func (d *decoder) space() {
+	if d.pos < len(d.data) && d.data[d.pos] <= ' ' {
+		d.spaces()
+	}
+}
+
+func (d *decoder) spaces() {
 	i := d.pos
 	for i < len(d.data) && d.data[i] <= ' ' && (d.data[i] == ' ' || d.data[i] == '\n' || d.data[i] == '\t' || d.data[i] == '\r') {
 		i++
@@ -86,7 +93,7 @@ func (d *decoder) literal(word string) error {
 // enter begins an array or object; closed says that it is empty and already over.
 func (d *decoder) enter(end byte) (closed bool, err error) {
 	if d.depth++; d.depth > MaxDepth {
-		return false, d.fail("nested deeper than %d levels", MaxDepth)
+		return false, d.tooDeep()
 	}
 	d.pos++
 	d.space()
@@ -97,6 +104,8 @@ func (d *decoder) enter(end byte) (closed bool, err error) {
 	}
 	return false, nil
 }
+
+func (d *decoder) tooDeep() error { return d.fail("nested deeper than %d levels", MaxDepth) }
 
 // more passes the comma behind a member or element, or the end of the whole.
 func (d *decoder) more(end byte) (bool, error) {
@@ -111,8 +120,10 @@ func (d *decoder) more(end byte) (bool, error) {
 		d.depth--
 		return false, nil
 	}
-	return false, d.unexpected(fmt.Sprintf("',' or %q", end))
+	return false, d.noComma(end)
 }
+
+func (d *decoder) noComma(end byte) error { return d.unexpected(fmt.Sprintf("',' or %q", end)) }
 
 // key reads a member's name and passes the colon.
 func (d *decoder) key() (string, error) {
