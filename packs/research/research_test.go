@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -257,44 +256,4 @@ func FuzzReadBack(f *testing.F) {
 		_, _ = x.passage(1)
 		_, _ = x.readPostings(nil, raw)
 	})
-}
-
-// known are questions whose answer stands in the documentation comments of the Go distribution.
-var known = map[string]string{
-	"quoted-printable encoding as specified by RFC 2045":                 "mime/quotedprintable",
-	"constant time comparison of two slices with equal contents":         "subtle/constant_time.go",
-	"suffix array construction for substring search in logarithmic time": "index/suffixarray",
-	"cancellation signals and deadlines across API boundaries":           "context/context.go",
-	"Burrows bzip2 decompression":                                        "compress/bzip2",
-	"soundness of PEM data encoding originated in Privacy Enhanced Mail": "encoding/pem",
-	"tabwriter translates tabbed columns in input into aligned text":     "text/tabwriter",
-}
-
-// TestKnownAnswersInTheGoDistribution ingests a real corpus of thousands of files that is on every machine with Go.
-func TestKnownAnswersInTheGoDistribution(t *testing.T) {
-	t.Parallel()
-	if testing.Short() {
-		t.Skip("minutes under the race detector on a small machine")
-	}
-	out, err := exec.Command("go", "env", "GOROOT").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(strings.TrimSpace(string(out)), "src")
-	m := &guest.Memory{Folders: []string{dir}}
-	got := ingestAll(t, m, dir)
-	if got.Files < 5000 {
-		t.Fatalf("only %d files under %s", got.Files, dir)
-	}
-	t.Logf("%d files, %d passages, %d bytes", got.Files, got.Passages, got.Bytes)
-	for query, want := range known {
-		res := ask(t, m, query, 3).Results
-		found := false
-		for _, r := range res {
-			found = found || strings.Contains(r.Path, want)
-		}
-		if !found {
-			t.Errorf("%q: %s is not among the first three: %+v", query, want, res)
-		}
-	}
 }
