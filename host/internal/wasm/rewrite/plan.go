@@ -33,8 +33,9 @@ type edit struct {
 
 // segment is code that is entered at one point and left at the end or by a trap; its cost is charged when it is entered.
 type segment struct {
-	cost  int64
-	check bool
+	cost   int64
+	check  bool
+	locals []uint32 // beginning of a loop: the locals it carries
 }
 
 // plan is what one body needs.
@@ -43,7 +44,6 @@ type plan struct {
 	segs   []segment
 	calls  bool // calls code of the module, so that it can recurse
 	bulk   bool
-	checks int  // places where the counter is compared, the entry included
 	loop   bool // has a loop: then the counter is kept in a local
 	data   bool // names a data segment
 	writes []uint32
@@ -55,20 +55,25 @@ type frame struct {
 	op      byte
 	seg     uint32 // the segment execution is in
 	escaped bool   // a branch inside leaves it for a construct further out
+	loop    int    // its number when it is one
+	written locals
 }
 
 type planner struct {
 	plan
 	d      decoder
 	frames []frame
+	flow   flow
+	heads  []uint32 // the segment at the beginning of each loop
 }
 
-// planBody walks one body. The segments follow control: code behind a construct that cannot be left early belongs to
-// the segment before it.
-func (m *Module) planBody(i int) (plan, error) {
+// body plans the i-th body. The segments follow control: code behind a construct that cannot be left early belongs to the
+// segment before it. What the planner found lasts until the next body.
+func (p *planner) body(m *Module, i int) error {
 	b := m.bodies[i]
 	t := m.types[m.funcs[m.imports+i]]
-	p := planner{d: decoder{reader: reader{buf: b.code}, m: m, locals: len(t.Params) + b.numLocals}}
+	p.reset()
+	p.d = decoder{reader: reader{buf: b.code}, m: m, locals: len(t.Params) + b.numLocals, labels: p.d.labels}
 	p.frames = append(p.frames, frame{op: opBlock})
 	p.segs = append(p.segs, segment{cost: int64(b.numLocals / localsPerGas)})
 	for len(p.frames) > 0 && p.d.err == nil {
@@ -79,13 +84,21 @@ func (m *Module) planBody(i int) (plan, error) {
 		p.d.failf("code follows the closing end")
 	}
 	if p.d.err != nil {
-		return plan{}, fmt.Errorf("function %d: %w", m.imports+i, p.d.err)
+		return fmt.Errorf("function %d: %w", m.imports+i, p.d.err)
 	}
-	if p.calls {
-		p.segs[0].check = true
-		p.checks++
+	p.segs[0].check = p.calls
+	p.flow.solve()
+	for n := range p.flow.loops {
+		p.segs[p.heads[n]].locals = p.flow.carried(n)
 	}
-	return p.plan, nil
+	return nil
+}
+
+// reset forgets the last body and keeps the room it took.
+func (p *planner) reset() {
+	p.plan = plan{edits: p.edits[:0], segs: p.segs[:0], writes: p.writes[:0]}
+	p.frames, p.heads = p.frames[:0], p.heads[:0]
+	p.flow.events, p.flow.labels, p.flow.loops = p.flow.events[:0], p.flow.labels[:0], p.flow.loops[:0]
 }
 
 func (p *planner) top() *frame { return &p.frames[len(p.frames)-1] }
@@ -100,12 +113,10 @@ func (p *planner) begin(pos int, cost int64, check bool) {
 	seg := uint32(len(p.segs) - 1)
 	p.top().seg = seg
 	p.edits = append(p.edits, edit{kind: editCharge, pos: pos, end: pos, arg: seg, depth: uint32(len(p.frames) - 1)})
-	if check {
-		p.checks++
-	}
 }
 
 func (p *planner) step(in instr) {
+	p.flow.note(in)
 	switch in.op {
 	case opBlock, 0x01:
 	default:
@@ -118,7 +129,9 @@ func (p *planner) step(in instr) {
 		p.frames = append(p.frames, frame{op: in.op, seg: p.top().seg})
 		if in.op == opLoop {
 			p.loop = true
+			p.top().loop = len(p.heads)
 			p.begin(in.end, 1, true)
+			p.heads = append(p.heads, p.top().seg)
 		} else if in.op == opIf {
 			p.begin(in.end, 0, false)
 		}
@@ -141,7 +154,14 @@ func (p *planner) step(in instr) {
 func (p *planner) close(in instr) {
 	f := *p.top()
 	p.frames = p.frames[:len(p.frames)-1]
-	if len(p.frames) > 0 && f.escaped {
+	if len(p.frames) == 0 {
+		return
+	}
+	p.top().written.union(f.written)
+	if f.op == opLoop && f.loop < len(p.flow.loops) {
+		p.flow.loops[f.loop].written = f.written
+	}
+	if f.escaped {
 		p.begin(in.end, 0, false)
 	}
 }
@@ -170,6 +190,8 @@ func (p *planner) escape(label int) {
 
 func (p *planner) operation(in instr) {
 	switch in.op {
+	case opLocalSet, opLocalTee:
+		p.top().written.add(in.arg)
 	case opCall:
 		if int(in.arg) < p.d.m.imports {
 			p.segs[p.top().seg].cost += HostCallGas
@@ -197,11 +219,9 @@ func (p *planner) misc(in instr) {
 	switch in.sub {
 	case miscMemoryCopy, miscMemoryFill, miscMemoryInit:
 		p.bulk = true
-		p.checks++
 		p.add(editBulk, in, 3)
 	case miscTableInit, miscTableCopy, miscTableFill, miscTableGrow:
 		p.bulk = true
-		p.checks++
 		p.add(editBulk, in, 0)
 		p.fixed = [...]string{miscTableInit: "table.init", miscTableCopy: "table.copy", miscTableFill: "table.fill", miscTableGrow: "table.grow"}[in.sub]
 	case miscDataDrop:
