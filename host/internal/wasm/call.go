@@ -2,7 +2,6 @@ package wasm
 
 import (
 	"context"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,14 +9,9 @@ import (
 	"github.com/arw-project/arw/abi"
 )
 
-// Phases of a call. Whoever moves it out of running decides how it ended: the owner with done, anyone else with
-// stopping, after which the allowance of the instance is lowered and the instance never used again.
-const (
-	running int32 = iota
-	stopping
-	stopped
-	done
-)
+// slice is how much gas a guest may use before it must come back to the host for more. A guest's code cannot be
+// interrupted from outside, and while it runs the process cannot collect garbage; this bounds both to some tens of microseconds.
+const slice = 50_000
 
 // call is one call in flight and, at the same time, the context its host functions receive: they find it by a type
 // assertion, so that nothing is looked up, locked or allocated on their way. It is made anew for every call, since an
@@ -28,11 +22,13 @@ type call struct {
 	in      *instance
 	tool    string
 	effects abi.Effect
+	booting bool // the module's start, not a tool
+	allowed uint64
 	output  int64
 	gate    Gate
 	host    Host
 
-	phase  atomic.Int32
+	over   atomic.Bool
 	armed  atomic.Bool
 	mu     sync.Mutex // guards the two below
 	inner  context.Context
@@ -42,7 +38,7 @@ type call struct {
 	hostCalls int
 	moved     int64  // bytes moved by host functions, not yet charged
 	inside    string // the host function being run
-	booting   bool   // the module's start, not a tool
+	stopped   error  // why the host ended it
 	exited    bool
 	exitCode  uint32
 	wasi      *wasiState // nil until used
@@ -56,7 +52,7 @@ func (c *call) Err() error {
 	if err := c.parent.Err(); err != nil {
 		return err
 	}
-	if c.phase.Load() == done {
+	if c.over.Load() {
 		return context.Canceled
 	}
 	if c.in.p.engine.now() >= c.due {
@@ -73,7 +69,7 @@ func (c *call) Done() <-chan struct{} {
 		deadline, _ := c.Deadline()
 		c.inner, c.cancel = context.WithDeadline(c.parent, deadline)
 		c.armed.Store(true)
-		if c.phase.Load() == done {
+		if c.over.Load() {
 			c.cancel()
 		}
 	}
@@ -83,40 +79,24 @@ func (c *call) Done() <-chan struct{} {
 // Value implements context.Context.
 func (c *call) Value(key any) any { return c.parent.Value(key) }
 
-// stop ends the guest's code at its next loop or call, unless the call is over.
-func (c *call) stop() {
-	if c.phase.CompareAndSwap(running, stopping) {
-		if !c.in.p.engine.interpret { // the interpreter looks at the context itself
-			c.in.limit.Set(^uint64(0))
-		}
-		c.phase.Store(stopped)
-	}
-}
-
-// finish ends the call; it reports whether somebody stopped it.
-func (c *call) finish() (wasStopped bool) {
-	if !c.phase.CompareAndSwap(running, done) {
-		for c.phase.Load() == stopping {
-			runtime.Gosched() // the other side is between two instructions
-		}
-		wasStopped = c.phase.Swap(done) == stopped
-	}
+// finish ends the call as a context.
+func (c *call) finish() {
+	c.over.Store(true)
 	if c.armed.Load() {
 		c.mu.Lock()
-		if c.cancel != nil {
-			c.cancel()
-		}
-		c.mu.Unlock()
+		defer c.mu.Unlock()
+		c.cancel()
 	}
-	return wasStopped
 }
 
-// arm makes the deadline and the caller's context stop the guest. The watch does it for calls that live long enough to
-// matter.
-func (c *call) arm() {
-	c.Done()
-	c.mu.Lock()
-	ctx := c.inner
-	c.mu.Unlock()
-	context.AfterFunc(ctx, c.stop)
+// tick is where a guest that has used its slice comes back. It gets the next one unless its gas or its time is over;
+// without one its code ends.
+func (c *call) tick() {
+	used := c.in.gas.Get()
+	if used > c.allowed {
+		return
+	}
+	if c.stopped = c.Err(); c.stopped == nil {
+		c.in.limit.Set(min(c.allowed, used+slice))
+	}
 }

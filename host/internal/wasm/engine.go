@@ -38,10 +38,7 @@ type Engine struct {
 	rt       wazero.Runtime
 	cache    wazero.CompilationCache
 	compiles chan struct{}
-	watch    *watch
 	base     time.Time // when the engine's clock was 0
-
-	interpret bool
 }
 
 // now reads the engine's clock, at half the price of time.Now.
@@ -49,13 +46,13 @@ func (e *Engine) now() time.Duration { return time.Since(e.base) }
 
 // Open makes an engine, and its cache directory when that is missing. Errors: Invalid when the directory cannot be used.
 func Open(o Options) (*Engine, error) {
-	e := &Engine{log: o.Log, compiles: make(chan struct{}, max(1, o.Compiles)), watch: newWatch(), base: time.Now(), interpret: o.Interpret}
+	e := &Engine{log: o.Log, compiles: make(chan struct{}, max(1, o.Compiles)), base: time.Now()}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
 	cfg := wazero.NewRuntimeConfig()
 	if o.Interpret {
-		cfg = wazero.NewRuntimeConfigInterpreter().WithCloseOnContextDone(true)
+		cfg = wazero.NewRuntimeConfigInterpreter()
 	}
 	if o.CacheDir != "" && !o.Interpret {
 		if err := os.MkdirAll(o.CacheDir, 0o700); err != nil {
@@ -80,7 +77,6 @@ func Open(o Options) (*Engine, error) {
 // Close ends the engine. Programs that were not closed fail from here on; calls in flight must have ended.
 func (e *Engine) Close() error {
 	ctx := context.Background()
-	e.watch.close()
 	err := e.rt.Close(ctx)
 	if e.cache != nil {
 		if cerr := e.cache.Close(ctx); err == nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"sync/atomic"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -34,12 +33,9 @@ type instance struct {
 	inPtr    uint32              // where requests go
 	inCap    uint32
 	stack    [4]uint64
-	limitNow uint64
 	pagesNow uint32
-	spent    bool // its state is not the snapshot's and cannot become it again
-
-	current atomic.Pointer[call]
-	watched *call // the watch's own
+	spent    bool  // its state is not the snapshot's and cannot become it again
+	current  *call // the call that uses it
 }
 
 // snapshot is the state every call starts from.
@@ -55,6 +51,7 @@ var moduleConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions()
 // instantiate makes an instance whose state is the module's, before any of its code ran.
 func (p *Program) instantiate(ctx context.Context) (*instance, error) {
 	in := &instance{p: p, mem: &linear{}}
+	in.mem.tick = in.tick
 	if p.snap != nil {
 		in.mem.image = p.snap.image
 	}
@@ -77,12 +74,17 @@ func (p *Program) instantiate(ctx context.Context) (*instance, error) {
 		in.globals = append(in.globals, global(rewrite.ExportGlobal+strconv.FormatUint(uint64(i), 10)))
 	}
 	in.fnCall, in.fnAlloc = mod.ExportedFunction(abi.ExportCall), mod.ExportedFunction(abi.ExportAlloc)
-	p.engine.watch.add(in)
 	return in, nil
 }
 
+// tick passes the memory's question for more allowance to the call.
+func (in *instance) tick() {
+	if in.current != nil {
+		in.current.tick()
+	}
+}
+
 func (in *instance) close() {
-	in.p.engine.watch.remove(in)
 	_ = in.mod.Close(context.Background()) // nothing of ours can fail in it
 }
 

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/wasm/rewrite"
@@ -71,10 +70,10 @@ func (p *Program) invoke(ctx context.Context, req *Call) (Reply, error) {
 		parent: ctx, due: start + l.Time, in: in, tool: req.Tool, effects: req.Effects,
 		output: l.Output, gate: req.Gate, host: req.Host,
 	}
-	pages := min(p.cap, uint32(min(l.MemoryBytes/pageSize, 1<<16)))
+	pages := min(p.cap, uint32(min(l.MemoryBytes/pageSize, maxPages)))
 	in.begin(c, l, pages)
 	reply, runErr := in.exchange(c, req)
-	used, err := in.end(c, runErr, req.Tool)
+	used, err := in.end(c, runErr)
 	used.Wall = p.engine.now() - start
 	reply.Usage = used
 	if err != nil {
@@ -92,29 +91,26 @@ func (p *Program) invoke(ctx context.Context, req *Call) (Reply, error) {
 // fatal says whether the instance that answered so is to be thrown away.
 func fatal(kind abi.FrameKind, err error) bool { return err != nil && kind != abi.FrameError }
 
-// begin sets the bounds and lets the watch see the call.
+// begin sets the bounds.
 func (in *instance) begin(c *call, l Limits, pages uint32) {
+	c.allowed = min(l.Gas, 1<<62)
 	in.gas.Set(0)
+	in.limit.Set(min(c.allowed, slice))
 	in.depth.Set(uint64(min(l.Depth, 1<<30)))
 	in.why.Set(0)
-	if limit := min(l.Gas, 1<<62); in.limitNow != limit || in.pagesNow != pages {
-		in.limit.Set(limit)
+	if in.pagesNow != pages {
 		in.pages.Set(uint64(pages))
-		in.limitNow, in.pagesNow = limit, pages
+		in.pagesNow = pages
 	}
-	in.current.Store(c)
-	in.p.engine.watch.began()
+	in.current = c
 }
 
-// end takes the call from the watch and finds out how it ended.
-func (in *instance) end(c *call, err error, tool string) (Usage, error) {
+// end finds out how the call ended.
+func (in *instance) end(c *call, err error) (Usage, error) {
 	c.flush(0)
 	c.flush(1)
-	in.current.Store(nil)
-	stopped := c.finish()
-	if stopped {
-		in.spent = true
-	}
+	in.current = nil
+	c.finish()
 	u := Usage{Gas: in.gas.Get(), HostCalls: c.hostCalls, MemoryBytes: int64(len(in.mem.buf))}
 	if err == nil {
 		return u, nil
@@ -122,7 +118,7 @@ func (in *instance) end(c *call, err error, tool string) (Usage, error) {
 	if e, ok := errors.AsType[*abi.Error](err); ok {
 		return u, e
 	}
-	return u, in.explain(c, err, stopped)
+	return u, in.explain(c, err)
 }
 
 // exchange writes the request, calls, and reads the reply.
@@ -169,17 +165,14 @@ func (in *instance) noRoom(need uint32) error {
 }
 
 // explain turns the engine's error into ours.
-func (in *instance) explain(c *call, err error, stopped bool) error {
+func (in *instance) explain(c *call, err error) error {
 	why := api.DecodeI32(in.why.Get())
 	switch {
 	case c.inside != "" && !c.exited:
 		in.p.engine.log.Error("host function failed", "pack", in.p.spec.Name, "function", c.inside, "error", err)
 		return abi.Errorf(abi.Internal, "the host's %s failed", c.inside)
-	case stopped && why == rewrite.WhyGas, in.p.engine.interpret && !c.exited && isExit(err):
-		if perr := c.parent.Err(); perr != nil {
-			return abi.Errorf(abi.CodeOf(perr), "%w", perr)
-		}
-		return abi.Errorf(abi.Deadline, "its time ran out")
+	case c.stopped != nil:
+		return abi.Errorf(abi.CodeOf(c.stopped), "%w", c.stopped)
 	case why == rewrite.WhyGas:
 		return abi.Errorf(abi.GasExhausted, "it used up its gas")
 	case why == rewrite.WhyDepth, strings.Contains(err.Error(), "stack overflow"):
@@ -192,12 +185,6 @@ func (in *instance) explain(c *call, err error, stopped bool) error {
 		return in.noRoom(inputRoom)
 	}
 	return abi.Errorf(abi.Trap, "the guest trapped: %s%s", trapText(err), c.lastWords())
-}
-
-// isExit says whether the engine closed the module, which only the interpreter does, for a context that ended.
-func isExit(err error) bool {
-	_, ok := errors.AsType[*sys.ExitError](err)
-	return ok
 }
 
 // trapText is the engine's reason and the innermost functions.

@@ -42,18 +42,24 @@ type linear struct {
 	room   room   // buf and what lies behind it
 	dirty  int    // bytes of room that may not be zero
 	shrink int    // size that the next Reallocate returns, whatever it is asked for; -1: none
+	most   uint64 // what the module declares, one page more than it may have
+	tick   func() // called when the guest asks for exactly that much, which is how it asks for gas
 	err    error  // why the first Reallocate failed: the engine cannot be told
 }
 
 // Allocate implements experimental.MemoryAllocator.
 func (l *linear) Allocate(_, most uint64) experimental.LinearMemory {
-	l.shrink = -1
+	l.shrink, l.most = -1, most
 	l.err = l.room.reserve(int(most))
 	return l
 }
 
 // Reallocate implements experimental.LinearMemory. The first one of an instance with an image gives the image.
 func (l *linear) Reallocate(size uint64) []byte {
+	if size == l.most && l.buf != nil && l.shrink < 0 {
+		l.tick()
+		return nil
+	}
 	n := int(size)
 	switch {
 	case l.shrink >= 0:

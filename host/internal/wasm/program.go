@@ -46,6 +46,9 @@ type Program struct {
 	closeErr  error
 }
 
+// maxPages is the most memory an instance may have: one page less than there can be, which the rewriter needs.
+const maxPages = 1<<16 - 1
+
 // Load admits a module and makes it ready: rewrite, compile, instantiate, run _initialize and arw_init under the limits,
 // and keep the state they leave. Errors: those of Inspect; Unsupported for a runtime this host does not have; TooLarge
 // when the module starts with more memory than its limit; the codes of Call when its start fails; Busy or the context's
@@ -71,7 +74,7 @@ func (p *Program) load(ctx context.Context) error {
 		return abi.Errorf(abi.Unsupported, `runtime = "extism" is not supported by this build`).
 			WithHint(`build the pack with one of the arw SDKs (runtime = "arw")`)
 	}
-	p.cap = m.Cap(uint32(min(p.limits.MemoryBytes/pageSize, 1<<16)))
+	p.cap = m.Cap(uint32(min(p.limits.MemoryBytes/pageSize, maxPages)))
 	if m.Memory.Min > p.cap {
 		return abi.Errorf(abi.TooLarge, "it starts with %d KiB of memory, its limit is %d KiB", m.Memory.Min*64, p.cap*64).
 			WithHint("raise limits.memory in pack.toml")
@@ -120,7 +123,7 @@ func (p *Program) fresh(ctx context.Context) (*instance, error) {
 	c := &call{parent: ctx, in: in, due: p.engine.now() + p.limits.Time, effects: abi.Pure, booting: true}
 	in.begin(c, p.limits, p.cap)
 	err = in.boot(c)
-	if _, err = in.end(c, err, "start"); err != nil {
+	if _, err = in.end(c, err); err != nil {
 		in.close()
 		return nil, err
 	}

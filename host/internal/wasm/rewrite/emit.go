@@ -3,7 +3,7 @@ package rewrite
 // names in the index spaces of the rewritten module.
 type added struct {
 	gas, limit, depth, pages, why uint32 // globals
-	grow, outGas, outDepth        uint32 // functions
+	grow, tick, outDepth          uint32 // functions
 }
 
 // emitter writes one body.
@@ -15,16 +15,13 @@ type emitter struct {
 	depth  int // local that holds the depth on entry; -1: nothing is called
 	length int // scratch local for bulk operations; -1: none
 	fall   int64
-	far    int // checks that still leave for the end of the body
+	types  []byte // of parameters and declared locals
 }
-
-// farChecks bounds the checks of one body that share one way out: the compiler's work grows with their square.
-const farChecks = 200
 
 func (m *Module) emitBody(out []byte, i int, p *plan, add *added, wrap blockType) []byte {
 	b := m.bodies[i]
 	local := len(m.types[m.funcs[m.imports+i]].Params) + b.numLocals
-	e := emitter{add: add, p: p, gas: -1, depth: -1, length: -1, fall: 1 + int64(local/localsPerFall)}
+	e := emitter{add: add, p: p, gas: -1, depth: -1, length: -1, fall: 1 + int64(local/localsPerFall), types: m.localTypes(i)}
 	var extra []byte
 	declare := func(want bool, typ byte) int {
 		if !want {
@@ -39,13 +36,7 @@ func (m *Module) emitBody(out []byte, i int, p *plan, add *added, wrap blockType
 	e.length = declare(p.bulk, I32)
 	e.out = appendU32(out, uint32(b.runs+len(extra)/2))
 	e.out = append(append(e.out, b.locals...), extra...)
-	wrapped := p.checks > 0 || p.loop
-	if wrapped {
-		e.far = farChecks
-		e.op(opBlock, 0x40, opBlock)
-		e.op(wrap...)
-	}
-	e.entry()
+	e.entry(wrap)
 	pos := 0
 	for _, ed := range p.edits {
 		e.out = append(e.out, b.code[pos:ed.pos]...)
@@ -53,30 +44,12 @@ func (m *Module) emitBody(out []byte, i int, p *plan, add *added, wrap blockType
 		pos = ed.end
 	}
 	e.out = append(e.out, b.code[pos:]...)
-	if wrapped {
-		e.exit()
-	}
-	return e.out
-}
-
-// exit follows the body, whose own end closed the inner of the two blocks around it: what it returned is on the stack.
-// Checks come out of the outer block, at the cold end of the function.
-func (e *emitter) exit() {
-	if e.gas >= 0 {
+	if e.gas >= 0 { // the body's own end closed the block around it: what it returned is on the stack
 		e.get(e.gas)
-		e.setGlobal(e.add.gas)
-	}
-	e.op(opReturn, opEnd)
-	if e.depth >= 0 {
-		e.get(e.depth)
-		e.i32(0)
-		e.op(opI32LtS, opIf, 0x40)
-		e.call(e.add.outDepth)
+		e.setGlobal(add.gas)
 		e.op(opEnd)
 	}
-	e.loadGas()
-	e.call(e.add.outGas)
-	e.op(opUnreachable, opEnd)
+	return e.out
 }
 
 func (e *emitter) op(ops ...byte) { e.out = append(e.out, ops...) }
@@ -93,36 +66,25 @@ func (e *emitter) call(f uint32) { e.out = appendU32(append(e.out, opCall), f) }
 func (e *emitter) i64(v int64) { e.out = appendS64(append(e.out, opI64Const), v) }
 func (e *emitter) i32(v int64) { e.out = appendS64(append(e.out, opI32Const), v) }
 
-// entry loads the counter where it is kept in a local, checks the depth, and charges the first segment.
-func (e *emitter) entry() {
-	if e.gas >= 0 {
-		e.getGlobal(e.add.gas)
-		e.set(e.gas)
-	}
+// entry checks the depth, loads the counter where it is kept in a local, and charges the first segment.
+func (e *emitter) entry(wrap blockType) {
 	if e.depth >= 0 {
 		e.getGlobal(e.add.depth)
 		e.tee(e.depth)
 		e.i32(0)
-		e.op(opI32LtS)
-		e.leave(0)
+		e.op(opI32LtS, opIf, 0x40)
+		e.call(e.add.outDepth)
+		e.op(opUnreachable, opEnd)
 	}
-	e.charge(e.p.segs[0], 0)
+	if e.gas >= 0 {
+		e.getGlobal(e.add.gas)
+		e.set(e.gas)
+		e.out = append(append(e.out, opBlock), wrap...)
+	}
+	e.charge(e.p.segs[0])
 }
 
-// leave goes to the cold end when the top of the stack is not zero; depth constructs are open.
-func (e *emitter) leave(depth uint32) {
-	if e.far > 0 {
-		e.far--
-		e.out = appendU32(append(e.out, opBrIf), depth+1)
-		return
-	}
-	e.op(opIf, 0x40)
-	e.loadGas()
-	e.call(e.add.outGas)
-	e.op(opUnreachable, opEnd)
-}
-
-func (e *emitter) charge(s segment, depth uint32) {
+func (e *emitter) charge(s segment) {
 	if s.cost == 0 && !s.check {
 		return
 	}
@@ -131,7 +93,7 @@ func (e *emitter) charge(s segment, depth uint32) {
 	e.op(opI64Add)
 	e.storeGas()
 	if s.check {
-		e.checkGas(depth)
+		e.checkGas(s.locals)
 	}
 }
 
@@ -151,19 +113,56 @@ func (e *emitter) storeGas() {
 	}
 }
 
-// checkGas leaves when the counter is above the allowance. The host ends a call at once by lowering the allowance, so
-// that this one comparison serves gas and stop.
-func (e *emitter) checkGas(depth uint32) {
+// checkGas asks the host when the counter is above the allowance, which the host raises bit by bit: a guest that did not
+// come back to it now and then would keep the whole process from collecting garbage.
+//
+// The form is the compiler's doing. That the question goes round a loop of its own instead of following an if, and that the
+// locals of the loop it stands in are copied before the call, keeps variables out of memory on the way that is always taken.
+func (e *emitter) checkGas(locals []uint32) {
+	e.op(opBlock, 0x40, opLoop, 0x40)
 	e.loadGas()
 	e.getGlobal(e.add.limit)
-	e.op(opI64GtS)
-	e.leave(depth)
+	e.op(opI64LeS, opBrIf, 1)
+	for _, l := range locals {
+		e.copyLocal(l)
+	}
+	e.loadGas()
+	e.call(e.add.tick)
+	e.storeGas()
+	e.op(opBr, 0, opEnd, opEnd)
+}
+
+// copyLocal gives a local the value it has, in a way the compiler does not see through.
+func (e *emitter) copyLocal(l uint32) {
+	switch t := e.types[l]; t {
+	case I32:
+		e.get(int(l))
+		e.i32(0)
+		e.op(opI32Or)
+	case I64:
+		e.get(int(l))
+		e.i64(0)
+		e.op(opI64Or)
+	case 0x7d:
+		e.get(int(l))
+		e.op(opI32OfF32)
+		e.i32(0)
+		e.op(opI32Or, opF32OfI32)
+	case 0x7c:
+		e.get(int(l))
+		e.op(opI64OfF64)
+		e.i64(0)
+		e.op(opI64Or, opF64OfI64)
+	default:
+		return // vectors and references pay for themselves
+	}
+	e.set(int(l))
 }
 
 func (e *emitter) edit(ed edit, code []byte) {
 	switch ed.kind {
 	case editCharge:
-		e.charge(e.p.segs[ed.arg], ed.depth)
+		e.charge(e.p.segs[ed.arg])
 	case editCall:
 		e.get(e.depth)
 		e.i32(e.fall)
@@ -175,7 +174,7 @@ func (e *emitter) edit(ed edit, code []byte) {
 	case editGrow:
 		e.away(appendU32([]byte{opCall}, e.add.grow))
 	case editBulk:
-		e.bulk(int64(ed.arg), ed.depth, code)
+		e.bulk(int64(ed.arg), code)
 	case editReturn:
 		if e.gas < 0 {
 			e.op(opReturn)
@@ -198,7 +197,7 @@ func (e *emitter) away(code []byte) {
 	e.set(e.gas)
 }
 
-func (e *emitter) bulk(shift int64, depth uint32, code []byte) {
+func (e *emitter) bulk(shift int64, code []byte) {
 	e.tee(e.length)
 	e.loadGas()
 	e.get(e.length)
@@ -209,7 +208,7 @@ func (e *emitter) bulk(shift int64, depth uint32, code []byte) {
 	}
 	e.op(opI64Add)
 	e.storeGas()
-	e.checkGas(depth)
+	e.checkGas(nil)
 	e.op(code...)
 }
 
@@ -241,19 +240,31 @@ func growBody(a *added) []byte {
 	e.i64(13) // GrowPageGas
 	e.op(opI64Shl, opI64Add)
 	e.setGlobal(a.gas)
-	e.checkGas(0)
+	e.checkGas(nil)
 	e.get(1)
 	e.op(opEnd)
 	return e.out
 }
 
-func outGasBody(a *added) []byte {
-	e := emitter{out: []byte{0}, add: a}
+// tickBody is the function that asks the host for more allowance: (counter) -> the same counter. WebAssembly has no way to call the host
+// without an import, which would move every function's index; but a request for memory goes to the host's allocator. The
+// one page that the guest can never have is the sign. When nothing was granted, the code ends.
+func tickBody(a *added, spare uint32) []byte {
+	e := emitter{out: []byte{0}, add: a, gas: -1}
 	e.get(0)
 	e.setGlobal(a.gas)
+	if spare > 0 {
+		e.i32(int64(int32(spare)))
+		e.op(opMemorySize, 0, opI32Sub, opMemoryGrow, 0, opDrop)
+	}
+	e.get(0)
+	e.getGlobal(a.limit)
+	e.op(opI64GtS, opIf, 0x40)
 	e.i32(WhyGas)
 	e.setGlobal(a.why)
 	e.op(opUnreachable, opEnd)
+	e.get(0)
+	e.op(opEnd)
 	return e.out
 }
 

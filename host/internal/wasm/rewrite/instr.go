@@ -14,6 +14,7 @@ const (
 	opReturn       = 0x0f
 	opCall         = 0x10
 	opCallIndirect = 0x11
+	opDrop         = 0x1a
 	opLocalGet     = 0x20
 	opLocalSet     = 0x21
 	opLocalTee     = 0x22
@@ -27,12 +28,19 @@ const (
 	opI32Eq        = 0x46
 	opI32LtS       = 0x48
 	opI64GtS       = 0x55
+	opI64LeS       = 0x57
 	opI64GtU       = 0x56
 	opI32Sub       = 0x6b
+	opI32Or        = 0x72
 	opI64Add       = 0x7c
+	opI64Or        = 0x84
 	opI64Shl       = 0x86
 	opI64ShrU      = 0x88
 	opI64ExtendU   = 0xad
+	opI32OfF32     = 0xbc // reinterpret
+	opI64OfF64     = 0xbd
+	opF32OfI32     = 0xbe
+	opF64OfI64     = 0xbf
 	opRefFunc      = 0xd2
 	opMisc         = 0xfc
 	opVector       = 0xfd

@@ -9,6 +9,7 @@ package rewrite
 import (
 	"bytes"
 	"errors"
+	"slices"
 )
 
 // ErrComponent is returned for a WebAssembly component, which is another format in the same envelope.
@@ -117,6 +118,17 @@ type body struct {
 	runs      int    // how many declarations
 	numLocals int    // declared locals, without parameters
 	code      []byte // instructions, with the closing end
+}
+
+// localTypes are the types of a body's parameters and locals.
+func (m *Module) localTypes(i int) []byte {
+	types := slices.Clone(m.types[m.funcs[m.imports+i]].Params)
+	r := reader{buf: m.bodies[i].locals}
+	for range m.bodies[i].runs {
+		n := int(r.u32())
+		types = append(types, bytes.Repeat([]byte{r.byte()}, n)...)
+	}
+	return types
 }
 
 type dataSegment struct {

@@ -33,8 +33,9 @@ type edit struct {
 
 // segment is code that is entered at one point and left at the end or by a trap; its cost is charged when it is entered.
 type segment struct {
-	cost  int64
-	check bool
+	cost   int64
+	check  bool
+	locals []uint32 // beginning of a loop: the locals it carries
 }
 
 // plan is what one body needs.
@@ -43,7 +44,6 @@ type plan struct {
 	segs   []segment
 	calls  bool // calls code of the module, so that it can recurse
 	bulk   bool
-	checks int  // places where the counter is compared, the entry included
 	loop   bool // has a loop: then the counter is kept in a local
 	data   bool // names a data segment
 	writes []uint32
@@ -55,12 +55,16 @@ type frame struct {
 	op      byte
 	seg     uint32 // the segment execution is in
 	escaped bool   // a branch inside leaves it for a construct further out
+	loop    int    // its number when it is one
+	written locals
 }
 
 type planner struct {
 	plan
 	d      decoder
 	frames []frame
+	flow   flow
+	heads  []uint32 // the segment at the beginning of each loop
 }
 
 // planBody walks one body. The segments follow control: code behind a construct that cannot be left early belongs to
@@ -81,9 +85,10 @@ func (m *Module) planBody(i int) (plan, error) {
 	if p.d.err != nil {
 		return plan{}, fmt.Errorf("function %d: %w", m.imports+i, p.d.err)
 	}
-	if p.calls {
-		p.segs[0].check = true
-		p.checks++
+	p.segs[0].check = p.calls
+	p.flow.solve()
+	for i := range p.flow.loops {
+		p.segs[p.heads[i]].locals = p.flow.carried(i)
 	}
 	return p.plan, nil
 }
@@ -100,12 +105,10 @@ func (p *planner) begin(pos int, cost int64, check bool) {
 	seg := uint32(len(p.segs) - 1)
 	p.top().seg = seg
 	p.edits = append(p.edits, edit{kind: editCharge, pos: pos, end: pos, arg: seg, depth: uint32(len(p.frames) - 1)})
-	if check {
-		p.checks++
-	}
 }
 
 func (p *planner) step(in instr) {
+	p.flow.note(in)
 	switch in.op {
 	case opBlock, 0x01:
 	default:
@@ -118,7 +121,9 @@ func (p *planner) step(in instr) {
 		p.frames = append(p.frames, frame{op: in.op, seg: p.top().seg})
 		if in.op == opLoop {
 			p.loop = true
+			p.top().loop = len(p.heads)
 			p.begin(in.end, 1, true)
+			p.heads = append(p.heads, p.top().seg)
 		} else if in.op == opIf {
 			p.begin(in.end, 0, false)
 		}
@@ -141,7 +146,14 @@ func (p *planner) step(in instr) {
 func (p *planner) close(in instr) {
 	f := *p.top()
 	p.frames = p.frames[:len(p.frames)-1]
-	if len(p.frames) > 0 && f.escaped {
+	if len(p.frames) == 0 {
+		return
+	}
+	p.top().written.union(f.written)
+	if f.op == opLoop && f.loop < len(p.flow.loops) {
+		p.flow.loops[f.loop].written = f.written
+	}
+	if f.escaped {
 		p.begin(in.end, 0, false)
 	}
 }
@@ -170,6 +182,8 @@ func (p *planner) escape(label int) {
 
 func (p *planner) operation(in instr) {
 	switch in.op {
+	case opLocalSet, opLocalTee:
+		p.top().written.add(in.arg)
 	case opCall:
 		if int(in.arg) < p.d.m.imports {
 			p.segs[p.top().seg].cost += HostCallGas
@@ -197,11 +211,9 @@ func (p *planner) misc(in instr) {
 	switch in.sub {
 	case miscMemoryCopy, miscMemoryFill, miscMemoryInit:
 		p.bulk = true
-		p.checks++
 		p.add(editBulk, in, 3)
 	case miscTableInit, miscTableCopy, miscTableFill, miscTableGrow:
 		p.bulk = true
-		p.checks++
 		p.add(editBulk, in, 0)
 		p.fixed = [...]string{miscTableInit: "table.init", miscTableCopy: "table.copy", miscTableFill: "table.fill", miscTableGrow: "table.grow"}[in.sub]
 	case miscDataDrop:

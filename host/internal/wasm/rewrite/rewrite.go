@@ -11,7 +11,7 @@ const Reserved = "arw:"
 // Exports that the rewriter adds. All but Start are mutable globals.
 const (
 	ExportGas    = Reserved + "gas"   // i64: used so far; the host sets it to 0 before a call
-	ExportLimit  = Reserved + "limit" // i64: the allowance; -1 stops a running call
+	ExportLimit  = Reserved + "limit" // i64: the allowance; code that has used more asks the host for more, or ends
 	ExportDepth  = Reserved + "depth" // i32: calls that may still nest; the host sets it before a call
 	ExportPages  = Reserved + "pages" // i32: the most pages memory may have
 	ExportWhy    = Reserved + "why"   // i32: one of the Why numbers
@@ -31,7 +31,9 @@ const (
 type Options struct {
 	// Pages is the most memory the module may ever have.
 	Pages uint32
-	// Spare declares one page more than that, which the guest cannot reach: the host needs it to set a grown memory back.
+	// Spare declares one page more than that, which the guest cannot reach. A request for exactly that many pages is the
+	// guest's code asking for more allowance (the host raises ExportLimit and refuses the memory), and the host uses the page to set a
+	// grown memory back. It needs Pages below 65,536.
 	Spare bool
 	// TakeData moves active data segments out of the module into Result.Data where their offsets are plain constants.
 	TakeData bool
@@ -75,7 +77,7 @@ func (m *Module) Rewrite(o Options) (*Result, error) {
 	}
 	w := &writer{m: m, o: o, raw: m.raw, written: make([]bool, len(m.globals)), wraps: map[string]uint32{}}
 	g, f := uint32(len(m.globals)), uint32(len(m.funcs))
-	w.add = added{gas: g, limit: g + 1, depth: g + 2, pages: g + 3, why: g + 4, outGas: f, outDepth: f + 1, grow: f + 2}
+	w.add = added{gas: g, limit: g + 1, depth: g + 2, pages: g + 3, why: g + 4, tick: f, outDepth: f + 1, grow: f + 2}
 	if err := w.code(); err != nil {
 		return nil, err
 	}
@@ -149,13 +151,17 @@ func (w *writer) code() error {
 			p.loop = w.o.counter == counterLocal
 		}
 		var wrap blockType
-		if p.loop || p.checks > 0 {
+		if p.loop {
 			wrap = w.wrap(m.types[m.funcs[m.imports+i]].Results)
 		}
 		scratch = m.emitBody(scratch[:0], i, &p, &w.add, wrap)
 		w.body = append(appendU32(w.body, uint32(len(scratch))), scratch...)
 	}
-	w.helper(outGasBody(&w.add), []byte{I64}, nil)
+	spare := uint32(0)
+	if w.o.Spare && m.Memory != nil {
+		spare = w.declared()
+	}
+	w.helper(tickBody(&w.add, spare), []byte{I64}, []byte{I64})
 	w.helper(outDepthBody(&w.add), nil, nil)
 	if m.memories() > 0 {
 		w.helper(growBody(&w.add), []byte{I32}, []byte{I32})
@@ -254,12 +260,16 @@ func (w *writer) assemble() {
 }
 
 func (w *writer) memory() []byte {
-	most := w.m.Cap(w.o.Pages)
-	if w.o.Spare && most < 1<<16 {
-		most++
+	return appendU32(appendU32([]byte{1, 1}, w.m.Memory.Min), w.declared())
+}
+
+// declared is the most memory the rewritten module says it may have.
+func (w *writer) declared() uint32 {
+	most := max(w.m.Cap(w.o.Pages), w.m.Memory.Min)
+	if w.o.Spare {
+		most = min(most+1, 1<<16)
 	}
-	out := appendU32([]byte{1, 1}, w.m.Memory.Min)
-	return appendU32(out, max(most, w.m.Memory.Min))
+	return most
 }
 
 // Cap is the most pages the module's memory may have when the host allows pages.
