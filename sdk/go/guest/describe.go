@@ -17,7 +17,7 @@ func Describe() []ToolInfo {
 	infos := make([]ToolInfo, 0, len(tools))
 	for _, id := range toolIDs() {
 		info := ToolInfo{ID: id}
-		if t := tools[id]; t.input != nil {
+		if t := find(id); t.input != nil {
 			info.Input, info.Output = t.input(), t.output()
 		}
 		infos = append(infos, info)

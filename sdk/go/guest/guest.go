@@ -39,21 +39,25 @@ import (
 // the id is malformed or taken and when a type has no JSON form.
 func Tool[In, Out any](id string, run func(*Call, In) (Out, error)) {
 	input, output := codec.For[In](), codec.For[Out]()
+	type values struct {
+		in  In
+		out Out
+	}
+	variables := reused[values]()
 	register(&tool{
 		id: id, input: input.Schema, output: output.Schema,
-		run: func(c *Call, raw, dst []byte) ([]byte, error) {
-			var in In
+		run: func(c *Call, raw, dst []byte) (_ []byte, err error) {
+			v := variables()
 			if len(raw) > 0 {
-				// The host writes its next request where raw is, and the strings of in share the memory they came from.
-				if err := input.Decode(slices.Clone(raw), &in); err != nil {
+				// The host writes its next request where raw is, and strings share the memory they were read from.
+				if err := input.Decode(keep(raw), &v.in); err != nil {
 					return nil, abi.Errorf(abi.Invalid, "read the input of %q: %w", id, err)
 				}
 			}
-			out, err := run(c, in)
-			if err != nil {
+			if v.out, err = run(c, v.in); err != nil {
 				return nil, err
 			}
-			dst, err = output.Append(append(dst, byte(abi.FrameJSON)), &out)
+			dst, err = output.Append(append(dst, byte(abi.FrameJSON)), &v.out)
 			if err != nil {
 				return nil, abi.Errorf(abi.ToolFailed, "write the output of %q: %w", id, err)
 			}
@@ -89,17 +93,27 @@ type tool struct {
 	run           func(c *Call, raw, dst []byte) ([]byte, error)
 }
 
-// tools is the module's one table: a module has one arw_call, which has to find them. Only main writes it.
-var tools = map[string]*tool{}
+// tools is the module's one table: a module has one arw_call, which has to find them. Only main writes it. A pack has few
+// tools, and looking at each costs a guest less than hashing a name.
+var tools []*tool
+
+func find(id string) *tool {
+	for _, t := range tools {
+		if t.id == id {
+			return t
+		}
+	}
+	return nil
+}
 
 func register(t *tool) {
 	if !validID(t.id) {
 		panic(fmt.Sprintf("guest: the tool id %q is not of the form [a-z][a-z0-9_.-]*", t.id))
 	}
-	if tools[t.id] != nil {
+	if find(t.id) != nil {
 		panic(fmt.Sprintf("guest: the tool %q is registered twice", t.id))
 	}
-	tools[t.id] = t
+	tools = append(tools, t)
 }
 
 func validID(id string) bool {
@@ -115,7 +129,7 @@ func validID(id string) bool {
 // serve answers a call by appending its frame to dst. A panic of the tool becomes an error frame, so that the caller
 // learns what it said.
 func serve(c *Call, id string, raw, dst []byte) (frame []byte) {
-	t := tools[id]
+	t := find(id)
 	if t == nil {
 		return serveUnknown(id, dst)
 	}
@@ -141,8 +155,8 @@ func serveUnknown(id string, dst []byte) []byte {
 
 func toolIDs() []string {
 	ids := make([]string, 0, len(tools))
-	for id := range tools {
-		ids = append(ids, id)
+	for _, t := range tools {
+		ids = append(ids, t.id)
 	}
 	slices.Sort(ids)
 	return ids

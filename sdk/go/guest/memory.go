@@ -40,6 +40,12 @@ type MemoryEvent struct {
 	Body json.RawMessage
 }
 
+// reused gives new variables each time: tests may run calls at once.
+func reused[T any]() func() *T { return func() *T { return new(T) } }
+
+// keep copies what a value of the call may share.
+func keep(raw []byte) []byte { return slices.Clone(raw) }
+
 // system is the host of a call.
 type system struct{ *Memory }
 

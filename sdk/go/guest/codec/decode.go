@@ -124,8 +124,37 @@ func (d *decoder) whole(n *node) (string, error) {
 	return text, err
 }
 
+// short reads a plain integer of at most 18 digits, as nearly all are; otherwise not ok, and the position is anywhere.
+func (d *decoder) short() (v int64, ok bool) {
+	data, i := d.data, d.pos
+	negative := d.peek() == '-'
+	if negative {
+		i++
+	}
+	first := i
+	for ; i < len(data) && data[i]-'0' <= 9; i++ {
+		v = v*10 + int64(data[i]-'0')
+	}
+	digits := i - first
+	if digits == 0 || digits > 18 || data[first] == '0' && digits > 1 {
+		return 0, false
+	}
+	if i < len(data) && (data[i] == '.' || data[i]|0x20 == 'e') {
+		return 0, false
+	}
+	if d.pos = i; negative {
+		v = -v
+	}
+	return v, true
+}
+
 func (d *decoder) int(n *node, p unsafe.Pointer) error {
 	start := d.pos
+	if v, ok := d.short(); ok && n.size == 8 {
+		*(*int64)(p) = v
+		return nil
+	}
+	d.pos = start
 	text, err := d.whole(n)
 	if err != nil {
 		return err

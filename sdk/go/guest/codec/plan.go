@@ -82,8 +82,8 @@ func customised(t reflect.Type, at string) error {
 	if t.PkgPath() == "encoding/json" && t.Name() == "Number" {
 		return fmt.Errorf("codec: %s: json.Number is not supported; use codec.Raw, a float64 or an integer", at)
 	}
-	if t.Kind() == reflect.Interface {
-		return nil
+	if t.Kind() == reflect.Interface || t.Kind() == reflect.Pointer {
+		return nil // what it leads to is asked itself
 	}
 	for _, iface := range []reflect.Type{
 		reflect.TypeFor[jsonMarshaler](), reflect.TypeFor[jsonUnmarshaler](),

@@ -1,7 +1,9 @@
 package codec
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
 	"unsafe"
@@ -57,7 +59,14 @@ func (d *decoder) peek() byte {
 	return 0
 }
 
+// space passes white space. It is small so that the usual case, none, is no call.
 func (d *decoder) space() {
+	if d.pos < len(d.data) && d.data[d.pos] <= ' ' {
+		d.spaces()
+	}
+}
+
+func (d *decoder) spaces() {
 	i := d.pos
 	for i < len(d.data) && d.data[i] <= ' ' && (d.data[i] == ' ' || d.data[i] == '\n' || d.data[i] == '\t' || d.data[i] == '\r') {
 		i++
@@ -84,7 +93,7 @@ func (d *decoder) literal(word string) error {
 // enter begins an array or object; closed says that it is empty and already over.
 func (d *decoder) enter(end byte) (closed bool, err error) {
 	if d.depth++; d.depth > MaxDepth {
-		return false, d.fail("nested deeper than %d levels", MaxDepth)
+		return false, d.tooDeep()
 	}
 	d.pos++
 	d.space()
@@ -95,6 +104,8 @@ func (d *decoder) enter(end byte) (closed bool, err error) {
 	}
 	return false, nil
 }
+
+func (d *decoder) tooDeep() error { return d.fail("nested deeper than %d levels", MaxDepth) }
 
 // more passes the comma behind a member or element, or the end of the whole.
 func (d *decoder) more(end byte) (bool, error) {
@@ -109,8 +120,10 @@ func (d *decoder) more(end byte) (bool, error) {
 		d.depth--
 		return false, nil
 	}
-	return false, d.unexpected(fmt.Sprintf("',' or %q", end))
+	return false, d.noComma(end)
 }
+
+func (d *decoder) noComma(end byte) error { return d.unexpected(fmt.Sprintf("',' or %q", end)) }
 
 // key reads a member's name and passes the colon.
 func (d *decoder) key() (string, error) {
@@ -131,29 +144,50 @@ func (d *decoder) key() (string, error) {
 
 // str reads the string at hand. Without escapes it shares the document's memory.
 func (d *decoder) str() (string, error) {
-	start := d.pos + 1
-	ascii := byte(0)
-	for i := start; i < len(d.data); i++ {
-		c := d.data[i]
-		ascii |= c
-		switch {
+	data, start, beyond := d.data, d.pos+1, false
+	for i := start + plain(data[start:]); i < len(data); i++ {
+		switch c := data[i]; {
 		case c == '"':
 			d.pos = i + 1
-			s := view(d.data[start:i])
-			if ascii >= utf8.RuneSelf && !utf8.ValidString(s) {
+			s := view(data[start:i])
+			if beyond && !utf8.ValidString(s) {
 				return replaceInvalid(s), nil
 			}
 			return s, nil
 		case c == '\\':
 			d.pos = i
-			return d.unescape(d.data[start:i])
+			return d.unescape(data[start:i])
 		case c < ' ':
 			d.pos = i
 			return "", d.unexpected("no control character inside a string")
+		case c >= utf8.RuneSelf:
+			beyond = true
+		default:
+			i += plain(data[i+1:])
 		}
 	}
-	d.pos = len(d.data)
+	d.pos = len(data)
 	return "", d.unexpected(`'"'`)
+}
+
+// plain is how many bytes b begins with that mean themselves in a JSON string: ASCII, no control character, no quote, no
+// backslash. It looks at eight at a time; a byte that is none of these sets its top bit in m, and a borrow can only
+// disturb the bytes behind the first one so marked.
+func plain(b []byte) int {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	n := 0
+	for ; len(b)-n >= 8; n += 8 {
+		w := binary.LittleEndian.Uint64(b[n:])
+		if m := (w | (w - ' '*ones) | ((w ^ '"'*ones) - ones) | ((w ^ '\\'*ones) - ones)) & tops; m != 0 {
+			return n + bits.TrailingZeros64(m)/8
+		}
+	}
+	for ; n < len(b); n++ {
+		if c := b[n]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			break
+		}
+	}
+	return n
 }
 
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
@@ -353,6 +387,10 @@ func (d *decoder) skipKey() error {
 // skipString passes a string without building it.
 func (d *decoder) skipString() error {
 	for d.pos++; d.pos < len(d.data); d.pos++ {
+		d.pos += plain(d.data[d.pos:])
+		if d.pos == len(d.data) {
+			break
+		}
 		switch c := d.data[d.pos]; {
 		case c == '"':
 			d.pos++

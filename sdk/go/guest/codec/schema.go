@@ -10,7 +10,7 @@ import (
 func schemaOf(n *node) []byte {
 	s := schemaWriter{state: map[*node]int{}, names: map[*node]string{}}
 	s.find(n)
-	body := s.node(nil, n, "", true)
+	body := s.node(nil, n, "", false)
 	if len(s.defs) == 0 {
 		return body
 	}
