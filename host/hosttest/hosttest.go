@@ -108,10 +108,7 @@ func (h *Host) Config() host.Config {
 // Start opens the state directory, and runs the host unless Options.Stopped.
 func (h *Host) Start() {
 	h.t.Helper()
-	var err error
-	if h.Host, err = host.Open(context.Background(), h.Config()); err != nil {
-		h.t.Fatal(err)
-	}
+	h.Host = Open(h.t, h.Config())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	if h.opts.Stopped {
@@ -128,6 +125,21 @@ func (h *Host) Start() {
 			h.t.Errorf("close host: %v", err)
 		}
 	})
+}
+
+// Open opens a host, waiting a little where another has the state directory: a process that the test started in the
+// moment the last host was closed holds a copy of its lock until it runs its own program.
+func Open(t testing.TB, cfg host.Config) (h *host.Host) {
+	t.Helper()
+	var err error
+	Eventually(t, "the state directory is free", func() bool {
+		h, err = host.Open(context.Background(), cfg)
+		return abi.CodeOf(err) != abi.Conflict
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
 }
 
 // Stop stops and closes the host; stopping twice is once.

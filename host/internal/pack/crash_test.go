@@ -11,7 +11,6 @@ import (
 	"github.com/arw-project/arw/host"
 	"github.com/arw-project/arw/host/hosttest"
 	"github.com/arw-project/arw/host/internal/pack"
-	"github.com/arw-project/arw/registry"
 )
 
 // TestKillDuringInstall kills the host at every step of an install, of a first one and of an upgrade, and looks at what
@@ -81,11 +80,8 @@ func killAt(t *testing.T, step, before string) {
 
 func installAndDie(t *testing.T, step string) {
 	ctx := context.Background()
-	h, err := host.Open(ctx, host.Config{StateDir: os.Getenv("ARW_TEST_KILL_STATE"), CacheDir: os.Getenv("ARW_TEST_KILL_CACHE"), Registry: registry.Options{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = h.Services().Packs.Install(ctx, os.Getenv("ARW_TEST_KILL_REF"), pack.Options{Step: func(s string) {
+	h := hosttest.Open(t, host.Config{StateDir: os.Getenv("ARW_TEST_KILL_STATE"), CacheDir: os.Getenv("ARW_TEST_KILL_CACHE")})
+	_, err := h.Services().Packs.Install(ctx, os.Getenv("ARW_TEST_KILL_REF"), pack.Options{Step: func(s string) {
 		if s == step {
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {}

@@ -18,7 +18,7 @@ import (
 func TestInstallTellsEverythingItRestsOn(t *testing.T) {
 	t.Parallel()
 	h := hosttest.New(t, hosttest.Options{})
-	ref, digest := h.Publish(hosttest.SinkPack(t))
+	ref, digest := h.Publish(hosttest.Artifact{TOML: withExamples(t, hosttest.SinkTOML("1.0.0"), "{ n = 1 }"), Module: hosttest.Sink(t)})
 	var steps []string
 	v, err := h.TryInstall(ref, pack.Options{By: "operator", Corr: "cor_install", Step: func(s string) { steps = append(steps, s) }})
 	if err != nil {
@@ -117,7 +117,7 @@ func TestInstallRefuses(t *testing.T) {
 		{"a module without its exports", hosttest.Artifact{TOML: toml, Module: []byte("\x00asm\x01\x00\x00\x00")}, "inspect", abi.Incompatible, "arw_call"},
 		{"uses what it does not ask for", hosttest.Artifact{TOML: change(t, toml, "[capabilities.rand]\nreason = \"to roll dice\"\n", ""), Module: module}, "inspect", abi.Denied, "rand"},
 		{"wrong runtime", hosttest.Artifact{TOML: change(t, toml, `abi = "^1.0"`, "abi = \"^1.0\"\nruntime = \"extism\""), Module: module}, "inspect", abi.Incompatible, "extism"},
-		{"an example that does not hold", hosttest.Artifact{TOML: change(t, toml, "output = { n = 1 }", "output = { n = 2 }"), Module: module}, "examples", abi.ToolFailed, `{"n":1}`},
+		{"an example that does not hold", hosttest.Artifact{TOML: withExamples(t, toml, "{ n = 2 }"), Module: module}, "examples", abi.ToolFailed, `{"n":1}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -210,7 +210,7 @@ forbid (principal, action == Action::"link", resource == Capability::"kv");`
 		t.Parallel()
 		h := hosttest.New(t, hosttest.Options{Policies: map[string]string{"site.cedar": noKV}})
 		v := h.Install(hosttest.Artifact{Module: hosttest.Sink(t), TOML: change(t, hosttest.SinkTOML("1.0.0"),
-			"[capabilities.kv]\n", "[capabilities.kv]\noptional = true\n", "[[tools.examples]]\ninput = { key = \"a\", val = \"b\" }\noutput = { got = \"\" }\n", "")})
+			"[capabilities.kv]\n", "[capabilities.kv]\noptional = true\n")})
 		i := slices.IndexFunc(v.Links, func(l pack.Link) bool { return l.Capability == "kv" })
 		if v.Links[i].Outcome != pack.Denied || v.Links[i].Lease != "" {
 			t.Fatalf("link: %s", asJSON(t, v.Links[i]))

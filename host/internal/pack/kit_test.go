@@ -88,3 +88,16 @@ func wantCode(t *testing.T, err error, want abi.Code) {
 		t.Fatalf("got %v (%v), want %v", got, err, want)
 	}
 }
+
+// withExamples adds examples to the sink's manifest, the first with a stated output. They are not there by default
+// because a pack with examples is loaded a second time, on the interpreter.
+func withExamples(t *testing.T, toml, output string) string {
+	t.Helper()
+	return change(t, toml,
+		"input = { type = \"object\", properties = { n = { type = \"integer\" } } }\n",
+		"input = { type = \"object\", properties = { n = { type = \"integer\" } } }\n[[tools.examples]]\ninput = { n = 1 }\noutput = "+output+"\n",
+		"input = { type = \"object\", required = [\"key\", \"val\"] }\n",
+		"input = { type = \"object\", required = [\"key\", \"val\"] }\n[[tools.examples]]\ninput = { key = \"a\", val = \"b\" }\noutput = { got = \"\" }\n",
+		"id = \"sink.read\"\ndescription = \"reads a file\"\neffects = \"reads\"\n",
+		"id = \"sink.read\"\ndescription = \"reads a file\"\neffects = \"reads\"\n[[tools.examples]]\ninput = { path = \"/etc/hosts\" }\n")
+}

@@ -69,7 +69,7 @@ func (in *install) try(ctx context.Context, p *wasm.Program, t *manifests.Tool, 
 	w := &scratch{keys: map[string][]byte{}, docs: map[string][]byte{}, rand: rand.NewChaCha8([32]byte{}), models: in.version.models, links: in.verdict.Links}
 	r, err := p.Call(ctx, wasm.Call{
 		Tool: t.ID, Input: ex.Input, Effects: t.Effects, Limits: in.version.tools[t.ID].limits, Gate: w,
-		Host: wasm.Host{Log: w, KV: scratchKeys{w}, Event: w, State: scratchDocs{w}, Clock: w, Rand: w.rand},
+		Host: wasm.Host{Log: w, KV: scratchKeys{w}, Event: w, State: scratchDocs{w}, FS: nowhere{}, Clock: w, Rand: w.rand, Action: nowhere{}},
 	})
 	switch {
 	case err != nil && w.lacking:
@@ -135,6 +135,12 @@ func (w *scratch) Use(_ context.Context, c abi.Capability, target string, _ int)
 	}
 	w.lacking = w.lacking || c == abi.FS || c == abi.Action
 	return "", abi.Errorf(abi.Denied, "use %q on %q: an example runs without it", c, target)
+}
+
+// nowhere stands for what lies outside the pack, so that the gate is asked and can say that an example goes without.
+type nowhere struct {
+	wasm.FS
+	wasm.Action
 }
 
 // Write implements wasm.Log.
