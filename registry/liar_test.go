@@ -141,6 +141,9 @@ func TestLyingRegistries(t *testing.T) {
 			r := open(t, location, registry.Options{Stall: patience, Timeout: 8 * patience, Retries: 1})
 			_, err := r.Pull(t.Context(), registry.Ref{Name: "acme/echo", Digest: digest}, nil)
 			wantCode(t, err, c.code, location, "acme/echo@"+digest)
+			if strings.Contains(name, "cloud") && !strings.Contains(err.Error(), "sends us to") {
+				t.Errorf("not refused by us: %v", err)
+			}
 		})
 	}
 }
@@ -365,6 +368,26 @@ func TestUploadRefusals(t *testing.T) {
 			_, err := r.Push(t.Context(), "acme/echo", "2.0.0", pack("two"), nil, nil)
 			wantCode(t, err, c.code, location, "acme/echo:2.0.0")
 		})
+	}
+}
+
+// TestWhereARegistryMaySend: never further inside than it is itself, never to link-local addresses.
+func TestWhereARegistryMaySend(t *testing.T) {
+	t.Parallel()
+	const public, private, own, cloud = "203.0.113.5", "10.1.2.3", "127.0.0.1", "169.254.169.254"
+	for _, c := range []struct {
+		from, to string
+		may      bool
+	}{
+		{public, public, true}, {public, private, false}, {public, own, false}, {public, cloud, false},
+		{private, public, true}, {private, private, true}, {private, own, false}, {private, cloud, false},
+		{own, public, true}, {own, private, true}, {own, own, true}, {own, cloud, false},
+		{public, "::1", false}, {public, "::ffff:127.0.0.1", false}, {public, "fd00::1", false}, {public, "fe80::1", false},
+		{public, "100.64.0.1", false}, {public, "0.0.0.0", false}, {public, "2001:db8::1", true}, {own, "224.0.0.1", false},
+	} {
+		if got := registry.MaySend(c.from, c.to); got != c.may {
+			t.Errorf("from %s to %s: %v", c.from, c.to, got)
+		}
 	}
 }
 
