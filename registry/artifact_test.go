@@ -198,7 +198,7 @@ func FuzzReadPack(f *testing.F) {
 	})
 }
 
-// TestDirectoryTampered flips every byte of a small registry in turn, or cuts its files short, and pulls: either the pack
+// TestDirectoryTampered flips bytes all over a small registry, one at a time, cuts its files short, and pulls: either the pack
 // comes back exactly as it was pushed, or the error says what is wrong.
 func TestDirectoryTampered(t *testing.T) {
 	t.Parallel()
@@ -215,7 +215,7 @@ func TestDirectoryTampered(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for at := range len(sound) + 1 {
+		for at := 0; at <= len(sound); at = next(at, len(sound)) {
 			spoiled := slices.Clone(sound)
 			if at == len(sound) {
 				spoiled = spoiled[:max(0, at-1)] // cut short instead
@@ -233,9 +233,21 @@ func TestDirectoryTampered(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if refused < 500 {
+	if refused < 100 {
 		t.Errorf("only %d changes were refused", refused)
 	}
+}
+
+// next goes on by a step that meets every part of a file, and to its last byte and beyond.
+func next(at, size int) int {
+	const step = 11
+	if at < size-1 && at+step > size-1 {
+		return size - 1
+	}
+	if at == size-1 {
+		return size
+	}
+	return at + step
 }
 
 // stored lists the files of a registry in a directory.

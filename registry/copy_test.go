@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -65,13 +66,15 @@ func TestCopyRefusals(t *testing.T) {
 // large is how big the file is that must not be held in memory.
 const large = 200 << 20
 
-// pattern is an endless reader that costs nothing.
+// pattern is an endless reader that costs little: each kilobyte holds its number.
 type pattern struct{ at int64 }
 
 func (p *pattern) Read(b []byte) (int, error) {
-	for i := range b {
-		b[i] = byte(p.at >> 10)
-		p.at++
+	for n := 0; n < len(b); {
+		part := b[n:min(len(b), n+1024-int(p.at%1024))]
+		copy(part, bytes.Repeat([]byte{byte(p.at >> 10)}, len(part)))
+		n += len(part)
+		p.at += int64(len(part))
 	}
 	return len(b), nil
 }

@@ -71,15 +71,7 @@ func ParseRef(s, defaultRegistry string) (Ref, error) {
 // are always the pack's name.
 func splitRegistry(s string) (registry, rest, why string) {
 	if p, ok := strings.CutPrefix(s, "dir:"); ok {
-		i := strings.LastIndex(p, "//")
-		if i < 1 {
-			return "", "", "a directory needs // before the pack's name"
-		}
-		dir := strings.TrimRight(p[:i], "/")
-		if dir == "" {
-			dir = "/"
-		}
-		return "dir:" + dir, p[i+2:], ""
+		return splitDir(p)
 	}
 	scheme := ""
 	for _, p := range []string{"http://", "https://"} {
@@ -114,6 +106,19 @@ func splitRegistry(s string) (registry, rest, why string) {
 		host += "/" + prefix
 	}
 	return scheme + host, s[cut+1:], ""
+}
+
+// splitDir takes a path off the front of a reference into a directory: up to the last //.
+func splitDir(p string) (registry, rest, why string) {
+	i := strings.LastIndex(p, "//")
+	if i < 1 {
+		return "", "", "a directory needs // before the pack's name"
+	}
+	dir := strings.TrimRight(p[:i], "/")
+	if dir == "" {
+		dir = "/"
+	}
+	return "dir:" + dir, p[i+2:], ""
 }
 
 // String is the reference as ParseRef reads it.

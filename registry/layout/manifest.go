@@ -46,37 +46,39 @@ func (r *Repo) PutManifest(ctx context.Context, mediaType string, raw []byte, pu
 	if err != nil {
 		return Published{}, err
 	}
-	defer root.Close()
-	unlock, err := r.lock(ctx, root)
-	if err != nil {
-		return Published{}, err
-	}
-	defer unlock()
-	x, err := readIndex(root)
-	if err != nil {
-		return Published{}, err
-	}
-	if old, ok := x.byTag(put.Tag); ok && put.Tag != "" && put.Fixed && old.Digest != put.Digest {
-		return Published{}, abi.Errorf(abi.Conflict, "publish %q of repository %q: it is %s already", put.Tag, r.name, old.Digest).
-			WithHint("publish under a new version; delete the tag first if nobody has used it yet")
-	}
-	if err := r.standsOn(root, x, f, put); err != nil {
-		return Published{}, err
-	}
-	err = makeDirs(root, path.Dir(name))
-	if err == nil {
-		err = publish(root, name, raw)
-	}
-	if err != nil {
-		return Published{}, fault(err, "store manifest %q of repository %q", put.Digest, r.name)
-	}
+	root.Close()
 	d := Descriptor{MediaType: mediaType, Digest: put.Digest, Size: int64(len(raw)), ArtifactType: f.artifactType}
-	x.put(d, put.Tag)
-	if err := writeIndex(root, x); err != nil {
-		return Published{}, fault(err, "publish manifest %q of repository %q", put.Digest, r.name)
+	err = r.change(ctx, func(root *os.Root, x *index) error {
+		if old, ok := x.byTag(put.Tag); ok && put.Tag != "" && put.Fixed && old.Digest != put.Digest {
+			return abi.Errorf(abi.Conflict, "publish %q of repository %q: it is %s already", put.Tag, r.name, old.Digest).
+				WithHint("publish under a new version; delete the tag first if nobody has used it yet")
+		}
+		if err := r.standsOn(root, x, f, put); err != nil {
+			return err
+		}
+		x.put(d, put.Tag)
+		return r.storeManifest(root, x, name, raw)
+	})
+	if err != nil {
+		return Published{}, err
 	}
 	r.dir.known.put(put.Digest, f)
 	return Published{d, f.subject}, nil
+}
+
+// storeManifest writes the manifest's bytes and then the index that names it.
+func (r *Repo) storeManifest(root *os.Root, x *index, name string, raw []byte) error {
+	err := makeDirs(root, path.Dir(name))
+	if err == nil {
+		err = publish(root, name, raw)
+	}
+	if err == nil {
+		err = writeIndex(root, x)
+	}
+	if err != nil {
+		return fault(err, "store a manifest of repository %q", r.name)
+	}
+	return nil
 }
 
 func (r *Repo) checkManifest(mediaType string, raw []byte, put Put) (*fact, error) {

@@ -240,6 +240,35 @@ func TestAFunctionThatBreaksTheGroupIsSurvived(t *testing.T) {
 	}
 }
 
+func TestASureWriteThatFailsTakesItsGroupAlong(t *testing.T) {
+	t.Parallel()
+	d := open(t, t.TempDir())
+	release := hold(t, d)
+	errs := make([]error, 3)
+	var wg sync.WaitGroup
+	for i, write := range []func() error{
+		func() error { return put(context.Background(), d, "before") },
+		func() error {
+			return d.WriteSure(context.Background(), func(*sql.Tx) error { return abi.Errorf(abi.TooLarge, "its own reason") })
+		},
+		func() error { return d.WriteSure(context.Background(), insert(d, "after")) },
+	} {
+		wg.Go(func() { errs[i] = write() })
+		for d.Queued() < i+1 {
+			runtime.Gosched()
+		}
+	}
+	release()
+	wg.Wait()
+	wantCode(t, errs[0], abi.TooLarge, "another write of the same group", "its own reason")
+	if errs[1] == nil || errs[1].Error() != "its own reason" {
+		t.Errorf("the one that failed was told %v", errs[1])
+	}
+	if got := names(t, d); errs[2] != nil || got != "after" {
+		t.Errorf("rows %q, %v; want only what was acknowledged", got, errs[2])
+	}
+}
+
 func TestCancelledBeforeItsTurnIsNotRun(t *testing.T) {
 	t.Parallel()
 	d := open(t, t.TempDir())
@@ -322,6 +351,21 @@ func TestReadersCannotWrite(t *testing.T) {
 		t.Fatal("a read connection wrote")
 	}
 	wantCode(t, d.Explain(`put "x"`, err), abi.Unavailable, `put "x"`)
+}
+
+func TestAQueryThatIsCancelledSaysSo(t *testing.T) {
+	t.Parallel()
+	d := open(t, t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	rows, err := d.Read().QueryContext(ctx, "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() { // without the cancelling this never ends
+		cancel()
+	}
+	wantCode(t, d.Explain("count to infinity", rows.Err()), abi.Cancelled, "count to infinity")
 }
 
 // recorder writes down what it is told, with the number of committed rows it can see.

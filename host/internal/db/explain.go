@@ -49,6 +49,8 @@ func explain(path, doing string, err error) error {
 			WithHint("check the permissions of %q", filepath.Dir(path))
 	case sqlite3.SQLITE_CONSTRAINT:
 		return abi.Errorf(abi.Conflict, "%s: %w", doing, err)
+	case sqlite3.SQLITE_INTERRUPT: // how a query learns that its context ended
+		return abi.Errorf(abi.Cancelled, "%s: %w", doing, err)
 	case sqlite3.SQLITE_TOOBIG:
 		return abi.Errorf(abi.TooLarge, "%s: %w", doing, err)
 	}

@@ -50,6 +50,7 @@ const (
 
 type request struct {
 	fn    func(*sql.Tx) error
+	sure  bool // without a savepoint
 	state atomic.Int32
 	err   error
 	done  chan struct{}
@@ -65,10 +66,19 @@ type request struct {
 // full, which may fail every write of one group; Unavailable after Close; Internal when fn panicked. After any of them the
 // database remains usable.
 func (d *DB) Write(ctx context.Context, fn func(tx *sql.Tx) error) error {
+	return d.submit(ctx, &request{fn: fn, done: make(chan struct{})})
+}
+
+// WriteSure is Write for a function that fails only if the database does. It saves the savepoint (a sixth of a small
+// write's cost); in return an error or a panic of fn fails every write of its group.
+func (d *DB) WriteSure(ctx context.Context, fn func(tx *sql.Tx) error) error {
+	return d.submit(ctx, &request{fn: fn, sure: true, done: make(chan struct{})})
+}
+
+func (d *DB) submit(ctx context.Context, r *request) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	r := &request{fn: fn, done: make(chan struct{})}
 	select {
 	case d.queue <- r:
 	case <-ctx.Done():
@@ -180,6 +190,7 @@ func (d *DB) transact(batch []*request) (n int) {
 			continue
 		}
 		if err = d.run(r); err != nil {
+			err = sharedFate(d.Explain("write", err))
 			break
 		}
 	}
@@ -211,6 +222,11 @@ func (d *DB) resume(rest []*request) {
 // run executes one function in its savepoint. An error means that the whole transaction is lost: SQLite rolls
 // everything back by itself when the disk fills up or fails in the middle.
 func (d *DB) run(r *request) error {
+	if r.sure {
+		err := d.call(r.fn)
+		r.err = d.Explain("write", err)
+		return err
+	}
 	d.tell(Watcher.Mark)
 	if err := d.exec("SAVEPOINT w"); err != nil {
 		return err
@@ -262,6 +278,11 @@ func (d *DB) abort(batch []*request, err error) {
 	}
 	fail(batch, err)
 	d.tell(Watcher.Abort)
+}
+
+// sharedFate is what the others of a group are told when one of them took the transaction down.
+func sharedFate(err error) error {
+	return abi.Errorf(abi.CodeOf(err), "write: another write of the same group failed: %w", err).WithHint("%s", abi.HintOf(err))
 }
 
 func fail(batch []*request, err error) {

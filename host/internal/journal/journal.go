@@ -129,7 +129,8 @@ func (j *Journal) Append(ctx context.Context, events ...Event) ([]Record, error)
 		return nil, err
 	}
 	var records []Record
-	err = j.db.Write(ctx, func(tx *sql.Tx) error {
+	// What could be wrong with the events has been found by now.
+	err = j.db.WriteSure(ctx, func(tx *sql.Tx) error {
 		records, err = j.append(tx, entries)
 		return err
 	})

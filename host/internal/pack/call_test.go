@@ -349,6 +349,9 @@ func TestGrant(t *testing.T) {
 	if n := len(h.Events(journal.Filter{Prefixes: []string{"leases.granted"}, Corr: "cor_g"})); n != 2 {
 		t.Fatalf("%d grants journaled", n)
 	}
+	if n := len(h.Events(journal.Filter{Prefixes: []string{"policy.denied"}, Corr: "cor_g"})); n != 3 {
+		t.Fatalf("%d denials journaled", n)
+	}
 }
 
 func TestCedarDecidesWhoCalls(t *testing.T) {

@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"slices"
@@ -55,7 +56,11 @@ func (m *Manager) Grant(ctx context.Context, corr, actor string, g Grant) (lease
 	d := m.Policy.Decide(policy.Request{
 		Action: policy.ActionGrant, Pack: v.who, Capability: string(c.Name), Scope: g.Scope, Actor: actor, Context: facts,
 	})
+	corr = cmp.Or(corr, newCorr())
 	if !d.Allowed {
+		m.note(ctx, "policy.denied", &Call{Pack: g.Pack, Actor: actor, Corr: corr}, map[string]any{
+			"action": policy.ActionGrant, "capability": g.Capability, "scope": g.Scope, "actor": actor, "decision": d,
+		})
 		return lease.Lease{}, denied(d, "grant %q to pack %q as %q", g.Capability, g.Pack, actor)
 	}
 	l := leaseFor(v.who, *c, d)
