@@ -7,12 +7,13 @@ PACKS   := research collaboration federation
 LDFLAGS := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED ?= 0
 
-.PHONY: help run demo test check bench packs build conformance fuzz cross clean FORCE
+.PHONY: help run demo test race check bench packs build conformance fuzz cross clean FORCE
 
 help:
 	@echo "make run          build, sign and install the three packs, and run the host (state in $(STATE))"
 	@echo "make demo         the whole path in seconds, in a throw-away folder"
 	@echo "make test         all tests"
+	@echo "make race         every test under the race detector (slow: it also compiles guests)"
 	@echo "make check        format, vet, ladder, cross builds, tests: what must hold before a commit"
 	@echo "make bench        benchmarks, printed as a table"
 	@echo "make conformance  the public OCI distribution suite against our registry (slow)"
@@ -41,6 +42,9 @@ demo: packs
 
 test:
 	@sh .ci/test.sh
+
+race:
+	@sh .ci/test.sh race
 
 check:
 	@sh .ci/check.sh

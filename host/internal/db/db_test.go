@@ -357,6 +357,7 @@ func TestAQueryThatIsCancelledSaysSo(t *testing.T) {
 	t.Parallel()
 	d := open(t, t.TempDir())
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	rows, err := d.Read().QueryContext(ctx, "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n")
 	if err != nil {
 		t.Fatal(err)

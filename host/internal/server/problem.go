@@ -21,12 +21,7 @@ var corrForm = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 
 // observe gives every request its correlation id, counts it and logs it once.
 func (s *Server) observe(c *fiber.Ctx) error {
-	corr := c.Get(api.HeaderCorr)
-	if !corrForm.MatchString(corr) {
-		corr = "cor_" + uuid.Must(uuid.NewV7()).String()
-	}
-	c.Locals(corrKey, corr)
-	c.Set(api.HeaderCorr, corr)
+	corr := corr(c)
 	c.Set("X-Content-Type-Options", "nosniff")
 	c.Set("Cache-Control", "no-store")
 	start := time.Now()
@@ -43,9 +38,18 @@ func (s *Server) observe(c *fiber.Ctx) error {
 	return nil
 }
 
-// corr is the request's correlation id.
+// corr is the request's correlation id: the client's own when it is well formed, else one that is made here, the first
+// time it is asked for. What is refused before any handler runs has one too.
 func corr(c *fiber.Ctx) string {
-	id, _ := c.Locals(corrKey).(string)
+	if id, ok := c.Locals(corrKey).(string); ok {
+		return id
+	}
+	id := c.Get(api.HeaderCorr)
+	if !corrForm.MatchString(id) {
+		id = "cor_" + uuid.Must(uuid.NewV7()).String()
+	}
+	c.Locals(corrKey, id)
+	c.Set(api.HeaderCorr, id)
 	return id
 }
 

@@ -29,8 +29,13 @@ type Follow struct {
 func (c *Client) Events(ctx context.Context, f Follow) iter.Seq2[api.Event, error] {
 	return func(yield func(api.Event, error) bool) {
 		after, started := f.After, f.After > 0
-		for pause := 100 * time.Millisecond; ctx.Err() == nil; pause = min(2*pause, 5*time.Second) {
+		const shortest = 100 * time.Millisecond
+		for pause := shortest; ctx.Err() == nil; pause = min(2*pause, 5*time.Second) {
+			before := after
 			err := c.follow(ctx, f, &after, &started, yield)
+			if after > before { // the connection was good for something: the host is there
+				pause = shortest
+			}
 			switch {
 			case errors.Is(err, errStop) || ctx.Err() != nil:
 				return
