@@ -96,16 +96,6 @@ func (b *Blob) ReadAt(p []byte, off int64) (int, error) { return b.file.ReadAt(p
 // Close closes the file.
 func (b *Blob) Close() error { return b.file.Close() }
 
-// BlobSize is the size of a blob the repository has; abi.NotFound when it has not. The bytes are not read.
-func (r *Repo) BlobSize(digest string) (int64, error) {
-	b, err := r.OpenBlob(digest)
-	if err != nil {
-		return 0, err
-	}
-	defer b.Close()
-	return b.size, nil
-}
-
 // CheckBlob reads a blob through and fails with abi.Corrupt when it does not have its digest.
 func (r *Repo) CheckBlob(digest string) error {
 	b, err := r.OpenBlob(digest)
