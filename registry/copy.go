@@ -15,7 +15,7 @@ func (r *Registry) Copy(ctx context.Context, ref Ref, to *Registry, p Progress) 
 	ctx, cancel := r.begin(ctx)
 	defer cancel()
 	label := ref.label()
-	digest, err := r.copy(ctx, ref, to, p)
+	digest, err := r.copy(ctx, ref, to, p.serial())
 	return digest, r.fault(ctx, err, fmt.Sprintf("copy pack %q to %q", label, to.location))
 }
 

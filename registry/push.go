@@ -19,7 +19,7 @@ import (
 func (r *Registry) Push(ctx context.Context, name, version string, files []File, ann map[string]string, p Progress) (string, error) {
 	ctx, cancel := r.begin(ctx)
 	defer cancel()
-	digest, err := r.push(ctx, name, version, files, ann, p)
+	digest, err := r.push(ctx, name, version, files, ann, p.serial())
 	return digest, r.fault(ctx, err, fmt.Sprintf("push pack %q", name+":"+version))
 }
 

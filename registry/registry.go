@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/arw-project/arw/abi"
@@ -68,9 +69,22 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Progress is told how far an operation has come: what is moving, and how many of its bytes have. It is called from the
-// goroutine of the operation and must not block. It may be nil.
+// Progress is told how far an operation has come: what is moving, and how many of its bytes have. It is called from one
+// goroutine at a time, not always that of the operation, and must not block. It may be nil.
 type Progress func(what string, done, total int64)
+
+// serial makes calls wait for each other: a request's body is read by a goroutine of net/http.
+func (p Progress) serial() Progress {
+	if p == nil {
+		return nil
+	}
+	var mu sync.Mutex
+	return func(what string, done, total int64) {
+		mu.Lock()
+		defer mu.Unlock()
+		p(what, done, total)
+	}
+}
 
 func (p Progress) report(what string, done, total int64) {
 	if p != nil {
@@ -126,7 +140,10 @@ func Open(location string, o Options) (*Registry, error) {
 		r.store = &dirStore{dir: d}
 		return r, nil
 	}
-	return r, r.dial()
+	if err := r.dial(); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // Location is what Open was given.

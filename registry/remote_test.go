@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,7 +16,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/registry"
@@ -241,6 +242,7 @@ func TestTokenService(t *testing.T) {
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	s := httptest.NewUnstartedServer(handler(t, layout.ServerOptions{}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // it would tell of the client that does not trust it
 	s.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	s.StartTLS()
 	t.Cleanup(s.Close)
@@ -326,6 +328,55 @@ func TestReplace(t *testing.T) {
 	}
 }
 
+// TestTakenVersions: a version that is taken is refused before anything is sent, and also when it was taken meanwhile.
+func TestTakenVersions(t *testing.T) {
+	t.Parallel()
+	truth := handler(t, layout.ServerOptions{})
+	var sent, blind atomic.Int32
+	location := serveHandler(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			sent.Add(1)
+		}
+		if r.Method == http.MethodHead && strings.HasSuffix(r.URL.Path, "/manifests/1.0.0") && blind.Add(-1) >= 0 {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		truth.ServeHTTP(w, r)
+	}))
+	r := open(t, location, registry.Options{})
+	digest := push(t, r, "1.0.0", pack("one"))
+	sent.Store(0)
+	_, err := r.Push(t.Context(), "acme/echo", "1.0.0", pack("two"), nil, nil)
+	wantCode(t, err, abi.Conflict, digest)
+	if sent.Load() != 0 {
+		t.Errorf("%d files were sent for a version that is taken", sent.Load())
+	}
+	blind.Store(1) // somebody else publishes between the first look and the last
+	_, err = r.Push(t.Context(), "acme/echo", "1.0.0", pack("two"), nil, nil)
+	wantCode(t, err, abi.Conflict, digest)
+	if got, err := r.Resolve(t.Context(), registry.Ref{Name: "acme/echo", Tag: "1.0.0"}); err != nil || got != digest {
+		t.Errorf("1.0.0 is %s, %v", got, err)
+	}
+}
+
+// TestPushMends: pushing a pack again replaces what has been damaged on the disk.
+func TestPushMends(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r := open(t, "dir:"+dir, registry.Options{})
+	digest := push(t, r, "1.0.0", pack("one"))
+	file := filepath.Join(dir, "acme", "echo", "blobs", "sha256", moduleDigest[7:])
+	if err := os.WriteFile(file, []byte("damage"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.Pull(t.Context(), registry.Ref{Name: "acme/echo", Digest: digest}, nil)
+	wantCode(t, err, abi.Corrupt, moduleDigest)
+	push(t, r, "1.0.0", pack("one"))
+	if _, err := r.Pull(t.Context(), registry.Ref{Name: "acme/echo", Digest: digest}, nil); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestProgress(t *testing.T) {
 	t.Parallel()
 	r := open(t, serve(t, layout.ServerOptions{}), registry.Options{})
@@ -345,6 +396,3 @@ func TestProgress(t *testing.T) {
 		t.Errorf("pulled %v", last)
 	}
 }
-
-// patience is enough for any answer of this machine and short enough for a test of silence.
-const patience = 150 * time.Millisecond

@@ -107,24 +107,28 @@ type guard struct {
 }
 
 func (g *guard) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	own := g.isOwn(addr)
 	d := net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 	d.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
-		ap, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return err
-		}
-		depth := depthOf(ap.Addr().Unmap())
-		switch {
-		case own:
-			g.depth.Store(depth)
-		case !g.proxied && depth > g.depth.Load():
-			return abi.Errorf(abi.Denied, "it sends us to %q, which is %s", addr, depthNames[depth]).
-				WithHint("the registry is misconfigured or not what it claims to be; use another")
-		}
-		return nil
+		return g.judge(addr, address)
 	}
 	return d.DialContext(ctx, network, addr)
+}
+
+// judge allows a connection to a host at the address its name has led to.
+func (g *guard) judge(addr, address string) error {
+	ap, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return err
+	}
+	depth := depthOf(ap.Addr().Unmap())
+	switch {
+	case g.isOwn(addr):
+		g.depth.Store(depth)
+	case !g.proxied && depth > g.depth.Load():
+		return abi.Errorf(abi.Denied, "it sends us to %q, which is %s", addr, depthNames[depth]).
+			WithHint("the registry is misconfigured or not what it claims to be; use another")
+	}
+	return nil
 }
 
 func (g *guard) isOwn(addr string) bool {
@@ -135,7 +139,7 @@ func (g *guard) isOwn(addr string) bool {
 	return err == nil && (port == "443" || port == "80") && strings.EqualFold(host, strings.Trim(g.host, "[]"))
 }
 
-var depthNames = [...]string{"public", "in a private network", "this machine", "an address no registry has"}
+var depthNames = [...]string{"public", "in a private network", "this machine", "a link-local or broadcast address"}
 
 var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
 

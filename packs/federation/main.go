@@ -5,14 +5,18 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/sdk/go/guest"
+	"github.com/arw-project/arw/sdk/go/guest/codec"
 )
 
-func main() { guest.Tool("federation.node.describe", describe) }
+func main() {
+	guest.Tool("federation.node.describe", describe)
+	guest.Prepare[Node]()
+}
 
 // Node is what never changes of a node.
 type Node struct {
@@ -20,8 +24,8 @@ type Node struct {
 	Created time.Time `json:"created"`
 }
 
-// Manifest is the description. Digest is the SHA-256 of the manifest's JSON with an empty digest, so that a reader can
-// tell whether it changed without comparing it.
+// Manifest is the description. Digest is the SHA-256 of the manifest's JSON, as it is answered, with an empty digest, so
+// that a reader can tell whether it changed without comparing it.
 type Manifest struct {
 	Schema       int       `json:"schema"`
 	NodeID       string    `json:"node_id"`
@@ -32,57 +36,35 @@ type Manifest struct {
 	Digest       string    `json:"digest"`
 }
 
+var (
+	nodeJSON     = codec.For[Node]()
+	manifestJSON = codec.For[Manifest]()
+)
+
+// schemaVersion is the version of Manifest's form.
+const schemaVersion = 1
+
+// describe answers with the same bytes at every call, as long as host and pack stay the same. The tools are those the node
+// offers to others through this pack; the capabilities are the host functions of its contract.
 func describe(c *guest.Call, _ struct{}) (Manifest, error) {
 	node, err := identity(c)
 	if err != nil {
 		return Manifest{}, err
 	}
-	m := Manifest{
-		Schema: 1, NodeID: node.ID, ABI: abi.Version, Created: node.Created,
-		Tools: []string{"federation.node.describe"}, Capabilities: []string{},
+	m := Manifest{Schema: schemaVersion, NodeID: node.ID, ABI: abi.Version, Created: node.Created, Capabilities: []string{}}
+	for _, info := range guest.Describe() {
+		m.Tools = append(m.Tools, info.ID)
 	}
 	for _, f := range abi.Functions {
-		if name := string(f.Capability); len(m.Capabilities) == 0 || m.Capabilities[len(m.Capabilities)-1] != name {
+		if name := string(f.Capability); !slices.Contains(m.Capabilities, name) {
 			m.Capabilities = append(m.Capabilities, name)
 		}
 	}
-	raw, err := json.Marshal(m)
+	raw, err := manifestJSON.Append(nil, &m)
 	if err != nil {
 		return Manifest{}, err
 	}
 	sum := sha256.Sum256(raw)
 	m.Digest = "sha256:" + hex.EncodeToString(sum[:])
 	return m, nil
-}
-
-// identity reads the node's id, making it the first time.
-func identity(c *guest.Call) (Node, error) {
-	const key = "node"
-	var n Node
-	raw, err := c.KV().Get(key)
-	if err == nil {
-		if err = json.Unmarshal(raw, &n); err != nil {
-			return n, guest.Errorf(abi.Corrupt, "read the node's id: %w", err)
-		}
-		return n, nil
-	}
-	if abi.CodeOf(err) != abi.NotFound {
-		return n, err
-	}
-	var id [16]byte
-	if err := c.Random(id[:]); err != nil {
-		return n, err
-	}
-	now, err := c.Now()
-	if err != nil {
-		return n, err
-	}
-	n = Node{ID: "node_" + hex.EncodeToString(id[:]), Created: now.Truncate(time.Millisecond)}
-	if raw, err = json.Marshal(n); err != nil {
-		return n, err
-	}
-	if err := c.KV().Put(key, raw); err != nil {
-		return n, err
-	}
-	return n, c.Emit("federation.node.created", n)
 }

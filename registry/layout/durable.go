@@ -156,7 +156,14 @@ func (r *Repo) lock(ctx context.Context, root *os.Root) (func(), error) {
 		<-turn
 		return nil, fault(err, "lock repository %q", r.name)
 	}
-	return func() { f.Close(); <-turn }, nil
+	return func() { release(f); <-turn }, nil
+}
+
+// release gives a lock back and closes its file. Closing alone would not do: a process that another part of this one is
+// just starting holds every open file for a moment, and the lock with it.
+func release(f *os.File) {
+	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+	f.Close()
 }
 
 // flock takes the lock of an open file. The system call that waits cannot be told to stop, so this one asks again and

@@ -126,3 +126,27 @@ func checkWhole(t *testing.T, dir string, told map[string]bool) {
 		}
 	}
 }
+
+// TestStartingProcesses: a process being started holds every open file of this one for a moment, locks included; that must
+// not look like another writer.
+func TestStartingProcesses(t *testing.T) {
+	t.Parallel()
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			_ = exec.Command(os.Args[0], "-test.run=^$").Run()
+		}
+	}()
+	r := repo(t, openDir(t, t.TempDir()), "acme/echo")
+	for n := range 150 {
+		blob := fmt.Sprint(n)
+		if err := r.PutBlob(t.Context(), sha256Of([]byte(blob)), strings.NewReader(blob)); err != nil {
+			t.Errorf("blob %d: %v", n, err)
+			break
+		}
+	}
+	stop()
+	<-done
+}

@@ -80,7 +80,7 @@ func (u *Upload) Size() (int64, error) {
 	return info.Size(), nil
 }
 
-// hold opens the file and takes it for this caller alone.
+// hold opens the file and takes it for this caller alone; release gives it back.
 func (u *Upload) hold() (*os.Root, *os.File, error) {
 	root, err := u.repo.open()
 	if err != nil {
@@ -101,7 +101,7 @@ func (u *Upload) hold() (*os.Root, *os.File, error) {
 		}
 		err = fs.ErrNotExist
 	}
-	f.Close()
+	release(f)
 	root.Close()
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		return nil, nil, abi.Errorf(abi.Conflict, "write upload %q of repository %q: another request is writing it", u.id, u.repo.name).
@@ -119,7 +119,7 @@ func (u *Upload) Append(ctx context.Context, c Chunk, src io.Reader) (int64, err
 		return 0, err
 	}
 	defer root.Close()
-	defer f.Close()
+	defer release(f)
 	start, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return 0, fault(err, "write upload %q", u.id)
@@ -200,7 +200,7 @@ func (u *Upload) Commit(ctx context.Context, digest string) error {
 		return err
 	}
 	defer root.Close()
-	defer f.Close()
+	defer release(f)
 	if err := f.Sync(); err != nil {
 		return fault(err, "store blob %q", digest)
 	}
@@ -238,7 +238,7 @@ func (u *Upload) Cancel() error {
 		return err
 	}
 	defer root.Close()
-	defer f.Close()
+	defer release(f)
 	if err := root.Remove(u.path()); err != nil {
 		return fault(err, "cancel upload %q", u.id)
 	}

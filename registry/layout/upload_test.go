@@ -3,9 +3,11 @@ package layout_test
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -54,6 +56,18 @@ func TestUploadGoesOn(t *testing.T) {
 	}
 	_, err = up.Append(t.Context(), anywhere(), strings.NewReader("more"))
 	wantCode(t, err, abi.NotFound)
+}
+
+// TestDiskFull: the system's word for a full disk becomes the code for it, and nothing stays behind.
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	r := repo(t, openDir(t, t.TempDir()), "acme/echo")
+	full := &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
+	err := r.PutBlob(t.Context(), sha256Of([]byte("x")), io.MultiReader(strings.NewReader("x"), iotest.ErrReader(full)))
+	wantCode(t, err, abi.StorageFull)
+	if left, err := os.ReadDir(filepath.Join(dirOf(r, t), ".registry", "uploads")); err != nil || len(left) != 0 {
+		t.Errorf("%v is left, %v", left, err)
+	}
 }
 
 func TestUploadRefusals(t *testing.T) {

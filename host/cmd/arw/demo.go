@@ -307,7 +307,7 @@ func (d *demo) tamper(ctx context.Context) error {
 		return err
 	}
 	_, err = d.client.Install(ctx, api.InstallPack{Ref: demoPack + "@" + d.digest}, nil)
-	return d.expect(err, abi.DigestMismatch)
+	return d.expect(err, abi.Corrupt)
 }
 
 // largestBlob is the module's file in the registry folder.

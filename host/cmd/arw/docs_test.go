@@ -31,6 +31,9 @@ func TestDocumentedCommandsExist(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, m := range commandLine.FindAllStringSubmatch(string(src), -1) {
+			if m[1] == "trust policy 1" {
+				continue // the words that begin the bytes of a trust policy's digest
+			}
 			shown++
 			checkCommand(t, page, m[1])
 		}

@@ -3,7 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
-	"fmt"
+	"encoding/json"
 	"net"
 	"net/http"
 	"os"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/author"
 	"github.com/arw-project/arw/sdk/go/client"
 )
@@ -58,7 +59,7 @@ func TestStories(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": ready, "flip": flip, "until": untilEvent, "liar": liar, "occupy": occupy, "component": component, "big": big, "absent": absent,
+			"ready": ready, "flip": flip, "until": untilEvent, "liar": liar, "occupy": occupy, "component": component, "big": big, "ingest": ingest,
 		},
 	})
 }
@@ -240,11 +241,35 @@ func big(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), append(body, `"}`...), 0o644))
 }
 
-// absent GLOB fails when something matches.
-func absent(ts *testscript.TestScript, _ bool, args []string) {
-	names, err := filepath.Glob(ts.MkAbs(args[0]))
+// ingest DIR MINIMUM calls research.ingest until it is done, and wants at least so many files.
+func ingest(ts *testscript.TestScript, _ bool, args []string) {
+	least, err := strconv.Atoi(args[1])
 	ts.Check(err)
-	if len(names) > 0 {
-		ts.Fatalf("%s", fmt.Sprint("there is ", names))
+	c, ok := storyClient(ts, nil)()
+	if !ok {
+		ts.Fatalf("ingest: no host is running")
 	}
+	input, err := json.Marshal(map[string]string{"dir": args[0]})
+	ts.Check(err)
+	for range 1000 {
+		act, err := c.Submit(context.Background(), api.SubmitAction{Kind: "research.ingest", Input: input}, true)
+		ts.Check(err)
+		if act.Error != nil {
+			ts.Fatalf("ingest: %s: %s", act.Error.Code, act.Error.Message)
+		}
+		var out struct {
+			Files, Passages int
+			Done            bool
+		}
+		ts.Check(json.Unmarshal(act.Output, &out))
+		if !out.Done {
+			continue
+		}
+		ts.Logf("%d files, %d passages", out.Files, out.Passages)
+		if out.Files < least {
+			ts.Fatalf("ingest: %d files, want at least %d", out.Files, least)
+		}
+		return
+	}
+	ts.Fatalf("ingest: it does not end")
 }

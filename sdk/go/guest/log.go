@@ -19,7 +19,7 @@ const (
 // place to fail.
 func (c *Call) Log(level int, msg string) { _ = c.check(hostLog(c, uint32(level), msg)) }
 
-// Logger gives a structured logger over Log: one line of message key=value group.key="two words". It adds 300 KB to a
+// Logger gives a structured logger over Log: one line of message key=value group.key="two words". It adds 450 KB to a
 // module that does not use log/slog otherwise.
 func (c *Call) Logger() *slog.Logger { return slog.New(&logHandler{c: c}) }
 

@@ -93,15 +93,16 @@ func arwCall(tool, toolLen, in, inLen uint32) uint64 {
 	if cap(reply) > maxKept {
 		reply = make([]byte, 0, scratchSize)
 	}
-	name := guestBytes(tool, toolLen)
-	reply = serve(&current, unsafe.String(unsafe.SliceData(name), len(name)), guestBytes(in, inLen), reply[:0])
+	id := requested(tool, toolLen)
+	reply = serve(&current, unsafe.String(unsafe.SliceData(id), len(id)), requested(in, inLen), reply[:0])
 	return abi.Pack(uint32(uintptr(unsafe.Pointer(unsafe.SliceData(reply)))), uint32(len(reply)))
 }
 
-// guestBytes is a view of this guest's own memory.
-func guestBytes(ptr, n uint32) []byte {
+// requested is what the host wrote at ptr, which lies in the room it was given; anything else panics, which is a trap.
+func requested(ptr, n uint32) []byte {
 	if n == 0 {
 		return nil
 	}
-	return unsafe.Slice((*byte)(unsafe.Pointer(uintptr(ptr))), n)
+	start := ptr - uint32(uintptr(unsafe.Pointer(unsafe.SliceData(request))))
+	return request[start : uint64(start)+uint64(n)]
 }

@@ -187,7 +187,7 @@ func (d *decoder) memarg() {
 }
 
 func (d *decoder) needMemory() {
-	if d.m.memories() == 0 {
+	if d.m.memories == 0 {
 		d.failf("it uses memory, and there is none")
 	}
 }

@@ -40,6 +40,8 @@ type flow struct {
 	events []event
 	labels []uint32
 	loops  []loopFacts // in the order of their beginnings
+	open   []uint32    // scratch
+	stack  []region    // scratch
 }
 
 type loopFacts struct {
@@ -84,47 +86,37 @@ func (f *flow) solve() {
 	if len(f.loops) == 0 || len(f.events) >= maxFlow {
 		return
 	}
-	starts := f.matches()
+	f.match()
 	for range maxPasses {
-		if !f.pass(starts) {
+		if !f.pass() {
 			return
 		}
 	}
 }
 
-// matches gives for each end, by its position, the loop it closes, or -1.
-func (f *flow) matches() map[int]int {
-	ends := map[int]int{}
-	var open []int
-	for i, e := range f.events {
-		switch e.op {
+// match tells each end which loop it closes, if it does: that loop's number and 1.
+func (f *flow) match() {
+	f.open = f.open[:0]
+	for i := range f.events {
+		switch e := &f.events[i]; e.op {
 		case opBlock, opIf:
-			open = append(open, -1)
+			f.open = append(f.open, 0)
 		case opLoop:
-			open = append(open, int(e.arg))
+			f.open = append(f.open, e.arg+1)
 		case opEnd:
-			if len(open) > 0 {
-				if l := open[len(open)-1]; l >= 0 {
-					ends[i] = l
-				}
-				open = open[:len(open)-1]
+			if n := len(f.open); n > 0 {
+				e.arg = f.open[n-1]
+				f.open = f.open[:n-1]
 			}
 		}
 	}
-	return ends
 }
 
 // pass walks once; it reports whether any loop's answer grew.
-func (f *flow) pass(loopEnds map[int]int) (changed bool) {
+func (f *flow) pass() (changed bool) {
 	var live locals
-	stack := []region{}
+	f.stack = f.stack[:0]
 	tables := len(f.labels)
-	target := func(label uint32) locals {
-		if int(label) < len(stack) {
-			return stack[len(stack)-1-int(label)].label
-		}
-		return locals{}
-	}
 	for i := len(f.events) - 1; i >= 0; i-- {
 		switch e := f.events[i]; e.op {
 		case opLocalGet:
@@ -132,46 +124,62 @@ func (f *flow) pass(loopEnds map[int]int) (changed bool) {
 		case opLocalSet, opLocalTee:
 			live.remove(e.arg)
 		case opBr:
-			live = target(e.arg)
+			live = f.target(e.arg)
 		case opBrIf:
-			live.union(target(e.arg))
+			live.union(f.target(e.arg))
 		case opBrTable:
 			tables -= int(e.arg)
 			live = locals{}
 			for _, l := range f.labels[tables : tables+int(e.arg)] {
-				live.union(target(l))
+				live.union(f.target(l))
 			}
 		case opReturn, opUnreachable:
 			live = locals{}
 		case opEnd:
 			r := region{label: live, after: live}
-			if l, ok := loopEnds[i]; ok {
-				r.label = f.loops[l].live
+			if e.arg > 0 {
+				r.label = f.loops[e.arg-1].live
 			}
-			stack = append(stack, r)
-		case opElse:
-			top := &stack[len(stack)-1]
-			top.other, top.isElse = live, true
-			live = top.after
-		case opIf:
-			if top := stack[len(stack)-1]; top.isElse {
-				live.union(top.other)
-			} else {
-				live.union(top.after)
+			f.stack = append(f.stack, r)
+		default:
+			if f.begin(e, &live) {
+				changed = true
 			}
-			stack = stack[:len(stack)-1]
-		case opBlock:
-			stack = stack[:len(stack)-1]
-		case opLoop:
-			if was := f.loops[e.arg].live; was != live {
-				live.union(was)
-				changed = changed || live != was
-				f.loops[e.arg].live = live
-			}
-			stack = stack[:len(stack)-1]
 		}
 	}
 	return changed
+}
+
+// target is what is live where a branch goes; a label of the body itself needs nothing.
+func (f *flow) target(label uint32) locals {
+	if int(label) < len(f.stack) {
+		return f.stack[len(f.stack)-1-int(label)].label
+	}
+	return locals{}
+}
+
+// begin passes the beginning of a construct, or of its second half; it reports whether a loop's answer grew.
+func (f *flow) begin(e event, live *locals) (grew bool) {
+	top := &f.stack[len(f.stack)-1]
+	switch e.op {
+	case opElse:
+		top.other, top.isElse = *live, true
+		*live = top.after
+		return false
+	case opIf:
+		if top.isElse {
+			live.union(top.other)
+		} else {
+			live.union(top.after)
+		}
+	case opLoop:
+		was := f.loops[e.arg].live
+		live.union(was)
+		grew = *live != was
+		f.loops[e.arg].live = *live
+	}
+	f.stack = f.stack[:len(f.stack)-1]
+	return grew
 }
 
 // carried are the locals that the n-th loop hands from pass to pass.

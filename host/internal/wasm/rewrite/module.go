@@ -91,6 +91,7 @@ type Module struct {
 	funcs    []uint32 // type index of every function, imported ones first
 	imports  int      // how many functions are imported
 	tables   int
+	memories int // imported ones included
 	globals  []global
 	elems    int
 	datas    int // -1 until known

@@ -67,12 +67,13 @@ type planner struct {
 	heads  []uint32 // the segment at the beginning of each loop
 }
 
-// planBody walks one body. The segments follow control: code behind a construct that cannot be left early belongs to
-// the segment before it.
-func (m *Module) planBody(i int) (plan, error) {
+// body plans the i-th body. The segments follow control: code behind a construct that cannot be left early belongs to the
+// segment before it. What the planner found lasts until the next body.
+func (p *planner) body(m *Module, i int) error {
 	b := m.bodies[i]
 	t := m.types[m.funcs[m.imports+i]]
-	p := planner{d: decoder{reader: reader{buf: b.code}, m: m, locals: len(t.Params) + b.numLocals}}
+	p.reset()
+	p.d = decoder{reader: reader{buf: b.code}, m: m, locals: len(t.Params) + b.numLocals, labels: p.d.labels}
 	p.frames = append(p.frames, frame{op: opBlock})
 	p.segs = append(p.segs, segment{cost: int64(b.numLocals / localsPerGas)})
 	for len(p.frames) > 0 && p.d.err == nil {
@@ -83,14 +84,21 @@ func (m *Module) planBody(i int) (plan, error) {
 		p.d.failf("code follows the closing end")
 	}
 	if p.d.err != nil {
-		return plan{}, fmt.Errorf("function %d: %w", m.imports+i, p.d.err)
+		return fmt.Errorf("function %d: %w", m.imports+i, p.d.err)
 	}
 	p.segs[0].check = p.calls
 	p.flow.solve()
-	for i := range p.flow.loops {
-		p.segs[p.heads[i]].locals = p.flow.carried(i)
+	for n := range p.flow.loops {
+		p.segs[p.heads[n]].locals = p.flow.carried(n)
 	}
-	return p.plan, nil
+	return nil
+}
+
+// reset forgets the last body and keeps the room it took.
+func (p *planner) reset() {
+	p.plan = plan{edits: p.edits[:0], segs: p.segs[:0], writes: p.writes[:0]}
+	p.frames, p.heads = p.frames[:0], p.heads[:0]
+	p.flow.events, p.flow.labels, p.flow.loops = p.flow.events[:0], p.flow.labels[:0], p.flow.loops[:0]
 }
 
 func (p *planner) top() *frame { return &p.frames[len(p.frames)-1] }

@@ -135,9 +135,9 @@ func (w *writer) wrap(results []byte) blockType {
 func (w *writer) code() error {
 	m := w.m
 	var scratch []byte
+	var p planner
 	for i := range m.bodies {
-		p, err := m.planBody(i)
-		if err != nil {
+		if err := p.body(m, i); err != nil {
 			return err
 		}
 		for _, g := range p.writes {
@@ -154,7 +154,7 @@ func (w *writer) code() error {
 		if p.loop {
 			wrap = w.wrap(m.types[m.funcs[m.imports+i]].Results)
 		}
-		scratch = m.emitBody(scratch[:0], i, &p, &w.add, wrap)
+		scratch = m.emitBody(scratch[:0], i, &p.plan, &w.add, wrap)
 		w.body = append(appendU32(w.body, uint32(len(scratch))), scratch...)
 	}
 	spare := uint32(0)
@@ -163,7 +163,7 @@ func (w *writer) code() error {
 	}
 	w.helper(tickBody(&w.add, spare), []byte{I64}, []byte{I64})
 	w.helper(outDepthBody(&w.add), nil, nil)
-	if m.memories() > 0 {
+	if m.memories > 0 {
 		w.helper(growBody(&w.add), []byte{I32}, []byte{I32})
 	}
 	return nil

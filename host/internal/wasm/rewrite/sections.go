@@ -187,6 +187,7 @@ func (m *Module) importItem(s *reader) {
 		m.tables++
 	case KindMemory:
 		limits(s)
+		m.memories++
 	case KindGlobal:
 		t := s.byte()
 		checkValType(s, t)
@@ -206,6 +207,7 @@ func (m *Module) memory(s *reader) {
 	if min > 1<<16 || hasMax && (max > 1<<16 || max < min) {
 		s.failf("memory limits %d to %d pages are not valid", min, max)
 	}
+	m.memories++
 	m.Memory = &Memory{Min: min, Max: max, HasMax: hasMax}
 }
 
@@ -372,7 +374,7 @@ func (m *Module) check() error {
 			return fmt.Errorf("export %q is repeated", e.Name)
 		}
 		seen[e.Name] = true
-		count := [...]int{KindFunc: len(m.funcs), KindTable: m.tables, KindMemory: m.memories(), KindGlobal: len(m.globals)}
+		count := [...]int{KindFunc: len(m.funcs), KindTable: m.tables, KindMemory: m.memories, KindGlobal: len(m.globals)}
 		if int(e.Kind) >= len(count) || uint64(e.Index) >= uint64(count[e.Kind]) {
 			return fmt.Errorf("export %q names %s %d, which does not exist", e.Name, e.Kind, e.Index)
 		}
@@ -382,17 +384,4 @@ func (m *Module) check() error {
 		}
 	}
 	return nil
-}
-
-func (m *Module) memories() int {
-	n := 0
-	if m.Memory != nil {
-		n++
-	}
-	for _, im := range m.Imports {
-		if im.Kind == KindMemory {
-			n++
-		}
-	}
-	return n
 }

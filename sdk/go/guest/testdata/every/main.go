@@ -1,0 +1,95 @@
+// Command every calls each host function once, and does what a pack should not.
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/sdk/go/guest"
+)
+
+type nothing struct{}
+
+type word struct {
+	Word string `json:"word"`
+}
+
+type report struct {
+	Lines []string `json:"lines"`
+}
+
+var kept []string
+
+func main() {
+	guest.Tool("every.function", everyFunction)
+	guest.Tool("every.keep", keep)
+	guest.Tool("every.fail", func(*guest.Call, nothing) (nothing, error) {
+		return nothing{}, guest.Errorf(abi.Conflict, "the tide is out").WithHint("come back").WithDetail(map[string]any{"hours": 6})
+	})
+	guest.Tool("every.panic", func(_ *guest.Call, in []int) (int, error) { return in[3], nil })
+	guest.Bytes("every.big", func(_ *guest.Call, in []byte) ([]byte, error) {
+		return make([]byte, binary.LittleEndian.Uint32(in)), nil
+	})
+	guest.Prepare[word]()
+}
+
+// keep remembers its inputs, which a session must not mix up.
+func keep(_ *guest.Call, in word) (report, error) {
+	kept = append(kept, in.Word)
+	return report{kept}, nil
+}
+
+func everyFunction(c *guest.Call, _ nothing) (r report, err error) {
+	say := func(format string, args ...any) { r.Lines = append(r.Lines, fmt.Sprintf(format, args...)) }
+	c.Log(guest.Warn, "a line")
+	c.Logger().With("a", 1).WithGroup("g").Info("structured", "b", "two words", slog.Group("h", "c", true))
+
+	say("put %v", c.KV().Put("k", []byte("small")))
+	val, err := c.KV().Get("k")
+	say("get %s %v", val, err)
+	big := make([]byte, 100_000)
+	big[99_999] = 7
+	say("put big %v", c.KV().Put("big", big))
+	val, err = c.KV().Get("big")
+	say("get big %d %d %v", len(val), val[len(val)-1], err)
+	_, err = c.KV().Get("absent")
+	say("get absent %v: %v", abi.CodeOf(err), err)
+	var b guest.Batch
+	b.Put("x", []byte("1"))
+	b.Delete("k")
+	say("batch %v", c.KV().Apply(&b))
+	for key, err := range c.KV().All("") {
+		say("key %s %d %v", key.Name, key.Size, err)
+	}
+	say("delete %v", c.KV().Delete("x"))
+
+	say("emit %v", c.Emit("every.happened", word{"yes"}))
+	say("state put %v", c.State().Put("every.state", word{"kept"}))
+	var w word
+	err = c.State().Get("every.state", &w)
+	say("state get %s %v", w.Word, err)
+
+	now, err := c.Now()
+	say("now %s %v", now.Format("2006-01-02T15:04:05Z07:00"), err)
+	elapsed, err := c.Elapsed()
+	say("elapsed %v %v", elapsed, err)
+	var dice [4]byte
+	say("random %v %x", c.Random(dice[:]), dice)
+
+	entries, more, err := c.FS().List(abi.FSList{Path: "/f"})
+	say("list %v %v %v", entries, more, err)
+	entry, err := c.FS().Stat("/f/a")
+	say("stat %v %v", entry.Size, err)
+	data, err := c.FS().ReadFile("/f/a")
+	say("read %d %v", len(data), err)
+	say("write %v", c.FS().Write("/f/b", []byte("out")))
+	say("remove %v", c.FS().Remove("/f/b"))
+
+	err = c.Action().Call("other/pack:tool", word{"in"}, &w)
+	say("call %s %v", w.Word, err)
+	err = c.Action().Call("other/pack:broken", word{"in"}, &w)
+	say("call broken %v: %v", abi.CodeOf(err), err)
+	return r, nil
+}

@@ -1,0 +1,321 @@
+package guest_test
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+
+	"github.com/arw-project/arw/abi"
+)
+
+// build compiles a guest of testdata as the documentation says.
+func build(t testing.TB, name string) []byte {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "module.wasm")
+	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", out, "./testdata/"+name)
+	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
+	if msg, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", name, err, msg)
+	}
+	module, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return module
+}
+
+// machine runs one guest on the bare engine with a host of its own, so that the kit is tested against the ABI's text
+// and not against our host.
+type machine struct {
+	t       testing.TB
+	mod     api.Module
+	code    wazero.CompiledModule
+	room    uint32
+	pending []byte
+	keys    map[string][]byte
+	states  map[string][]byte
+	log     []string // functions and their texts
+}
+
+func start(t testing.TB, module []byte) *machine {
+	t.Helper()
+	ctx := context.Background()
+	rt := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigInterpreter())
+	t.Cleanup(func() { rt.Close(ctx) })
+	wasi_snapshot_preview1.MustInstantiate(ctx, rt)
+	m := &machine{t: t, keys: map[string][]byte{}, states: map[string][]byte{}}
+	builders := map[abi.Capability]wazero.HostModuleBuilder{}
+	for _, f := range abi.Functions {
+		if builders[f.Capability] == nil {
+			builders[f.Capability] = rt.NewHostModuleBuilder(abi.ModulePrefix + string(f.Capability))
+		}
+		params := slices.Repeat([]api.ValueType{api.ValueTypeI32}, len(f.Params))
+		builders[f.Capability].NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(_ context.Context, mod api.Module, stack []uint64) {
+			stack[0] = uint64(m.serve(string(f.Capability)+"."+f.Name, len(f.Params), mod, stack))
+		}), params, []api.ValueType{api.ValueTypeI64}).Export(f.Name)
+	}
+	for _, b := range builders {
+		if _, err := b.Instantiate(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	if m.code, err = rt.CompileModule(ctx, module); err != nil {
+		t.Fatal(err)
+	}
+	if m.mod, err = rt.InstantiateModule(ctx, m.code, wazero.NewModuleConfig().WithStartFunctions(abi.ExportInitialize, abi.ExportInit)); err != nil {
+		t.Fatal(err)
+	}
+	m.room = m.alloc(4096)
+	return m
+}
+
+func (m *machine) alloc(n uint32) uint32 {
+	m.t.Helper()
+	ptr, err := m.mod.ExportedFunction(abi.ExportAlloc).Call(context.Background(), uint64(n))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return uint32(ptr[0])
+}
+
+// call runs a tool and splits its frame.
+func (m *machine) call(tool, in string) (abi.FrameKind, string, error) {
+	m.t.Helper()
+	if len(tool)+len(in) > 4096 {
+		m.room = m.alloc(uint32(len(tool) + len(in)))
+	}
+	mem := m.mod.Memory()
+	mem.WriteString(m.room, tool+in)
+	res, err := m.mod.ExportedFunction(abi.ExportCall).Call(context.Background(),
+		uint64(m.room), uint64(len(tool)), uint64(m.room)+uint64(len(tool)), uint64(len(in)))
+	if err != nil {
+		m.t.Fatalf("call %s: %v", tool, err)
+	}
+	ptr, n := abi.Unpack(res[0])
+	frame, ok := mem.Read(ptr, n)
+	if !ok {
+		m.t.Fatalf("the frame lies outside memory: %d at %d", n, ptr)
+	}
+	kind, body, err := abi.ParseFrame(slices.Clone(frame))
+	return kind, string(body), err
+}
+
+// serve is the host of the test. Texts come as pointer and length; a trailing out buffer takes the reply.
+func (m *machine) serve(name string, params int, mod api.Module, stack []uint64) abi.Status {
+	arg := func(i int) []byte {
+		b, ok := mod.Memory().Read(uint32(stack[i]), uint32(stack[i+1]))
+		if !ok {
+			m.t.Errorf("%s: argument %d lies outside memory", name, i)
+		}
+		return b
+	}
+	out := func() []byte { return arg(params - 2) }
+	if name == "io.take" {
+		n := copy(out(), m.pending)
+		m.pending = nil
+		return abi.MakeStatus(abi.OK, uint32(n))
+	}
+	first := ""
+	if name != "log.write" && params > 2 || strings.HasSuffix(name, "delete") || strings.HasSuffix(name, "remove") {
+		first = string(arg(0))
+	}
+	m.log = append(m.log, strings.TrimSpace(name+" "+first))
+	switch name {
+	case "log.write":
+		m.log[len(m.log)-1] += " " + string('0'+byte(stack[0])) + " " + string(arg(1))
+	case "kv.get":
+		return m.give(m.keys[first], out(), "no such key")
+	case "kv.put":
+		m.keys[first] = slices.Clone(arg(2))
+	case "kv.delete":
+		delete(m.keys, first)
+	case "kv.list":
+		list := []map[string]any{}
+		for _, k := range slices.Sorted(maps.Keys(m.keys)) {
+			list = append(list, map[string]any{"key": k, "size": len(m.keys[k])})
+		}
+		reply, _ := json.Marshal(map[string]any{"keys": list, "more": false})
+		return m.give(reply, out(), "")
+	case "kv.batch":
+		m.log[len(m.log)-1] = "kv.batch"
+	case "event.emit":
+		m.log[len(m.log)-1] += " " + string(arg(2))
+	case "state.put":
+		m.states[first] = slices.Clone(arg(2))
+	case "state.get":
+		return m.give(m.states[first], out(), "no such state")
+	case "fs.list":
+		return m.give([]byte(`{"entries":[{"path":"/f/a","size":5000,"mode":"file","mtime_ms":1}],"more":true}`), out(), "")
+	case "fs.stat":
+		return m.give([]byte(`{"path":"/f/a","size":5000,"mode":"file","mtime_ms":1}`), out(), "")
+	case "fs.read":
+		off := int(uint32(stack[2])) | int(uint32(stack[3]))<<32
+		return abi.MakeStatus(abi.OK, uint32(copy(out(), make([]byte, max(0, 5000-off)))))
+	case "clock.now", "clock.monotonic":
+		return m.give(binary.LittleEndian.AppendUint64(nil, 1_700_000_000_000_000_000), out(), "")
+	case "rand.bytes":
+		return abi.MakeStatus(abi.OK, uint32(copy(out(), "\x01\x02\x03\x04")))
+	case "action.call":
+		if strings.HasSuffix(first, "broken") {
+			return m.give(abi.AppendErrorFrame(nil, abi.Busy, "not now", nil), out(), "")
+		}
+		return m.give(abi.AppendFrame(nil, abi.FrameJSON, []byte(`{"word":"back"}`)), out(), "")
+	}
+	return abi.MakeStatus(abi.OK, 0)
+}
+
+func (m *machine) give(reply, out []byte, missing string) abi.Status {
+	switch {
+	case reply == nil:
+		m.pending = []byte(missing)
+		return abi.MakeStatus(abi.NotFound, uint32(len(missing)))
+	case len(reply) > len(out):
+		m.pending = reply
+		return abi.MakeStatus(abi.More, uint32(len(reply)))
+	}
+	return abi.MakeStatus(abi.OK, uint32(copy(out, reply)))
+}
+
+func TestModuleImportsOnlyWhatItReaches(t *testing.T) {
+	t.Parallel()
+	for _, f := range start(t, build(t, "little")).code.ImportedFunctions() {
+		if module, name, _ := f.Import(); strings.HasPrefix(module, abi.ModulePrefix) {
+			t.Errorf("a greeting imports %s.%s", module, name)
+		}
+	}
+}
+
+func TestModuleSpeaksTheABI(t *testing.T) {
+	t.Parallel()
+	m := start(t, build(t, "every"))
+	var imported []string
+	for _, f := range m.code.ImportedFunctions() {
+		module, name, _ := f.Import()
+		if c, ours := strings.CutPrefix(module, abi.ModulePrefix); ours {
+			imported = append(imported, c+"."+name)
+		}
+	}
+	if len(imported) != len(abi.Functions) {
+		t.Errorf("it imports %d host functions of %d: %v", len(imported), len(abi.Functions), imported)
+	}
+	kind, body, err := m.call("every.function", "{}")
+	if err != nil || kind != abi.FrameJSON {
+		t.Fatal(kind, body, err)
+	}
+	var got struct{ Lines []string }
+	if err := json.Unmarshal([]byte(body), &got); err != nil {
+		t.Fatal(err)
+	}
+	compare(t, "what the guest saw", got.Lines, `
+put <nil>
+get small <nil>
+put big <nil>
+get big 100000 7 <nil>
+get absent not_found: no such key
+batch <nil>
+key big 100000 <nil>
+key k 5 <nil>
+delete <nil>
+emit <nil>
+state put <nil>
+state get kept <nil>
+now 2023-11-14T22:13:20Z <nil>
+elapsed 472222h13m20s <nil>
+random <nil> 01020304
+list [{/f/a 5000 file 1}] true <nil>
+stat 5000 <nil>
+read 5000 <nil>
+write <nil>
+remove <nil>
+call back <nil>
+call broken busy: not now`)
+	compare(t, "what the host saw", m.log, `
+log.write 2 a line
+log.write 1 structured a=1 g.b="two words" g.h.c=true
+kv.put k
+kv.get k
+kv.put big
+kv.get big
+kv.get absent
+kv.batch
+kv.list {"prefix":"","after":"","limit":0}
+kv.delete x
+event.emit every.happened {"word":"yes"}
+state.put every.state
+state.get every.state
+clock.now
+clock.monotonic
+rand.bytes
+fs.list {"path":"/f"}
+fs.stat /f/a
+fs.read /f/a
+fs.read /f/a
+fs.write /f/b
+fs.remove /f/b
+action.call other/pack:tool
+action.call other/pack:broken`)
+}
+
+func compare(t *testing.T, what string, got []string, want string) {
+	t.Helper()
+	if g := "\n" + strings.Join(got, "\n"); g != want {
+		t.Errorf("%s:%s\nwant:%s", what, g, want)
+	}
+}
+
+func TestModuleAnswersWhateverHappens(t *testing.T) {
+	t.Parallel()
+	m := start(t, build(t, "every"))
+	_, _, err := m.call("every.fail", "{}")
+	e, ok := err.(*abi.Error)
+	if !ok || e.Code != abi.Conflict || e.Msg != "the tide is out: come back" || string(e.Detail.(json.RawMessage)) != `{"hours":6}` {
+		t.Errorf("a tool's own error: %#v", err)
+	}
+	if _, _, err = m.call("every.panic", "[1]"); abi.CodeOf(err) != abi.Trap || !strings.Contains(err.Error(), "index out of range [3] with length 1 (main.go:") {
+		t.Errorf("a panic: %v", err)
+	}
+	if _, _, err = m.call("every.panic", `[1,"x"]`); abi.CodeOf(err) != abi.Invalid || !strings.Contains(err.Error(), `at "/1" (byte 3): expected an integer, found a string`) {
+		t.Errorf("a bad input: %v", err)
+	}
+	if _, _, err = m.call("every.none", "{}"); abi.CodeOf(err) != abi.NotFound {
+		t.Errorf("an unknown tool: %v", err)
+	}
+	for _, n := range []uint32{0, 1, 5000, 3 << 20, 10} {
+		kind, body, err := m.call("every.big", string(binary.LittleEndian.AppendUint32(nil, n)))
+		if err != nil || kind != abi.FrameBytes || len(body) != int(n) {
+			t.Errorf("%d bytes: kind %d, %d bytes, %v", n, kind, len(body), err)
+		}
+	}
+	_, body, err := m.call("_describe", "")
+	if err != nil || !strings.Contains(body, `{"id":"every.keep","input":{"type":"object","properties":{"word":{"type":"string"}}`) {
+		t.Errorf("description: %s, %v", body, err)
+	}
+}
+
+// TestStringsOfASessionStay holds the arena to its promise over many calls, small and large.
+func TestStringsOfASessionStay(t *testing.T) {
+	t.Parallel()
+	m := start(t, build(t, "every"))
+	var want []string
+	for i := range 60 {
+		word := strings.Repeat(string('a'+byte(i%26)), 1+i*i)
+		want = append(want, word)
+		_, body, err := m.call("every.keep", `{"word":"`+word+`"}`)
+		var got struct{ Lines []string }
+		if err != nil || json.Unmarshal([]byte(body), &got) != nil || !slices.Equal(got.Lines, want) {
+			t.Fatalf("after %d calls the session holds something else: %v", i+1, err)
+		}
+	}
+}
