@@ -147,13 +147,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	h.onClose(h.db.Close)
 	s.DB = h.db.Stats
-	if s.Operator, err = operator(path("operator.token")); err != nil {
-		return err
-	}
-	if s.Policy, err = loadPolicy(cfg.PolicyDir); err != nil {
-		return err
-	}
-	if s.Trust, err = loadTrust(cfg.TrustFile, cfg.Log); err != nil {
+	if err = h.settings(); err != nil {
 		return err
 	}
 	if s.CAS, err = cas.Open(path("cas")); err != nil {
@@ -167,14 +161,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if s.Leases, err = lease.Open(ctx, h.db, s.Journal); err != nil {
 		return err
 	}
-	if h.engine, err = wasm.Open(wasm.Options{CacheDir: cmp.Or(cfg.CacheDir, path("cache", "wasm")), Compiles: cfg.Limits.Compiles, Log: cfg.Log}); err != nil {
+	if err = h.engines(); err != nil {
 		return err
 	}
-	h.onClose(h.engine.Close)
-	if h.second, err = wasm.Open(wasm.Options{Interpret: true, Log: cfg.Log}); err != nil {
-		return err
-	}
-	h.onClose(h.second.Close)
 	s.Packs, err = pack.Open(ctx, pack.Parts{
 		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Trust: s.Trust,
 		Engine: h.engine, Second: h.second, Log: cfg.Log,
@@ -192,6 +181,33 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	h.onClose(func() error { s.Actions.Close(); return nil })
 	return h.announce(ctx, "service.start")
+}
+
+// settings reads what the operator decides: the credential, the policies and whom to trust.
+func (h *Host) settings() (err error) {
+	s := &h.parts
+	if s.Operator, err = operator(filepath.Join(h.cfg.StateDir, "operator.token")); err != nil {
+		return err
+	}
+	if s.Policy, err = loadPolicy(h.cfg.PolicyDir); err != nil {
+		return err
+	}
+	s.Trust, err = loadTrust(h.cfg.TrustFile, h.cfg.Log)
+	return err
+}
+
+// engines opens the one that runs packs and the one that checks their examples.
+func (h *Host) engines() (err error) {
+	cache := cmp.Or(h.cfg.CacheDir, filepath.Join(h.cfg.StateDir, "cache", "wasm"))
+	if h.engine, err = wasm.Open(wasm.Options{CacheDir: cache, Compiles: h.cfg.Limits.Compiles, Log: h.cfg.Log}); err != nil {
+		return err
+	}
+	h.onClose(h.engine.Close)
+	if h.second, err = wasm.Open(wasm.Options{Interpret: true, Log: h.cfg.Log}); err != nil {
+		return err
+	}
+	h.onClose(h.second.Close)
+	return nil
 }
 
 // schema is every owner's tables, in the order of the ladder.

@@ -5,9 +5,11 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/arw-project/arw/abi"
@@ -188,6 +190,43 @@ func TestEverythingOfAnActionHasItsCorrID(t *testing.T) {
 	if got := strings.Join(kinds, " "); got != "actions.submitted actions.running sink.done actions.completed" {
 		t.Fatalf("got %s", got)
 	}
+}
+
+// The host is killed while a guest runs; the action has a truthful end, and the host goes on.
+func TestKillInMidCall(t *testing.T) {
+	if state := os.Getenv("ARW_TEST_KILL_STATE"); state != "" {
+		callAndDie(t, host.Config{StateDir: state, CacheDir: os.Getenv("ARW_TEST_KILL_CACHE")})
+		return
+	}
+	t.Parallel()
+	h := hosttest.New(t, hosttest.Options{})
+	h.Install(hosttest.SinkPack(t))
+	h.Stop()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestKillInMidCall$")
+	cmd.Env = append(os.Environ(), "ARW_TEST_KILL_STATE="+h.State, "ARW_TEST_KILL_CACHE="+h.Config().CacheDir)
+	if out, err := cmd.CombinedOutput(); err == nil || cmd.ProcessState.ExitCode() != -1 {
+		t.Fatalf("the child was to be killed: %v\n%s", err, out)
+	}
+	h.Start()
+	p, err := h.Services().Actions.List(t.Context(), action.Filter{Kind: "sink.loop"})
+	if err != nil || len(p.Items) != 1 || p.Items[0].State != action.Failed || p.Items[0].Failure.Code != abi.Interrupted {
+		t.Fatalf("got %+v, %v", p, err)
+	}
+	h.MustCall("sink.echo", `{}`)
+}
+
+func callAndDie(t *testing.T, cfg host.Config) {
+	h := hosttest.Open(t, cfg)
+	go h.Run(context.Background())
+	if _, _, err := h.Services().Actions.Submit(t.Context(), action.Request{Kind: "sink.loop", Actor: "operator"}); err != nil {
+		t.Fatal(err)
+	}
+	hosttest.Eventually(t, "the guest runs", func() bool {
+		info, err := h.Services().Packs.Get("test/sink")
+		return err == nil && info.Calls == 1 && info.State == pack.Ready
+	})
+	syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
 }
 
 // Not parallel: it counts goroutines.

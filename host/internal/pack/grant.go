@@ -65,6 +65,12 @@ func (m *Manager) Grant(ctx context.Context, corr, actor string, g Grant) (lease
 	}
 	l := leaseFor(v.who, *c, d)
 	l.Scope, l.By, l.Reason, l.Renewable = g.Scope, actor, g.Reason, false
+	g.bound(&l, d)
+	return m.Leases.Grant(ctx, corr, l)
+}
+
+// bound replaces what the manifest asked for by what the person said, within what the decision lets the person give.
+func (g Grant) bound(l *lease.Grant, d policy.Decision) {
 	ttl, budget := d.Narrow(g.TTL, policy.Budget{Calls: g.Calls, Bytes: g.Bytes})
 	if g.TTL > 0 {
 		l.TTL = ttl
@@ -75,7 +81,6 @@ func (m *Manager) Grant(ctx context.Context, corr, actor string, g Grant) (lease
 	if g.Bytes > 0 {
 		l.Budget.Bytes = budget.Bytes
 	}
-	return m.Leases.Grant(ctx, corr, l)
 }
 
 // carryTx gives the new version what people gave the one before, so that an upgrade asks again only for what widened: a
