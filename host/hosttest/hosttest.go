@@ -127,15 +127,10 @@ func (h *Host) Start() {
 	})
 }
 
-// Open opens a host, waiting a little where another has the state directory: a process that the test started in the
-// moment the last host was closed holds a copy of its lock until it runs its own program.
-func Open(t testing.TB, cfg host.Config) (h *host.Host) {
+// Open opens a host or fails the test.
+func Open(t testing.TB, cfg host.Config) *host.Host {
 	t.Helper()
-	var err error
-	Eventually(t, "the state directory is free", func() bool {
-		h, err = host.Open(context.Background(), cfg)
-		return abi.CodeOf(err) != abi.Conflict
-	})
+	h, err := host.Open(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -57,5 +57,6 @@ func readPID(f *os.File) string {
 	return "(unknown)"
 }
 
-// release lets the next process in; the kernel drops the lock with the descriptor.
-func (l *lockFile) release() error { return l.f.Close() }
+// release lets the next process in. It unlocks by name: a child that this process has forked and that has not yet reached
+// its exec holds a copy of the descriptor, so closing ours alone would leave the lock behind for a moment.
+func (l *lockFile) release() error { return errors.Join(unlock(l.f), l.f.Close()) }

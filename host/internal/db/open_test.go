@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/arw-project/arw/abi"
@@ -70,6 +71,33 @@ func TestTwoDaemonsOnOneDirectory(t *testing.T) {
 	if out, err := childCommand(t, "open", dir).CombinedOutput(); err != nil {
 		t.Errorf("the lock outlived its holder: %v %s", err, out)
 	}
+}
+
+// A process that is just being started holds a copy of every open file, so that closing alone would not free the lock.
+func TestTheLockIsFreeOnceClosedWhileOtherProcessesStart(t *testing.T) {
+	t.Parallel()
+	ctx, stop := context.WithCancel(t.Context())
+	var starts sync.WaitGroup
+	for range 4 {
+		starts.Go(func() {
+			for ctx.Err() == nil {
+				_ = exec.Command("true").Run()
+			}
+		})
+	}
+	dir := t.TempDir()
+	for range 100 {
+		d, err := db.Open(t.Context(), filepath.Join(dir, "arw.db"), schema)
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	stop()
+	starts.Wait()
 }
 
 func TestMigrations(t *testing.T) {
