@@ -93,12 +93,11 @@ func (c *checker) document(where at, raw any) (any, bool) {
 		}
 		return doc, true
 	}
-	doc, err := fromTOML(where, raw)
-	if err != nil {
-		c.bad(err.where, "", "%s", err.msg)
-		return nil, false
+	doc, faults := fromTOML(where, raw)
+	for _, fault := range faults {
+		c.bad(fault.where, "", "%s", fault.msg)
 	}
-	return doc, true
+	return doc, len(faults) == 0
 }
 
 // schema compiles a schema, or gives the one that accepts everything when none is written or it is broken.
@@ -193,32 +192,31 @@ type tomlError struct {
 	msg   string
 }
 
-// fromTOML makes the tree that readJSON would give of a TOML value.
-func fromTOML(where at, v any) (any, *tomlError) {
+// fromTOML makes the tree that readJSON would give of a TOML value, and names every value in it that JSON does not have,
+// in no stated order.
+func fromTOML(where at, v any) (doc any, faults []tomlError) {
+	bad := func(msg string) (any, []tomlError) { return nil, []tomlError{{where, msg}} }
 	switch v := v.(type) {
 	case string, bool:
 		return v, nil
 	case int64:
 		n := json.Number(strconv.FormatInt(v, 10))
 		if _, err := appendNumber(nil, n); err != nil {
-			return nil, &tomlError{where, err.Error()}
+			return bad(err.Error())
 		}
 		return n, nil
 	case float64:
 		if math.IsInf(v, 0) || math.IsNaN(v) {
-			return nil, &tomlError{where, "JSON has no infinity and no NaN"}
+			return bad("JSON has no infinity and no NaN")
 		}
 		return json.Number(strconv.FormatFloat(v, 'g', -1, 64)), nil
 	case []any:
 		items := make([]any, len(v))
 		for i := range v {
-			item, err := fromTOML(where.key(i), v[i])
-			if err != nil {
-				return nil, err
-			}
-			items[i] = item
+			item, wrong := fromTOML(where.key(i), v[i])
+			items[i], faults = item, append(faults, wrong...)
 		}
-		return items, nil
+		return items, faults
 	case []map[string]any:
 		items := make([]any, len(v))
 		for i := range v {
@@ -228,13 +226,10 @@ func fromTOML(where at, v any) (any, *tomlError) {
 	case map[string]any:
 		fields := make(map[string]any, len(v))
 		for key, value := range v {
-			field, err := fromTOML(where.key(key), value)
-			if err != nil {
-				return nil, err
-			}
-			fields[key] = field
+			field, wrong := fromTOML(where.key(key), value)
+			fields[key], faults = field, append(faults, wrong...)
 		}
-		return fields, nil
+		return fields, faults
 	}
-	return nil, &tomlError{where, "JSON has no dates; write it as a string"}
+	return bad("JSON has no dates; write it as a string")
 }

@@ -212,9 +212,9 @@ func validateTOML(schema *Schema, src []byte) error {
 	if err := toml.Unmarshal(src, &tree); err != nil {
 		return err
 	}
-	doc, err := fromTOML(nil, asJSON(tree))
-	if err != nil {
-		return fmt.Errorf("%s: %s", strict.Path(err.where...), err.msg)
+	doc, faults := fromTOML(nil, asJSON(tree))
+	if len(faults) > 0 {
+		return fmt.Errorf("%s: %s", strict.Path(faults[0].where...), faults[0].msg)
 	}
 	return schema.validate(doc)
 }
