@@ -18,7 +18,19 @@ const keepTail = 4 << 20
 type image struct {
 	bytes []byte
 	zero  []bool // for each osPage, whether it is all zero: comparing with one zero page spares the cache
-	backing
+	fd    int    // the file that holds the bytes; -1: they are on the heap
+}
+
+// room is where a memory lies and grows.
+type room interface {
+	reserve(most int) error  // once, first
+	commit(n int) error      // makes the first n bytes usable; new ones are zero
+	bytes() []byte           // what is usable
+	attach(img *image) error // puts the image at the beginning
+	drop(from, to int) bool  // gives memory back, which then reads as zero; false when it cannot
+	release()                // gives everything back
+	// changed tells the ranges of the image that may have been written; false when it cannot say.
+	changed(img *image, tell func(from, to int)) bool
 }
 
 // survey fills zero.
@@ -45,6 +57,10 @@ type linear struct {
 	most   uint64 // what the module declares, one page more than it may have
 	tick   func() // called when the guest asks for exactly that much, which is how it asks for gas
 	err    error  // why the first Reallocate failed: the engine cannot be told
+
+	share   func(n int64) bool // asks the engine's share for n more bytes
+	counted int64              // what it granted
+	crowded bool               // it refused
 }
 
 // Allocate implements experimental.MemoryAllocator.
@@ -71,6 +87,9 @@ func (l *linear) Reallocate(size uint64) []byte {
 		}
 	}
 	if l.err == nil {
+		l.err = l.count(n)
+	}
+	if l.err == nil {
 		l.err = l.room.commit(n)
 	}
 	if l.err != nil {
@@ -83,6 +102,18 @@ func (l *linear) Reallocate(size uint64) []byte {
 	l.dirty = max(l.dirty, n)
 	l.buf = mem[:n:n]
 	return l.buf
+}
+
+// count settles with the share that the memory is n bytes.
+func (l *linear) count(n int) error {
+	if more := int64(n) - l.counted; more != 0 {
+		if !l.share(more) {
+			l.crowded = true
+			return errCrowded
+		}
+		l.counted += more
+	}
+	return nil
 }
 
 // refuse answers a growth with nil, which the guest sees as -1, and a first request, which cannot fail, with memory that
