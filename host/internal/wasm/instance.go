@@ -67,9 +67,8 @@ func (p *Program) instantiate(ctx context.Context) (*instance, error) {
 		return nil, err
 	}
 	m := p.join()
-	in := &instance{p: p, machine: m, mem: &linear{room: newRoom(p.engine.portable)}}
-	in.mem.tick = in.tick
-	in.mem.share = func(n int64) bool { return p.engine.share.grow(p.pool, n) }
+	in := &instance{p: p, machine: m}
+	in.mem = newLinear(p.engine.portable, func(n int64) bool { return p.engine.share.grow(p.pool, n) }, in.tick)
 	if p.snap != nil {
 		in.mem.image = p.snap.image
 	}
