@@ -2,6 +2,7 @@ package manifests
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -176,11 +177,11 @@ func substitute(tree any, values map[string]any) (out any, unknown string) {
 }
 
 func interpolate(s string, values map[string]any) (any, string) {
-	if name, whole := strings.CutPrefix(s, "${"); whole && strings.Index(name, "}") == len(name)-1 {
+	if name, whole := strings.CutPrefix(s, "${"); whole && len(name) > 0 && strings.IndexByte(name, '}') == len(name)-1 {
 		name = name[:len(name)-1]
 		v, ok := values[name]
 		if !ok {
-			return nil, name
+			return nil, cmp.Or(name, "(no name)")
 		}
 		return v, ""
 	}
@@ -199,7 +200,7 @@ func interpolate(s string, values map[string]any) (any, string) {
 		name, after, closed := strings.Cut(rest, "}")
 		v, ok := values[name]
 		if !closed || !ok {
-			return nil, name
+			return nil, cmp.Or(name, "(no name)")
 		}
 		b.WriteString(before)
 		if text, isText := v.(string); isText {

@@ -1,7 +1,6 @@
 package logic
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -140,7 +139,10 @@ func (s *Store) find(id, digest string) (*unit, error) {
 	if u := newest(revisions); u != nil && digest == "" {
 		return u, nil
 	}
-	return nil, abi.Errorf(abi.NotFound, "find unit %q: it is not installed", cmp.Or(id+"@"+digest, id)).WithHint("arw unit list; arw unit install FILE")
+	if digest != "" {
+		id += "@" + digest
+	}
+	return nil, abi.Errorf(abi.NotFound, "find unit %q: it is not installed", id).WithHint("arw unit list; arw unit install FILE")
 }
 
 // Unit is what is known of one unit, with its manifest. NotFound.
