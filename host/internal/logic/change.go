@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/arw-project/arw/abi"
@@ -57,7 +58,11 @@ func (s *Store) Apply(ctx context.Context, scope Scope, uses []Use, how How) (Pl
 		plan.Units = append(plan.Units, entry)
 		c.join(l)
 	}
-	return s.finish(ctx, c, plan, "apply to "+scope.String())
+	names := make([]string, len(uses))
+	for i, use := range uses {
+		names[i] = use.Unit
+	}
+	return s.finish(ctx, c, plan, "apply "+strings.Join(names, ", ")+" to "+scope.String())
 }
 
 func layerOf(u *unit, scope Scope, params map[string]json.RawMessage) (*layer, error) {
