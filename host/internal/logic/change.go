@@ -74,9 +74,9 @@ func layerOf(u *unit, scope Scope, params map[string]json.RawMessage) (*layer, e
 	if err != nil {
 		return nil, err
 	}
-	return &layer{
+	return (&layer{
 		scope: scope, unit: u.man.ID, digest: u.digest, version: u.man.Version, stage: Experimental, params: values, patches: patches, rank: u.man.Priority,
-	}, nil
+	}).index(), nil
 }
 
 // Revert takes a unit out of a scope. What others have changed since stays. Errors: NotFound when it is not active
@@ -156,7 +156,7 @@ func (s *Store) Edit(ctx context.Context, scope Scope, target, op string, value 
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	c := s.begin(how, "config.patch.applied")
-	c.join(&layer{scope: scope, patches: []patch{{t.Name, op, value}}, rank: handRank, stage: "hand"})
+	c.join((&layer{scope: scope, patches: []patch{{t.Name, op, value}}, rank: handRank, stage: "hand"}).index())
 	return s.finish(ctx, c, Plan{Version: s.version}, "change "+t.Name+" by hand in "+scope.String())
 }
 

@@ -63,10 +63,7 @@ func fold(t *Target, layers []*layer, scopes []Scope) (Doc, error) {
 			if l.scope != scope {
 				continue
 			}
-			for _, p := range l.patches {
-				if p.Target != t.Name {
-					continue
-				}
+			for _, p := range l.docs[t.Name] {
 				next, err := p.apply(root)
 				if err != nil {
 					return Doc{}, abi.Errorf(abi.Conflict, "make document %q for %s: the patch of %s does not apply: %w", t.Name, scope, l.origin(), err)

@@ -145,7 +145,7 @@ func (s *Store) scanLayer(rows *sql.Rows) (*layer, error) {
 	if l.unit != "" {
 		l.version = s.revision(l).Version
 	}
-	return l, nil
+	return l.index(), nil
 }
 
 // load reads everything into memory.

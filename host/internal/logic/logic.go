@@ -128,7 +128,8 @@ type layer struct {
 	stage   string
 	params  map[string]json.RawMessage
 	patches []patch
-	rank    int // units by priority; people above all units
+	docs    map[string][]patch // the same by document, see index
+	rank    int                // units by priority; people above all units
 	at      time.Time
 	actor   string
 	added   int64
@@ -140,6 +141,15 @@ type patch struct {
 	Target string `json:"target"`
 	Op     string `json:"op"`
 	Value  any    `json:"value"`
+}
+
+// index makes a layer ready to be folded.
+func (l *layer) index() *layer {
+	l.docs = make(map[string][]patch, len(l.patches))
+	for _, p := range l.patches {
+		l.docs[p.Target] = append(l.docs[p.Target], p)
+	}
+	return l
 }
 
 // handRank is above every unit's priority.

@@ -85,8 +85,8 @@ func (s *Store) differences(before, after []*layer, changed []*layer) ([]DocChan
 func reach(changed []*layer) []string {
 	names := map[string]bool{}
 	for _, l := range changed {
-		for _, p := range l.patches {
-			names[p.Target] = true
+		for name := range l.docs {
+			names[name] = true
 		}
 	}
 	return slices.Sorted(maps.Keys(names))
@@ -98,7 +98,7 @@ func chains(target string, all, changed []*layer) [][]Scope {
 	wide := slices.ContainsFunc(changed, func(l *layer) bool { return l.scope == Workspace })
 	seen := map[Scope]bool{}
 	for _, l := range all {
-		if slices.ContainsFunc(l.patches, func(p patch) bool { return p.Target == target }) {
+		if l.docs[target] != nil {
 			seen[l.scope] = true
 		}
 	}
@@ -237,10 +237,7 @@ func (s *Store) between(n, l *layer, keepHand bool) (found []Conflict, note stri
 // meeting is the first place that two layers both touch.
 func meeting(a, b *layer) (target, place string) {
 	for _, p := range a.patches {
-		for _, q := range b.patches {
-			if p.Target != q.Target {
-				continue
-			}
+		for _, q := range b.docs[p.Target] {
 			for _, x := range p.touches() {
 				for _, y := range q.touches() {
 					if tree.Overlap(x, y) {

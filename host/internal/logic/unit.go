@@ -262,7 +262,7 @@ func (s *Store) tryOn(target string, before any, man *manifests.LogicUnit, patch
 		start.root = before
 		t = &start
 	}
-	return fold(t, []*layer{{unit: man.ID, version: man.Version, patches: patches}}, chain())
+	return fold(t, []*layer{(&layer{unit: man.ID, version: man.Version, patches: patches}).index()}, chain())
 }
 
 // resolve puts parameters into a unit's patches. Values are canonical, so that the documents they make are too.
