@@ -31,7 +31,7 @@ func (f *Folder) Build(ctx context.Context) (*Built, error) {
 	if err != nil {
 		return nil, err
 	}
-	imports, err := Lint(f.Manifest, module)
+	imports, err := hold(f.Manifest, module)
 	if err != nil {
 		return nil, err
 	}
@@ -52,9 +52,9 @@ func (f *Folder) compile(ctx context.Context, l language) error {
 	return os.Rename(tmp, out)
 }
 
-// Lint holds a module to its manifest: the contract's exports, known imports only, and every capability it imports
+// hold holds a module to its manifest: the contract's exports, known imports only, and every capability it imports
 // declared. It returns the imports as "arw:kv.get".
-func Lint(m *manifests.Pack, module []byte) ([]string, error) {
+func hold(m *manifests.Pack, module []byte) ([]string, error) {
 	if m.Module.Runtime == "extism" {
 		return nil, nil // the Extism kernel decides what such a module may import
 	}
@@ -68,8 +68,8 @@ func Lint(m *manifests.Pack, module []byte) ([]string, error) {
 	}
 	for _, c := range shape.Capabilities {
 		if !declared[c] {
-			return nil, abi.Errorf(abi.Incompatible, "lint pack %q: the module imports %s%s, which pack.toml does not ask for", m.Name, abi.ModulePrefix, c).
-				WithHint("add to pack.toml:  [capabilities.%s]  with  reason = \"why the pack needs it\"", c)
+			return nil, abi.Errorf(abi.Incompatible, "build pack %q: the module imports %s%s, which pack.toml does not ask for", m.Name, abi.ModulePrefix, c).
+				WithHint("add to pack.toml:\n%s", capabilityLines(m, c))
 		}
 	}
 	var imports []string
