@@ -28,6 +28,7 @@ type claim struct {
 	keyed     bool
 	hint      string
 	summary   certificate.Summary
+	serial    string // of the certificate
 }
 
 // parseClaim reads one bundle and checks everything that needs no key: size, strictness, media type, content, payload
@@ -76,8 +77,22 @@ func (c *claim) readCertificate(cert *x509.Certificate) *refusal {
 	if err != nil {
 		return refuse(ReasonMalformed, "certificate: %v", err)
 	}
-	c.summary = summary
+	c.summary, c.serial = summary, clean(cert.SerialNumber.Text(16))
 	return nil
+}
+
+// claimsOf lists what a certificate says besides its subject, as far as a policy could pin it.
+func claimsOf(in certificate.Extensions) map[string]string {
+	out := map[string]string{}
+	for name, field := range claimFields {
+		if text := *field(&in); text != "" {
+			out[name] = clean(text)
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
 }
 
 // readStatement checks the envelope and its in-toto statement. The library reads statements leniently (keys in any case,

@@ -107,6 +107,10 @@ func (l *loader) loadSigner(name string, in signerEntry) *signer {
 			return nil // the root has its own complaint
 		}
 	}
+	if !in.From.IsZero() && !in.Until.IsZero() && !in.From.Before(in.Until) {
+		l.bad("its time ends before it begins", "let until be later than from", "signer", name, "until")
+		return nil
+	}
 	keyless := in.Issuer != "" || in.Identity != "" || len(in.Claims) > 0
 	switch {
 	case in.Key != "" && keyless:
@@ -157,7 +161,7 @@ func (l *loader) loadKeySigner(name string, in signerEntry, base *trustedRoot) *
 	if want.tlog == 0 {
 		l.warn("its signatures need not stand in any log, so misuse of the key would leave no trace", at("tlog")...)
 	}
-	return &signer{name: name, keyID: id, material: material, proof: want}
+	return &signer{name: name, keyID: id, material: material, proof: want, from: in.From, until: in.Until}
 }
 
 func (l *loader) loadKeyless(name string, in signerEntry, base *trustedRoot) *signer {
@@ -194,7 +198,8 @@ func (l *loader) loadKeyless(name string, in signerEntry, base *trustedRoot) *si
 		l.bad(err.Error(), "", "signer", name)
 		return nil
 	}
-	return &signer{name: name, identity: &identity, glob: in.Identity, material: base.material, proof: base.proof}
+	return &signer{name: name, identity: &identity, glob: in.Identity, material: base.material, proof: base.proof,
+		from: in.From, until: in.Until}
 }
 
 // loadClaims refuses an empty claim: to the library it would mean "any".

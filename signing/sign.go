@@ -22,6 +22,8 @@ const (
 	PredicateSign = "https://sigstore.dev/cosign/sign/v1"
 	// PredicateProvenance is SLSA provenance v1, the one predicate of which a policy may also name the builder.
 	PredicateProvenance = "https://slsa.dev/provenance/v1"
+	// PredicateSBOM is a CycloneDX bill of materials.
+	PredicateSBOM = "https://cyclonedx.org/bom"
 	// BundleMediaType is the media type of a bundle, and the artifact type of the referrer that carries it.
 	BundleMediaType = "application/vnd.dev.sigstore.bundle.v0.3+json"
 

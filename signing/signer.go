@@ -26,6 +26,8 @@ type signer struct {
 	glob     string                      // its identity as the policy writes it
 	material root.TrustedMaterial
 	proof    proof
+	from     time.Time // what it signed before counts for nothing; zero: no bound
+	until    time.Time // nor what it signed after
 }
 
 // proof is how much evidence a signature must bring beside itself; every number counts distinct authorities.
