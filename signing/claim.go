@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/sigstore/sigstore-go/pkg/bundle"
 	"github.com/sigstore/sigstore-go/pkg/fulcio/certificate"
@@ -34,6 +33,24 @@ type claim struct {
 // parseClaim reads one bundle and checks everything that needs no key: size, strictness, media type, content, payload
 // type, statement and subject.
 func parseClaim(data []byte, sum string) (*claim, *refusal) {
+	c, r := readBundle(data)
+	if r != nil {
+		return nil, r
+	}
+	if c.bundle.MediaType != BundleMediaType {
+		return nil, refuse(ReasonMediaType, "media type %q is not %s", clean(c.bundle.MediaType), BundleMediaType)
+	}
+	if r := c.readStatement(sum); r != nil {
+		return nil, r
+	}
+	if r := c.readSigner(); r != nil {
+		return nil, r
+	}
+	return c, nil
+}
+
+// readBundle reads a bundle of any version the library knows, and nothing that is in it.
+func readBundle(data []byte) (*claim, *refusal) {
 	if len(data) > MaxBundleSize {
 		return nil, refuse(ReasonTooLarge, "%d bytes, a bundle has at most %d", len(data), MaxBundleSize)
 	}
@@ -46,17 +63,7 @@ func parseClaim(data []byte, sum string) (*claim, *refusal) {
 	} else if err != nil {
 		return nil, refuse(ReasonMalformed, "%v", err)
 	}
-	if b.MediaType != BundleMediaType {
-		return nil, refuse(ReasonMediaType, "media type %q is not %s", clean(b.MediaType), BundleMediaType)
-	}
-	c := &claim{bundle: b}
-	if r := c.readStatement(sum); r != nil {
-		return nil, r
-	}
-	if r := c.readSigner(); r != nil {
-		return nil, r
-	}
-	return c, nil
+	return &claim{bundle: b}, nil
 }
 
 // readSigner takes what the bundle says about who signed it: a key hint or a certificate.
@@ -105,13 +112,13 @@ func (c *claim) readStatement(sum string) *refusal {
 	if content.EnvelopeContent() == nil {
 		return refuse(ReasonContent, "it signs bytes, not a statement: a DSSE envelope is expected")
 	}
-	return c.readEnvelope(content.EnvelopeContent(), sum)
+	return c.readEnvelope(content.EnvelopeContent(), sum, true)
 }
 
-func (c *claim) readEnvelope(content verify.EnvelopeContent, sum string) *refusal {
+func (c *claim) readEnvelope(content verify.EnvelopeContent, sum string, strict bool) *refusal {
 	envelope := content.RawEnvelope()
-	if envelope.PayloadType != payloadType {
-		return refuse(ReasonPayloadType, "payload type %q is not %s", clean(envelope.PayloadType), payloadType)
+	if envelope.PayloadType != PayloadType {
+		return refuse(ReasonPayloadType, "payload type %q is not %s", clean(envelope.PayloadType), PayloadType)
 	}
 	if n := len(envelope.Signatures); n != 1 {
 		return refuse(ReasonMalformed, "the envelope holds %d signatures, not one", n)
@@ -141,7 +148,7 @@ func (c *claim) readEnvelope(content verify.EnvelopeContent, sum string) *refusa
 	if top.predicateType == PredicateProvenance {
 		c.builder = builderOf(top.predicate)
 	}
-	return checkSubjects(top.subjects, sum)
+	return checkSubjects(top.subjects, sum, strict)
 }
 
 // fields decodes a JSON object whose keys must all be known; a key that is absent leaves its target alone.
@@ -160,28 +167,6 @@ func fields(data []byte, into map[string]any) error {
 		}
 	}
 	return nil
-}
-
-// checkSubjects wants the digest among the subjects' sha256 digests.
-func checkSubjects(subjects []map[string]json.RawMessage, sum string) *refusal {
-	if len(subjects) > maxSubjects {
-		return refuse(ReasonStatement, "%d subjects, at most %d", len(subjects), maxSubjects)
-	}
-	var seen []string
-	for _, s := range subjects {
-		var digest map[string]string
-		if err := json.Unmarshal(s["digest"], &digest); err != nil {
-			return refuse(ReasonStatement, "a subject without a digest")
-		}
-		seen = append(seen, digest["sha256"])
-	}
-	if slices.Contains(seen, sum) {
-		return nil
-	}
-	if len(seen) == 0 {
-		return refuse(ReasonSubject, "the statement names no subject")
-	}
-	return refuse(ReasonSubject, "it is about sha256:%s, not this digest", clean(seen[0]))
 }
 
 // builderOf reads runDetails.builder.id of SLSA provenance v1; empty when there is none.

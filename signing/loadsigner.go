@@ -56,19 +56,8 @@ func parseTrustedRoot(text []byte) (root.TrustedMaterial, error) {
 
 // offers refuses thresholds that the root can never meet: better a line number now than a riddle at the first install.
 func (l *loader) offers(name string, m root.TrustedMaterial, p proof) bool {
-	times := len(m.TimestampingAuthorities())
-	if p.integrated {
-		times += len(m.RekorLogs())
-	}
 	ok := true
-	for _, need := range []struct {
-		key, what  string
-		want, have int
-	}{
-		{"sct", "certificate logs", p.sct, len(m.CTLogs())},
-		{"tlog", "transparency logs", p.tlog, len(m.RekorLogs())},
-		{"timestamps", "timestamp authorities", p.timestamps, times},
-	} {
+	for _, need := range p.needs(m) {
 		if need.want > need.have {
 			l.bad(fmt.Sprintf("%d wanted, the trusted root knows %d %s", need.want, need.have, need.what),
 				"lower the number if you accept that, or use a trusted root that has them", "root", name, need.key)
@@ -78,13 +67,34 @@ func (l *loader) offers(name string, m root.TrustedMaterial, p proof) bool {
 	return ok
 }
 
+// need is one threshold beside what a trusted root has to offer.
+type need struct {
+	key, what  string
+	want, have int
+}
+
+func (p proof) needs(m root.TrustedMaterial) []need {
+	times := len(m.TimestampingAuthorities())
+	if p.integrated {
+		times += len(m.RekorLogs())
+	}
+	return []need{
+		{"sct", "certificate logs", p.sct, len(m.CTLogs())},
+		{"tlog", "transparency logs", p.tlog, len(m.RekorLogs())},
+		{"timestamps", "timestamp authorities", p.timestamps, times},
+	}
+}
+
+// maxThreshold bounds every threshold of a root.
+const maxThreshold = 32
+
 // count is a threshold that may be left out.
 func (l *loader) count(n *int, fallback int, path []any) int {
 	if n == nil {
 		return fallback
 	}
-	if *n < 0 || *n > 32 {
-		l.bad(fmt.Sprintf("%d is not a number from 0 to 32", *n), "", path...)
+	if *n < 0 || *n > maxThreshold {
+		l.bad(fmt.Sprintf("%d is not a number from 0 to %d", *n, maxThreshold), "", path...)
 		return fallback
 	}
 	return *n

@@ -41,7 +41,7 @@ const (
 // Signer is one signature that counted.
 type Signer struct {
 	Bundle    int               `json:"bundle"`         // index into the bundles that were given
-	Name      string            `json:"name"`           // the signer's name in trust.toml
+	Name      string            `json:"name,omitempty"` // the signer's name in trust.toml
 	Role      string            `json:"role,omitempty"` // author, reviewer, or the policy's own word
 	KeyID     string            `json:"key_id,omitempty"`
 	Identity  string            `json:"identity,omitempty"`

@@ -186,7 +186,7 @@ func (j *judge) attribute(n int, c *claim) (*Signer, *refusal) {
 }
 
 func (j *judge) prove(demand demand, s *signer, c *claim) (*verify.VerificationResult, *refusal) {
-	result, r := s.check(c, j.digest)
+	result, r := s.check(c, digestSubject(j.digest))
 	if r != nil {
 		return nil, r
 	}

@@ -54,7 +54,7 @@ Start here:
 	for group, cmds := range map[string][]*cobra.Command{
 		"run":       {a.serveCmd(), a.demoCmd(), a.callCmd()},
 		"packs":     {a.packCmd(), a.installCmd(), a.listCmd(), a.showCmd(), a.removeCmd(), a.registryCmd()},
-		"authority": {a.leaseCmd(), a.trustCmd(), a.keyCmd()},
+		"authority": {a.leaseCmd(), a.trustCmd(), a.verifyCmd(), a.keyCmd()},
 		"look":      {a.whyCmd(), a.eventsCmd(), a.journalCmd(), a.actionsCmd()},
 	} {
 		for _, c := range cmds {
