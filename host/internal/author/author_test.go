@@ -44,7 +44,7 @@ func buildOnce(t *testing.T, dir string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.Build(t.Context()); err != nil {
+		if _, err := f.Build(t.Context(), author.BuildOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	})
