@@ -84,7 +84,7 @@ func buildPacks(t *testing.T) (string, error) {
 		if err := os.MkdirAll(to, 0o755); err != nil {
 			return "", err
 		}
-		if _, err := f.Build(context.Background()); err != nil {
+		if _, err := f.Build(context.Background(), author.BuildOptions{}); err != nil {
 			return "", err
 		}
 		files, err := f.Files()
