@@ -30,16 +30,16 @@ func (a *app) packCmd() *cobra.Command {
 }
 
 func (a *app) packInitCmd() *cobra.Command {
-	var dir string
+	var dir, lang string
 	cmd := &cobra.Command{
 		Use:   "init NAMESPACE/NAME",
-		Short: "Start a new pack in Go",
+		Short: "Start a new pack that builds offline",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if dir == "" {
 				dir = filepath.Base(args[0])
 			}
-			files, err := author.Init(dir, args[0])
+			files, err := author.Init(dir, args[0], lang)
 			if err != nil {
 				return err
 			}
@@ -51,6 +51,7 @@ func (a *app) packInitCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", "folder to make (default the pack's short name)")
+	cmd.Flags().StringVar(&lang, "lang", author.Languages()[0], "language of the sources: "+strings.Join(author.Languages(), ", "))
 	return cmd
 }
 
@@ -80,46 +81,6 @@ func (a *app) packBuildCmd() *cobra.Command {
 				u.say("%s %s: %s, %d bytes", u.bold(f.Manifest.Name), f.Manifest.Version, built.Module, built.Bytes)
 				return nil
 			})
-		},
-	}
-}
-
-func (a *app) packTestCmd() *cobra.Command {
-	return &cobra.Command{
-		Use:   "test [DIR]",
-		Short: "Run a pack's own examples on the real engine, under its limits",
-		Args:  cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			f, err := folder(args)
-			if err != nil {
-				return err
-			}
-			cases, err := f.Test(cmd.Context())
-			if err != nil {
-				return err
-			}
-			failed := 0
-			for _, c := range cases {
-				if c.Err != nil {
-					failed++
-				}
-			}
-			err = a.print(cases, func(u ui) error {
-				for _, c := range cases {
-					word := u.green("ok  ")
-					if c.Err != nil {
-						word = u.red("FAIL")
-					}
-					u.say("%s %s example %d  %d gas  %s  %s", word, c.Tool, c.Index, c.Gas, c.Wall, c.Error)
-				}
-				u.say("%d passed, %d failed", len(cases)-failed, failed)
-				return nil
-			})
-			if err == nil && failed > 0 {
-				return abi.Errorf(abi.ToolFailed, "test pack %q: %d of %d examples failed", f.Manifest.Name, failed, len(cases)).
-					WithHint("mend the tool, or the example in pack.toml")
-			}
-			return err
 		},
 	}
 }
