@@ -6,6 +6,7 @@ import (
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/registry"
+	"github.com/arw-project/arw/signing"
 )
 
 // resolve is step 1.
@@ -28,6 +29,7 @@ func (in *install) resolve(ctx context.Context) error {
 		digest, err := reg.Resolve(ctx, ref)
 		if err == nil {
 			in.reg, in.ref, in.digest, in.verdict.Digests.Manifest = reg, ref, digest, digest
+			in.verdict.Registry = ref.Registry
 			return nil
 		}
 		if ref.Registry != place || abi.CodeOf(err) != abi.NotFound {
@@ -50,11 +52,16 @@ func (in *install) pull(ctx context.Context) (err error) {
 	return err
 }
 
-// verify is step 3.
+// verify is step 3. A revoked digest is refused whatever its signatures say, and nobody admits it by hand.
 func (in *install) verify(ctx context.Context) error {
 	verdict, err := in.Trust.Verify(ctx, in.ref.Name, in.digest, in.bundles)
 	in.verdict.Signature = verdict
+	if r, bad := in.revoked(in.ref.Name, in.digest); bad {
+		return abi.Errorf(abi.Denied, "admit %s: it was revoked: %s", in.digest, r.Reason).
+			WithHint("choose another version").WithDetail(r)
+	}
 	if err == nil {
+		in.verdict.Proofs = proofs(verdict, in.bundles)
 		return nil
 	}
 	code := abi.CodeOf(err)
@@ -63,4 +70,18 @@ func (in *install) verify(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// proofs names the bundles that counted.
+func proofs(v *signing.Verdict, bundles [][]byte) []Proof {
+	var out []Proof
+	for _, s := range v.Signers {
+		if s.Bundle < 0 || s.Bundle >= len(bundles) {
+			continue
+		}
+		out = append(out, Proof{
+			Predicate: s.Predicate, Bundle: sum(bundles[s.Bundle]), Signer: s.Name, KeyID: s.KeyID, Identity: s.Identity, Issuer: s.Issuer,
+		})
+	}
+	return out
 }
