@@ -23,6 +23,8 @@ type carrier struct {
 	// anew because something wider was accepted.
 	outcome func(abi.Capability) string
 	afresh  map[abi.Capability]bool
+	// skip, when set, chooses leases that do not go over.
+	skip func(lease.Lease) bool
 
 	carried []Carry
 	policy  map[abi.Capability]lease.Lease // policy leases that went over, by capability
@@ -56,7 +58,7 @@ func (c *carrier) one(tx *sql.Tx, l lease.Lease) (lease.Lease, error) {
 	outcome := c.outcome(l.Capability)
 	byRule := l.By == byPolicy
 	switch {
-	case !ok, outcome == Denied, byRule && outcome == Asked, byRule && c.afresh[l.Capability]:
+	case !ok, outcome == Denied, c.skip != nil && c.skip(l), byRule && outcome == Asked, byRule && c.afresh[l.Capability]:
 		return lease.Lease{}, nil
 	case l.State == lease.Revoked && (!byRule || l.Ended.By == byPolicy || l.Ended.By == byHost):
 		return lease.Lease{}, nil // history, or for the policies to decide again

@@ -133,10 +133,12 @@ func (m *Manager) linkOutcome(v *version) func(abi.Capability) string {
 
 func (m *Manager) rollbackTx(tx *sql.Tx, v *version, h *handover, c *Change) error {
 	h.carried, h.left = nil, nil
+	was := m.left(v, h.old)
+	h.skip = was.superseded
 	if err := h.tx(tx); err != nil {
 		return err
 	}
-	if err := m.giveBackTx(tx, v, h); err != nil {
+	if err := m.giveBackTx(tx, v, h, was); err != nil {
 		return err
 	}
 	goes := h.old.paper()
@@ -156,21 +158,54 @@ func (m *Manager) rollbackTx(tx *sql.Tx, v *version, h *handover, c *Change) err
 	return err
 }
 
-// giveBackTx grants again what the version held before it was replaced and its successor did not carry, with the time and
-// budget that were left; and by policy what Cedar gives and nothing covers.
-func (m *Manager) giveBackTx(tx *sql.Tx, v *version, h *handover) error {
-	have := map[abi.Capability]bool{}
-	for c := range h.policy {
-		have[c] = true
+// remains are the leases that a version kept to itself when it was replaced, and what became of them since.
+type remains struct {
+	leases   []lease.Lease
+	narrowed map[string]lease.Lease // by the id of the old one: the lease on a part of it that its successor got
+	byPolicy map[abi.Capability]bool
+	stranger bool // the successor was made by others: what people gave it is not for this one
+}
+
+func (m *Manager) left(v, successor *version) *remains {
+	was := &remains{
+		narrowed: map[string]lease.Lease{}, byPolicy: map[abi.Capability]bool{},
+		stranger: signerChange(successor.row.Verdict.Signature, v.row.Verdict.Signature) != nil,
 	}
 	for _, id := range v.row.Standing.Left {
 		l, err := m.Leases.Get(id)
 		if err != nil || l.Pack != v.row.Name || l.Digest != v.row.Digest {
 			continue
 		}
+		was.leases = append(was.leases, l)
 		if l.By == byPolicy {
-			have[l.Capability] = true
+			was.byPolicy[l.Capability] = true
 		}
+		for _, c := range successor.row.Verdict.Carried {
+			if part, err := m.Leases.Get(c.Lease); err == nil && c.From == id && c.Lease != id {
+				was.narrowed[id] = part
+			}
+		}
+	}
+	return was
+}
+
+// superseded reports whether a lease of the successor is not carried, because the version has an older one of its own.
+func (was *remains) superseded(l lease.Lease) bool {
+	if l.By == byPolicy {
+		return was.byPolicy[l.Capability]
+	}
+	for _, part := range was.narrowed {
+		if part.ID == l.ID {
+			return true
+		}
+	}
+	return was.stranger
+}
+
+// giveBackTx grants again what the version held before it was replaced and its successor did not carry, with the time and
+// budget that were left, less what its successor used of it.
+func (m *Manager) giveBackTx(tx *sql.Tx, v *version, h *handover, was *remains) error {
+	for _, l := range was.leases {
 		if l.State != lease.Revoked || l.Ended.By != byHost {
 			continue // it is there, or ended otherwise: as it stands
 		}
@@ -180,6 +215,10 @@ func (m *Manager) giveBackTx(tx *sql.Tx, v *version, h *handover) error {
 			continue
 		}
 		l.State = lease.Live
+		if part, ok := was.narrowed[l.ID]; ok {
+			l.Used.Calls += part.Used.Calls
+			l.Used.Bytes += part.Used.Bytes
+		}
 		g, ok := rest(l, c.Scope)
 		if !ok {
 			continue
