@@ -243,6 +243,7 @@ func (d *Diff) limits(a, b *manifests.Tool) {
 		{"time", "time of " + a.ID, int64(was.Time), int64(is.Time), duration},
 		{"input", "bytes into " + a.ID, was.Input, is.Input, number},
 		{"output", "bytes out of " + a.ID, was.Output, is.Output, number},
+		{"stream", "bytes streamed by " + a.ID, was.Streamed, is.Streamed, number},
 	} {
 		if l.was == l.is {
 			continue
@@ -256,7 +257,7 @@ func (d *Diff) limits(a, b *manifests.Tool) {
 }
 
 func limitsOf(t *manifests.Tool) wasm.Limits {
-	return wasm.Limits{MemoryBytes: t.Limits.Memory, Gas: t.Limits.Gas, Time: t.Limits.Time, Input: t.Limits.Input, Output: t.Limits.Output}
+	return wasm.Limits{MemoryBytes: t.Limits.Memory, Gas: t.Limits.Gas, Time: t.Limits.Time, Input: t.Limits.Input, Output: t.Limits.Output, Streamed: t.Limits.Stream}
 }
 
 // effective fills in what the host gives where the manifest says nothing.
@@ -264,7 +265,7 @@ func effective(l wasm.Limits) wasm.Limits {
 	d := wasm.DefaultLimits()
 	return wasm.Limits{
 		MemoryBytes: cmp.Or(l.MemoryBytes, d.MemoryBytes), Gas: cmp.Or(l.Gas, d.Gas), Time: cmp.Or(l.Time, d.Time),
-		Input: cmp.Or(l.Input, d.Input), Output: cmp.Or(l.Output, d.Output),
+		Input: cmp.Or(l.Input, d.Input), Output: cmp.Or(l.Output, d.Output), Streamed: cmp.Or(l.Streamed, d.Streamed),
 	}
 }
 

@@ -45,6 +45,8 @@ func (v *version) hold(items []Item) {
 			l.Input = i.Bound
 		case "/output":
 			l.Output = i.Bound
+		case "/stream":
+			l.Streamed = i.Bound
 		}
 		h.limits[id] = l
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/wasm"
 	"github.com/arw-project/arw/manifests"
+	"github.com/arw-project/arw/signing"
 )
 
 // version is one version of a pack in memory: what its manifest says, prepared for calls, and its program once loaded.
@@ -341,7 +342,7 @@ func (m *Manager) stillHolds(ctx context.Context, r row) (policy.Pack, error) {
 			}
 			bundles = append(bundles, b)
 		}
-		sig, err := m.Trust.Verify(ctx, r.Name, r.Digest, bundles)
+		sig, err := m.Trust.Judge(ctx, signing.Question{Pack: r.Name, Digest: r.Digest, Version: r.Version}, bundles)
 		if err != nil {
 			return policy.Pack{}, err
 		}
