@@ -37,8 +37,9 @@ type version struct {
 	trial  *trial // not nil when the version is watched
 	held   atomic.Pointer[heldBack]
 
-	// visits are the calls inside, and idle is closed when none is left; slot.mu guards both.
+	// visits are the calls inside, idle is closed when none is left, and gone says that sessions end; slot.mu guards them.
 	visits map[*visit]bool
+	gone   bool
 	idle   chan struct{}
 
 	mu        sync.Mutex // guards the rest, and row.Standing
