@@ -17,6 +17,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/registry"
@@ -181,6 +183,9 @@ func (p *Pack) check() error {
 	if !nameGrammar.MatchString(p.Name) {
 		return fmt.Errorf("%q is not the name of a pack", p.Name)
 	}
+	if !plain(p.Description) {
+		return errors.New("its description is too long or holds characters that a terminal obeys")
+	}
 	versions := map[string]bool{}
 	for i, v := range p.Versions {
 		_, ok := registry.Version(registry.Tag(v.Version))
@@ -196,12 +201,19 @@ func (p *Pack) check() error {
 		}
 		versions[v.Version] = true
 		for _, m := range []*Mark{v.Yanked, v.Revoked} {
-			if m != nil && (m.Reason == "" || len(m.Reason) > maxText) {
-				return fmt.Errorf("version %q is marked with a reason of %d bytes; it takes 1 to %d", v.Version, len(m.Reason), maxText)
+			if m != nil && (m.Reason == "" || !plain(m.Reason)) {
+				return fmt.Errorf("version %q is marked without a reason, or with one that is too long or not plain text", v.Version)
 			}
 		}
 	}
 	return nil
+}
+
+// plain reports whether a text may be shown to a person as it is.
+func plain(s string) bool {
+	return len(s) <= maxText && utf8.ValidString(s) && !strings.ContainsFunc(s, func(c rune) bool {
+		return !unicode.IsPrint(c) && c != '\n' || c == utf8.RuneError
+	})
 }
 
 // encode is the one form of a page.

@@ -356,3 +356,24 @@ func (p *Publisher) change(ctx context.Context, fn func(*state) error) error {
 }
 
 func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// List reads every page, by name.
+func (p *Publisher) List() ([]*Pack, error) {
+	s, err := p.read()
+	if err != nil {
+		return nil, err
+	}
+	packs := []*Pack{}
+	for _, role := range s.roles {
+		for path := range role.Signed.Targets {
+			name := path[len("packs/") : len(path)-len(".json")]
+			page, err := p.page(s, role, name)
+			if err != nil {
+				return nil, err
+			}
+			packs = append(packs, page)
+		}
+	}
+	slices.SortFunc(packs, func(a, b *Pack) int { return cmp.Compare(a.Name, b.Name) })
+	return packs, nil
+}

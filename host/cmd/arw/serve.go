@@ -164,7 +164,7 @@ func (a *app) installAtStart(ctx context.Context, address string, h *host.Host, 
 }
 
 func (a *app) registryCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "registry", Short: "Serve a registry of packs"}
+	cmd := &cobra.Command{Use: "registry", Short: "Serve a registry of packs and keep its signed index"}
 	var dir, address string
 	serve := &cobra.Command{
 		Use:     "serve",
@@ -182,6 +182,6 @@ func (a *app) registryCmd() *cobra.Command {
 	}
 	serve.Flags().StringVar(&dir, "dir", "registry", "folder of the registry")
 	serve.Flags().StringVar(&address, "listen", defaultRegistry, "address")
-	cmd.AddCommand(serve)
+	cmd.AddCommand(serve, a.registryIndexCmd())
 	return cmd
 }
