@@ -162,26 +162,3 @@ func (a *app) installAtStart(ctx context.Context, address string, h *host.Host, 
 	log.Info("ready", "packs", len(h.Services().Packs.List()), "next", "arw list")
 	return nil
 }
-
-func (a *app) registryCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "registry", Short: "Serve a registry of packs and keep its signed index"}
-	var dir, address string
-	serve := &cobra.Command{
-		Use:     "serve",
-		Short:   "Serve the registry in a folder over the OCI distribution protocol, on loopback",
-		Example: "  arw registry serve --dir ./registry --listen 127.0.0.1:8092",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			g, ctx := errgroup.WithContext(cmd.Context())
-			if err := startRegistry(ctx, g, dir, address); err != nil {
-				return err
-			}
-			a.ui(a.std.err).say("registry %s on http://%s", dir, address)
-			return g.Wait()
-		},
-	}
-	serve.Flags().StringVar(&dir, "dir", "registry", "folder of the registry")
-	serve.Flags().StringVar(&address, "listen", defaultRegistry, "address")
-	cmd.AddCommand(serve, a.registryIndexCmd())
-	return cmd
-}
