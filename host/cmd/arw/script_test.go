@@ -36,6 +36,10 @@ func TestStories(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	units, err := filepath.Abs(filepath.Join(moduleRoot, "testdata", "units"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join(moduleRoot, "testdata", "script"),
 		UpdateScripts:       os.Getenv("ARW_UPDATE") != "",
@@ -43,6 +47,7 @@ func TestStories(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PACKS", dir)
+			env.Setenv("UNITS", units)
 			env.Setenv("ARW_STATE_DIR", filepath.Join(env.WorkDir, "state"))
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("NO_COLOR", "1")
@@ -59,7 +64,7 @@ func TestStories(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": ready, "flip": flip, "until": untilEvent, "liar": liar, "occupy": occupy, "component": component, "big": big, "ingest": ingest,
+			"ready": ready, "flip": flip, "until": untilEvent, "liar": liar, "occupy": occupy, "component": component, "big": big, "ingest": ingest, "mcp": mcpClient,
 		},
 	})
 }
@@ -79,7 +84,7 @@ func buildPacks(t *testing.T) (string, error) {
 		if err := os.MkdirAll(to, 0o755); err != nil {
 			return "", err
 		}
-		if _, err := f.Build(context.Background()); err != nil {
+		if _, err := f.Build(context.Background(), author.BuildOptions{}); err != nil {
 			return "", err
 		}
 		files, err := f.Files()

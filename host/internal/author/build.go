@@ -1,12 +1,10 @@
 package author
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/wasm"
@@ -18,20 +16,26 @@ type Built struct {
 	Module  string   `json:"module"` // path of the module
 	Bytes   int      `json:"bytes"`
 	Imports []string `json:"imports"`
+	Digest  string   `json:"digest"` // of the module
+	// Provenance and SBOM are the files beside the module that push and sign attach.
+	Provenance string `json:"provenance"`
+	SBOM       string `json:"sbom"`
+}
+
+// BuildOptions say what provenance tells of the builder.
+type BuildOptions struct {
+	Builder string // a URI that names who vouches for the build; empty: DefaultBuilder
+	Tool    string // version of arw
 }
 
 // Build compiles the folder's sources into the module that pack.toml names and checks the result against the manifest.
-// Go sources (a main package beside pack.toml) are built with the Go toolchain as a wasip1 reactor, stripped and without
-// paths of this machine, so that the same sources give the same bytes. Any other language builds its module itself;
-// Build then only checks it. Errors: Invalid with the compiler's own words, Unavailable without a toolchain,
-// Incompatible when the module does not keep the contract or imports what the manifest does not ask for.
-func (f *Folder) Build(ctx context.Context) (*Built, error) {
-	goFiles, err := filepath.Glob(filepath.Join(f.Dir, "*.go"))
-	if err != nil {
-		return nil, err
-	}
-	if len(goFiles) > 0 {
-		if err := f.buildGo(ctx); err != nil {
+// Which language they are in is seen from the files; a folder of none is only checked. The same sources give the same
+// bytes. Errors: Invalid with the compiler's own words, Unavailable without a toolchain, Incompatible when the module
+// does not keep the contract or imports what the manifest does not ask for. The module before stays after an error.
+// Beside the module it writes what was built of what (docs/spec/provenance.md).
+func (f *Folder) Build(ctx context.Context, o BuildOptions) (*Built, error) {
+	if l, ok := f.language(); ok && l.build != nil {
+		if err := f.compile(ctx, l); err != nil {
 			return nil, err
 		}
 	}
@@ -39,47 +43,36 @@ func (f *Folder) Build(ctx context.Context) (*Built, error) {
 	if err != nil {
 		return nil, err
 	}
-	imports, err := Lint(f.Manifest, module)
+	imports, err := hold(f.Manifest, module)
 	if err != nil {
 		return nil, err
 	}
-	return &Built{Module: f.module(), Bytes: len(module), Imports: imports}, nil
+	if err := f.record(ctx, module, cmp.Or(o.Builder, DefaultBuilder), cmp.Or(o.Tool, "unknown")); err != nil {
+		return nil, err
+	}
+	return &Built{
+		Module: f.module(), Bytes: len(module), Imports: imports, Digest: "sha256:" + digestOf(module)["sha256"],
+		Provenance: filepath.Join(f.Dir, f.provenanceName()), SBOM: filepath.Join(f.Dir, f.sbomName()),
+	}, nil
 }
 
-func (f *Folder) buildGo(ctx context.Context) error {
-	gotool, err := exec.LookPath("go")
-	if err != nil {
-		return abi.Errorf(abi.Unavailable, "build pack %q: no Go toolchain on the PATH", f.Manifest.Name).
-			WithHint("install Go, or put a built %s beside pack.toml", f.Manifest.Module.File)
-	}
+// compile puts a whole module in place of the one before, or leaves that alone.
+func (f *Folder) compile(ctx context.Context, l language) error {
 	out, err := filepath.Abs(f.module())
 	if err != nil {
 		return err
 	}
 	tmp := out + ".building"
 	defer os.Remove(tmp)
-	cmd := exec.CommandContext(ctx, gotool, "build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", tmp, ".")
-	cmd.Dir = f.Dir
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Run(); err != nil {
-		return abi.Errorf(abi.Invalid, "build pack %q: %s", f.Manifest.Name, cmpText(said.String(), err.Error())).
-			WithHint("mend the source; the toolchain's own words are above")
+	if err := l.build(ctx, f, tmp); err != nil {
+		return err
 	}
 	return os.Rename(tmp, out)
 }
 
-func cmpText(said, otherwise string) string {
-	if said = strings.TrimSpace(said); said != "" {
-		return said
-	}
-	return otherwise
-}
-
-// Lint holds a module to its manifest: the contract's exports, known imports only, and every capability it imports
+// hold holds a module to its manifest: the contract's exports, known imports only, and every capability it imports
 // declared. It returns the imports as "arw:kv.get".
-func Lint(m *manifests.Pack, module []byte) ([]string, error) {
+func hold(m *manifests.Pack, module []byte) ([]string, error) {
 	if m.Module.Runtime == "extism" {
 		return nil, nil // the Extism kernel decides what such a module may import
 	}
@@ -87,14 +80,14 @@ func Lint(m *manifests.Pack, module []byte) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	declared := map[abi.Capability]bool{abi.IO: true}
+	declared := map[abi.Capability]bool{abi.IO: true, abi.Stream: true}
 	for _, c := range m.Capabilities {
 		declared[c.Name] = true
 	}
 	for _, c := range shape.Capabilities {
 		if !declared[c] {
-			return nil, abi.Errorf(abi.Incompatible, "lint pack %q: the module imports %s%s, which pack.toml does not ask for", m.Name, abi.ModulePrefix, c).
-				WithHint("add to pack.toml:  [capabilities.%s]  with  reason = \"why the pack needs it\"", c)
+			return nil, abi.Errorf(abi.Incompatible, "build pack %q: the module imports %s%s, which pack.toml does not ask for", m.Name, abi.ModulePrefix, c).
+				WithHint("add to pack.toml:\n%s", capabilityLines(m, c))
 		}
 	}
 	var imports []string

@@ -14,6 +14,7 @@ import (
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/wasm"
 	"github.com/arw-project/arw/manifests"
+	"github.com/arw-project/arw/signing"
 )
 
 // version is one version of a pack in memory: what its manifest says, prepared for calls, and its program once loaded.
@@ -54,7 +55,7 @@ func (m *Manager) newVersion(r row, man *manifests.Pack, who policy.Pack) *versi
 	for i := range man.Tools {
 		t := &man.Tools[i]
 		v.tools[t.ID] = &tool{Tool: t, limits: wasm.Limits{
-			MemoryBytes: t.Limits.Memory, Gas: t.Limits.Gas, Time: t.Limits.Time, Input: t.Limits.Input, Output: t.Limits.Output,
+			MemoryBytes: t.Limits.Memory, Gas: t.Limits.Gas, Time: t.Limits.Time, Input: t.Limits.Input, Output: t.Limits.Output, Streamed: t.Limits.Stream,
 		}, session: t.Isolation == "session"}
 	}
 	for i := range man.State {
@@ -242,7 +243,7 @@ func (m *Manager) stillHolds(ctx context.Context, r row, man *manifests.Pack) (p
 			}
 			bundles = append(bundles, b)
 		}
-		sig, err := m.Trust.Verify(ctx, r.Name, r.Digest, bundles)
+		sig, err := m.Trust.Judge(ctx, signing.Question{Pack: r.Name, Digest: r.Digest, Version: r.Version}, bundles)
 		if err != nil {
 			return policy.Pack{}, errors.Join(err, m.revokeAll(ctx, &verdict, "the trust policy does not admit the pack any more"))
 		}

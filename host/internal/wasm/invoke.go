@@ -20,8 +20,10 @@ type Call struct {
 	Session string // not empty: the call continues the state of the session's last one
 	Effects abi.Effect
 	Limits  Limits // zero fields mean the program's
-	Gate    Gate   // nil refuses everything but io
+	Gate    Gate   // nil refuses everything but io and stream
 	Host    Host
+	In      Source // handle 0 of arw:stream; nil: the caller streams nothing in
+	Out     Sink   // handle 1; nil: the caller takes no parts
 }
 
 // Reply is what came of a call. Body belongs to the caller. Usage is set also when the call failed.
@@ -66,11 +68,13 @@ func (p *Program) invoke(ctx context.Context, req *Call) (Reply, error) {
 		return Reply{}, err
 	}
 	p.stats.calls.Add(1)
+	in.calls++
 	c := &call{
 		parent: ctx, due: start + l.Time, in: in, tool: req.Tool, effects: req.Effects,
 		output: l.Output, gate: req.Gate, host: req.Host,
+		streams: streams{in: req.In, out: req.Out, left: l.Streamed, limit: l.Streamed},
 	}
-	pages := min(p.cap, uint32(min(l.MemoryBytes/pageSize, maxPages)))
+	pages := min(p.code.Cap, uint32(min(l.MemoryBytes/pageSize, maxPages)))
 	in.begin(c, l, pages)
 	reply, runErr := in.exchange(c, req)
 	used, err := in.end(c, runErr)
@@ -98,6 +102,7 @@ func (in *instance) begin(c *call, l Limits, pages uint32) {
 	in.limit.Set(min(c.allowed, slice))
 	in.depth.Set(uint64(min(l.Depth, 1<<30)))
 	in.why.Set(0)
+	in.mem.crowded = false
 	if in.pagesNow != pages {
 		in.pages.Set(uint64(pages))
 		in.pagesNow = pages
@@ -158,6 +163,9 @@ func (in *instance) exchange(c *call, req *Call) (Reply, error) {
 }
 
 func (in *instance) noRoom(need uint32) error {
+	if in.mem.crowded {
+		return abi.Errorf(abi.Busy, "%w", errCrowded).WithHint("try again when other calls have ended")
+	}
 	if api.DecodeI32(in.why.Get()) == rewrite.WhyMemory {
 		return abi.Errorf(abi.MemoryExhausted, "no room for a request of %d bytes within the memory limit", need)
 	}
@@ -177,6 +185,8 @@ func (in *instance) explain(c *call, err error) error {
 		return abi.Errorf(abi.GasExhausted, "it used up its gas")
 	case why == rewrite.WhyDepth, strings.Contains(err.Error(), "stack overflow"):
 		return abi.Errorf(abi.DepthExceeded, "its calls nest too deep")
+	case why == rewrite.WhyMemory && in.mem.crowded:
+		return abi.Errorf(abi.Busy, "%w", errCrowded).WithHint("try again when other calls have ended")
 	case why == rewrite.WhyMemory:
 		return abi.Errorf(abi.MemoryExhausted, "it asked for more than %d KiB of memory%s", in.pages.Get()*64, c.lastWords())
 	case c.exited:
