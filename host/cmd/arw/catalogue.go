@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,6 +85,33 @@ func (a *app) packSearchCmd() *cobra.Command {
 					rows = append(rows, []string{h.Name, latest, h.Description})
 				}
 				return u.table([]string{"PACK", "LATEST", "ABOUT"}, rows)
+			})
+		},
+	}
+}
+
+// packNewsCmd has the running host ask now instead of at its next turn.
+func (a *app) packNewsCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "news",
+		Short: "Have the running host read the signed index now, and suspend what was revoked",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			raw, err := c.RefreshIndex(cmd.Context())
+			if err != nil {
+				return err
+			}
+			var st index.State
+			if err := json.Unmarshal(raw, &st); err != nil {
+				return abi.Errorf(abi.Invalid, "read the index's state: %w", err)
+			}
+			return a.print(st, func(u ui) error {
+				u.say("snapshot %d, %d packs; believed until %s", st.Version, st.Packs, st.Expires.Local().Format("2006-01-02 15:04"))
+				return nil
 			})
 		},
 	}

@@ -24,7 +24,7 @@ func (a *app) packCmd() *cobra.Command {
   arw pack push acme-hello --to dir:./registry --key acme.key`,
 	}
 	cmd.AddCommand(a.packInitCmd(), a.packBuildCmd(), a.packTestCmd(), a.packLintCmd(), a.packPushCmd(), a.packSignCmd(), a.packPullCmd(),
-		a.installCmd(), a.listCmd(), a.showCmd(), a.removeCmd(), a.packSearchCmd(), a.packInfoCmd(), a.packOutdatedCmd())
+		a.installCmd(), a.listCmd(), a.showCmd(), a.removeCmd(), a.packSearchCmd(), a.packInfoCmd(), a.packOutdatedCmd(), a.packNewsCmd())
 	return cmd
 }
 

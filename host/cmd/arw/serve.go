@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -71,7 +72,12 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 			return err
 		}
 	}
+	ix, err := indexOf(dir, cfg)
+	if err != nil {
+		return err
+	}
 	h, err := host.Open(ctx, host.Config{
+		Index:    ix,
 		StateDir: dir, TrustFile: filepath.Join(dir, cfg.Trust), PolicyDir: filepath.Join(dir, cfg.Policy),
 		CacheDir: a.std.env("ARW_CACHE_DIR"), Registries: []string{cfg.Registry}, Registry: a.registryOptions(false), Workers: cfg.Workers, Version: version, Log: log,
 	})
@@ -95,6 +101,22 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 		g.Go(func() error { return a.installAtStart(ctx, ln.Addr().String(), h, fl.install, log) })
 	}
 	return g.Wait()
+}
+
+// indexOf is the configured index.
+func indexOf(dir string, cfg config) (host.Index, error) {
+	if cfg.Index == "" {
+		return host.Index{}, nil
+	}
+	every, err := time.ParseDuration(cfg.IndexRefresh)
+	if err != nil || every < time.Second {
+		return host.Index{}, abi.Errorf(abi.Invalid, "read configuration: index_refresh is %q", cfg.IndexRefresh).WithHint("write a duration such as 15m")
+	}
+	root, err := readRoot(dir, cfg)
+	if err != nil {
+		return host.Index{}, err
+	}
+	return host.Index{Location: cfg.Index, Root: root, Every: every}, nil
 }
 
 // serveConfig joins file and flags.
