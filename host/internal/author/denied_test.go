@@ -58,6 +58,10 @@ func TestDenialsNameTheLine(t *testing.T) {
 		refused(name, input, `set effects = "`+effect+`"`)
 	}
 
+	// As a pack of its own: as an upgrade, the effects that came back would be held for a person.
+	if err := h.Services().Packs.Remove(t.Context(), "test/sink", pack.Options{By: "operator"}); err != nil {
+		t.Fatal(err)
+	}
 	install("1.2.0", func(toml string) string {
 		toml = strings.Replace(toml, `scope = ["read:*", "write:*"]`, `scope = ["read:/data"]`, 1)
 		return strings.Replace(toml, `scope = ["*/*:*"]`, `scope = ["acme/*:*"]`, 1)
