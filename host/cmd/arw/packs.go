@@ -24,7 +24,8 @@ func (a *app) packCmd() *cobra.Command {
   arw pack push acme-hello --to dir:./registry --key acme.key`,
 	}
 	cmd.AddCommand(a.packInitCmd(), a.packBuildCmd(), a.packTestCmd(), a.packLintCmd(), a.packPushCmd(), a.packSignCmd(), a.packPullCmd(),
-		a.installCmd(), a.listCmd(), a.showCmd(), a.removeCmd())
+		a.installCmd(), a.listCmd(), a.showCmd(), a.removeCmd(), a.packUpgradeCmd(), a.packRollbackCmd(), a.packHistoryCmd(),
+		a.packAcceptCmd(), a.packSuspendCmd(), a.packResumeCmd(), a.packLockCmd(), a.packSyncCmd())
 	return cmd
 }
 
