@@ -57,7 +57,9 @@ type Config struct {
 	Limits Limits
 	// Upgrade is how new versions of packs are watched, and what is kept of old ones.
 	Upgrade Upgrade
-	// Revocations knows which packs must not run; nil knows none.
+	// Index is the signed index that new installs are looked up in; the zero value is none.
+	Index Index
+	// Revocations knows which packs must not run; nil asks the Index, if there is one.
 	Revocations pack.Revocations
 	// Version of the program, for the record.
 	Version string
@@ -94,6 +96,7 @@ type Host struct {
 	db       *db.DB
 	engine   *wasm.Engine
 	second   *wasm.Engine
+	index    *catalogue     // nil when none is configured
 	undo     []func() error // what Close does, in reverse order
 	closing  sync.Once
 	closeErr error
@@ -180,9 +183,19 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err = h.engines(); err != nil {
 		return err
 	}
+	if h.index, err = h.openIndex(); err != nil {
+		return err
+	}
+	revocations, names := cfg.Revocations, pack.Catalogue(nil)
+	if h.index != nil {
+		names = h.index
+		if revocations == nil {
+			revocations = h.index
+		}
+	}
 	s.Packs, err = pack.Open(ctx, pack.Parts{
 		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Trust: s.Trust,
-		Engine: h.engine, Second: h.second, Revocations: cfg.Revocations, Log: cfg.Log,
+		Engine: h.engine, Second: h.second, Revocations: revocations, Catalogue: names, Log: cfg.Log,
 	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain,
 		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now})
 	if err != nil {
@@ -264,6 +277,7 @@ func (h *Host) Run(ctx context.Context) error {
 	keep(below, h.parts.Leases.Run)
 	keep(below, h.parts.Packs.Run)
 	keep(below, h.sweep)
+	keep(below, h.news)
 	err := h.parts.Actions.Run(ctx)
 	stopBelow()
 	wg.Wait()

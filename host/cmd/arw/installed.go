@@ -63,7 +63,7 @@ func tellVerdict(u ui, v *pack.Verdict) error {
 	}
 	u.say("%s %s  %s", u.bold(v.Pack), v.Version, head)
 	u.facts("reference", v.Ref, "manifest", v.Digests.Manifest, "module", v.Digests.Module, "decided", v.Time.Local().Format("2006-01-02 15:04:05"),
-		"by", v.By, "replaces", v.Replaces)
+		"by", v.By, "replaces", v.Replaces, "warning", v.Warning)
 	tellSigners(u, v)
 	if d := v.Load; d != nil {
 		u.say("\n%s", u.bold("Admitted by Cedar"))

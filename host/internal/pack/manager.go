@@ -39,6 +39,8 @@ type Parts struct {
 	Engine  *wasm.Engine
 	// Revocations knows which digests must not run; nil knows none.
 	Revocations Revocations
+	// Catalogue decides which digest a name and a version mean; nil leaves it to the registries.
+	Catalogue Catalogue
 	// Second is an engine of another kind on which a pack's examples must give the same answers; nil runs them once.
 	Second *wasm.Engine
 	Log    *slog.Logger

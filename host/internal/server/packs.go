@@ -34,6 +34,18 @@ func (s *Server) getVerdict(c *fiber.Ctx) error {
 	return c.JSON(why)
 }
 
+// postIndexRefresh asks the signed index for news; what it revoked is suspended when the answer comes.
+func (s *Server) postIndexRefresh(c *fiber.Ctx) error {
+	if s.svc.RefreshIndex == nil {
+		return abi.Errorf(abi.NotFound, "refresh the index: this host has none")
+	}
+	state, err := s.svc.RefreshIndex(s.ctx)
+	if err != nil {
+		return err
+	}
+	return c.JSON(state)
+}
+
 func packName(c *fiber.Ctx) string { return c.Params("ns") + "/" + c.Params("name") }
 
 func (s *Server) deletePack(c *fiber.Ctx) error {

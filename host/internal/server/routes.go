@@ -26,6 +26,7 @@ func (s *Server) routes() []route {
 		{"GET", "/packs/:ns/:name/verdict", false, s.getVerdict},
 		{"POST", "/packs", true, s.postPack},
 		{"DELETE", "/packs/:ns/:name", true, s.deletePack},
+		{"POST", "/index/refresh", true, s.postIndexRefresh},
 		{"POST", "/leases", true, s.postLease},
 		{"DELETE", "/leases/:id", true, s.deleteLease},
 	}...)

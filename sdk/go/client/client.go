@@ -147,6 +147,12 @@ func (c *Client) install(ctx context.Context, ref string, req call, progress fun
 	}
 }
 
+// RefreshIndex has the host ask its signed index for news, and returns what it knows of it then.
+func (c *Client) RefreshIndex(ctx context.Context) (out json.RawMessage, err error) {
+	err = c.do(ctx, call{method: http.MethodPost, path: "/index/refresh"}, &out)
+	return out, err
+}
+
 // Remove uninstalls a pack; purge also deletes what it stored.
 func (c *Client) Remove(ctx context.Context, name string, purge bool) error {
 	return c.do(ctx, call{method: "DELETE", path: "/packs/" + name + "?purge=" + strconv.FormatBool(purge)}, nil)
