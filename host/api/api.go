@@ -171,7 +171,7 @@ type List[T any] struct {
 
 // Health is the answer of GET /healthz.
 type Health struct {
-	Status  string `json:"status"` // "ok", or "degraded" when a pack is broken
+	Status  string `json:"status"` // "ok", or "degraded" when a pack is broken or suspended
 	Version string `json:"version"`
 	ABI     string `json:"abi"`
 	Events  int64  `json:"events"` // id of the last event

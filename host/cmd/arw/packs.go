@@ -30,6 +30,8 @@ func (a *app) packCmd() *cobra.Command {
 		a.packPushCmd(), a.packSignCmd(), a.packPullCmd(),
 		a.packSearchCmd(), a.packInfoCmd(), a.packOutdatedCmd(), a.packNewsCmd(),
 		a.installCmd(), a.listCmd(), a.showCmd(), a.removeCmd(),
+		a.packUpgradeCmd(), a.packRollbackCmd(), a.packHistoryCmd(), a.packAcceptCmd(), a.packSuspendCmd(), a.packResumeCmd(),
+		a.packLockCmd(), a.packSyncCmd(),
 	)
 	return cmd
 }
