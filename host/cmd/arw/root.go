@@ -53,7 +53,7 @@ Start here:
 		&cobra.Group{ID: "authority", Title: "Authority:"}, &cobra.Group{ID: "logic", Title: "Logic:"}, &cobra.Group{ID: "look", Title: "Look:"})
 	for group, cmds := range map[string][]*cobra.Command{
 		"run":       {a.serveCmd(), a.demoCmd(), a.callCmd(), a.mcpCmd()},
-		"packs":     {a.packCmd(), a.installCmd(), a.listCmd(), a.showCmd(), a.removeCmd(), a.registryCmd()},
+		"packs":     {a.packCmd(), a.installCmd(), a.listCmd(), a.showCmd(), a.removeCmd(), a.registryCmd(), a.bundleCmd()},
 		"logic":     {a.unitCmd(), a.configCmd()},
 		"authority": {a.leaseCmd(), a.trustCmd(), a.verifyCmd(), a.keyCmd()},
 		"look":      {a.whyCmd(), a.eventsCmd(), a.journalCmd(), a.actionsCmd()},
