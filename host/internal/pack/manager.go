@@ -52,6 +52,8 @@ type Config struct {
 	Instances int
 	// Drain is how long an upgrade or a removal waits for running calls; 0 means 30 seconds.
 	Drain time.Duration
+	// Record bounds the record of one call in bytes; 0 means 64 MiB.
+	Record int64
 }
 
 // Manager keeps the packs of a host. A pack's life:

@@ -82,5 +82,6 @@ type Callable struct {
 	Digest   string // of the version: Validate speaks for this one (see Call.Checked)
 	Effects  abi.Effect
 	MaxInput int64                    // bytes
+	Streams  []string                 // those it uses, as the manifest has them
 	Validate func(input []byte) error // Invalid with the JSON pointers of the faults
 }
