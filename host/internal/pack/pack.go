@@ -64,6 +64,7 @@ type Tool struct {
 	Description string          `json:"description,omitempty"`
 	Effects     string          `json:"effects"`
 	Isolation   string          `json:"isolation"`
+	Streams     []string        `json:"streams,omitempty"` // those of "input" and "output" that it uses
 	Input       json.RawMessage `json:"input_schema,omitempty"`
 	Output      json.RawMessage `json:"output_schema,omitempty"`
 }
