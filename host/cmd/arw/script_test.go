@@ -65,7 +65,7 @@ func TestStories(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": ready, "address": address, "cut": cut, "stray": stray, "dockerlogin": dockerLogin, "flip": flip, "until": untilEvent, "liar": liar, "occupy": occupy, "component": component, "big": big, "ingest": ingest, "mcp": mcpClient,
+			"ready": ready, "address": address, "cut": cut, "stray": stray, "dockerlogin": dockerLogin, "flip": flip, "until": untilEvent, "liar": liar, "occupy": occupy, "component": component, "big": big, "ingest": ingest, "mcp": mcpClient, "lastaction": lastAction,
 		},
 	})
 }
