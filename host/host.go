@@ -55,6 +55,10 @@ type Config struct {
 	Workers int
 	// Limits bound the rest.
 	Limits Limits
+	// Upgrade is how new versions of packs are watched, and what is kept of old ones.
+	Upgrade Upgrade
+	// Revocations knows which packs must not run; nil knows none.
+	Revocations pack.Revocations
 	// Version of the program, for the record.
 	Version string
 	// Log receives what has no caller to return to, and what guests log; nil means nowhere.
@@ -74,6 +78,13 @@ type Limits struct {
 	Drain     time.Duration // running calls at an upgrade: 30 s
 	Sweep     time.Duration // how often unused blobs are looked for: 1 h
 	BlobGrace time.Duration // how long an unused blob is kept: 24 h
+}
+
+// Upgrade says what is kept of a version that is replaced, and when its successor is taken back without being asked.
+type Upgrade struct {
+	Keep  int              // replaced versions of a pack that can come back without a registry: 3
+	Guard pack.Guard       // see there
+	Now   func() time.Time // the clock of it; nil means the real one
 }
 
 // Host is one running host.
@@ -171,8 +182,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	s.Packs, err = pack.Open(ctx, pack.Parts{
 		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Trust: s.Trust,
-		Engine: h.engine, Second: h.second, Log: cfg.Log,
-	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain})
+		Engine: h.engine, Second: h.second, Revocations: cfg.Revocations, Log: cfg.Log,
+	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain,
+		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now})
 	if err != nil {
 		return err
 	}

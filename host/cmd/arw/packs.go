@@ -25,7 +25,7 @@ func (a *app) packCmd() *cobra.Command {
   arw pack dev acme-hello         build, test and serve it again at every change
   arw pack push acme-hello --to dir:./registry --key acme.key`,
 	}
-	cmd.AddCommand(a.packInitCmd(), a.packBuildCmd(), a.packTestCmd(), a.packLintCmd(), a.packDevCmd(), a.packPushCmd(), a.packSignCmd(), a.packPullCmd(),
+	cmd.AddCommand(a.packInitCmd(), a.packBuildCmd(), a.packTestCmd(), a.packLintCmd(), a.packDevCmd(), a.packConformCmd(), a.packPushCmd(), a.packSignCmd(), a.packPullCmd(),
 		a.installCmd(), a.listCmd(), a.showCmd(), a.removeCmd())
 	return cmd
 }

@@ -30,6 +30,7 @@ func (in *install) resolve(ctx context.Context) error {
 		digest, err := reg.Resolve(ctx, ref)
 		if err == nil {
 			in.reg, in.ref, in.digest, in.verdict.Digests.Manifest = reg, ref, digest, digest
+			in.verdict.Registry = ref.Registry
 			return nil
 		}
 		if ref.Registry != place || abi.CodeOf(err) != abi.NotFound {
@@ -66,11 +67,16 @@ func versionIn(art *registry.Artifact) string {
 	return ""
 }
 
-// verify is step 3.
+// verify is step 3. A revoked digest is refused whatever its signatures say, and nobody admits it by hand.
 func (in *install) verify(ctx context.Context) error {
 	verdict, err := in.Trust.Judge(ctx, signing.Question{Pack: in.ref.Name, Digest: in.digest, Version: versionIn(in.artifact)}, in.bundles)
 	in.verdict.Signature = verdict
+	if r, bad := in.revoked(in.ref.Name, in.digest); bad {
+		return abi.Errorf(abi.Denied, "admit %s: it was revoked: %s", in.digest, r.Reason).
+			WithHint("choose another version").WithDetail(r)
+	}
 	if err == nil {
+		in.verdict.Proofs = proofs(verdict, in.bundles)
 		return nil
 	}
 	code := abi.CodeOf(err)
@@ -79,4 +85,18 @@ func (in *install) verify(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// proofs names the bundles that counted.
+func proofs(v *signing.Verdict, bundles [][]byte) []Proof {
+	var out []Proof
+	for _, s := range v.Signers {
+		if s.Bundle < 0 || s.Bundle >= len(bundles) {
+			continue
+		}
+		out = append(out, Proof{
+			Predicate: s.Predicate, Bundle: sum(bundles[s.Bundle]), Signer: s.Name, KeyID: s.KeyID, Identity: s.Identity, Issuer: s.Issuer,
+		})
+	}
+	return out
 }
