@@ -7,4 +7,5 @@ import "embed"
 // Source holds one folder for each language, without conformance guests and examples.
 //
 //go:embed c/*.h c/*.c
+//go:embed rust/Cargo.toml rust/src
 var Source embed.FS
