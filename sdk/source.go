@@ -8,4 +8,5 @@ import "embed"
 //
 //go:embed c/*.h c/*.c
 //go:embed rust/Cargo.toml rust/src
+//go:embed assemblyscript/lib
 var Source embed.FS
