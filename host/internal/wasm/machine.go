@@ -53,7 +53,7 @@ func (e *Engine) compiled(ctx context.Context, a *artifact, workers int) (*machi
 	}
 	m, err := e.machine(ctx, a, m, cfg, workers)
 	if err == nil && m.kept != nil && !warm {
-		e.cache.seal(a.key)
+		e.cache.seal(a.key, dir)
 	}
 	return m, err
 }
