@@ -36,6 +36,7 @@ type Options struct {
 type Engine struct {
 	log      *slog.Logger
 	rt       wazero.Runtime
+	config   wazero.RuntimeConfig
 	cache    wazero.CompilationCache
 	compiles chan struct{}
 	base     time.Time // when the engine's clock was 0
@@ -66,7 +67,8 @@ func Open(o Options) (*Engine, error) {
 		cfg = cfg.WithCompilationCache(cache)
 	}
 	ctx := context.Background()
-	e.rt = wazero.NewRuntimeWithConfig(ctx, cfg.WithDebugInfoEnabled(false).WithCoreFeatures(api.CoreFeaturesV2))
+	e.config = cfg.WithDebugInfoEnabled(false).WithCoreFeatures(api.CoreFeaturesV2)
+	e.rt = wazero.NewRuntimeWithConfig(ctx, e.config)
 	if err := e.link(ctx); err != nil {
 		e.Close()
 		return nil, abi.Errorf(abi.Internal, "open engine: %w", err)

@@ -36,6 +36,7 @@ type instance struct {
 	pagesNow uint32
 	spent    bool  // its state is not the snapshot's and cannot become it again
 	current  *call // the call that uses it
+	plug     *pluginState
 }
 
 // snapshot is the state every call starts from.
@@ -44,6 +45,7 @@ type snapshot struct {
 	globals []uint64
 	inPtr   uint32
 	inCap   uint32
+	plugin  *pluginSnapshot
 }
 
 var moduleConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions()
@@ -55,13 +57,18 @@ func (p *Program) instantiate(ctx context.Context) (*instance, error) {
 	if p.snap != nil {
 		in.mem.image = p.snap.image
 	}
-	mod, err := p.engine.rt.InstantiateModule(experimental.WithMemoryAllocator(ctx, in.mem), p.code, moduleConfig)
+	var err error
+	if p.plugin != nil {
+		err = p.instantiatePlugin(ctx, in)
+	} else {
+		in.mod, err = p.engine.rt.InstantiateModule(experimental.WithMemoryAllocator(ctx, in.mem), p.code, moduleConfig)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("instantiate: %w", err)
 	}
-	in.mod = mod
+	mod := in.mod
 	if in.mem.err != nil {
-		_ = mod.Close(ctx)
+		in.close()
 		return nil, abi.Errorf(abi.Unavailable, "no memory for an instance: %w", in.mem.err)
 	}
 	global := func(name string) api.MutableGlobal {
@@ -85,6 +92,10 @@ func (in *instance) tick() {
 }
 
 func (in *instance) close() {
+	if in.plug != nil {
+		_ = in.plug.sdk.Close(context.Background()) // the module as well
+		return
+	}
 	_ = in.mod.Close(context.Background()) // nothing of ours can fail in it
 }
 
@@ -95,6 +106,9 @@ func (in *instance) boot(c *call) error {
 			return abi.Errorf(abi.Incompatible, "a data segment lies outside memory")
 		}
 		copy(in.mem.buf[d.Offset:], d.Bytes)
+	}
+	if in.plug != nil {
+		return in.bootPlugin(c)
 	}
 	for _, name := range []string{rewrite.ExportStart, abi.ExportInitialize, abi.ExportInit} {
 		if fn := in.mod.ExportedFunction(name); fn != nil {
@@ -141,15 +155,18 @@ func (in *instance) capture() (*snapshot, error) {
 		s.image.release()
 		return nil, err
 	}
-	if !in.resize(size) { // the engine takes note of where the memory is now
+	if !in.mem.resize(size, in.mod.Memory()) { // the engine takes note of where the memory is now
 		return nil, errNoMemory
+	}
+	if in.plug != nil {
+		return s, in.capturePlugin(s)
 	}
 	return s, nil
 }
 
 // restore sets the instance back to the snapshot; false when it cannot be.
 func (in *instance) restore(s *snapshot) bool {
-	if len(in.mem.buf) != len(s.image.bytes) && !in.resize(len(s.image.bytes)) {
+	if len(in.mem.buf) != len(s.image.bytes) && !in.mem.resize(len(s.image.bytes), in.mod.Memory()) {
 		return false
 	}
 	in.mem.restore()
@@ -157,14 +174,14 @@ func (in *instance) restore(s *snapshot) bool {
 		g.Set(s.globals[i])
 	}
 	in.inPtr, in.inCap = s.inPtr, s.inCap
-	return true
+	return in.plug == nil || in.restorePlugin(s.plugin)
 }
 
 // resize sets a grown memory back. The engine takes whatever slice the allocator returns, and the rewritten module
 // declares one page more than the guest may have, so that there is always a page to ask for.
-func (in *instance) resize(n int) bool {
-	in.mem.shrink = n
-	_, ok := in.mod.Memory().Grow(1)
-	in.mem.shrink = -1
-	return ok && len(in.mem.buf) == n
+func (l *linear) resize(n int, mem api.Memory) bool {
+	l.shrink = n
+	_, ok := mem.Grow(1)
+	l.shrink = -1
+	return ok && len(l.buf) == n
 }

@@ -34,6 +34,7 @@ type Program struct {
 	spec      Spec
 	limits    Limits
 	code      wazero.CompiledModule
+	plugin    *plugin // in code's place for RuntimeExtism
 	rewritten *rewrite.Result
 	cap       uint32 // most pages
 	seed      [32]byte
@@ -70,20 +71,24 @@ func (p *Program) load(ctx context.Context) error {
 	if p.spec.Runtime != "" && p.spec.Runtime != shape.Runtime {
 		return abi.Errorf(abi.Incompatible, "the manifest says runtime = %q, the module was made for %q", p.spec.Runtime, shape.Runtime)
 	}
-	if shape.Runtime == RuntimeExtism {
-		return abi.Errorf(abi.Unsupported, `runtime = "extism" is not supported by this build`).
-			WithHint(`build the pack with one of the arw SDKs (runtime = "arw")`)
-	}
 	p.cap = m.Cap(uint32(min(p.limits.MemoryBytes/pageSize, maxPages)))
 	if m.Memory.Min > p.cap {
 		return abi.Errorf(abi.TooLarge, "it starts with %d KiB of memory, its limit is %d KiB", m.Memory.Min*64, p.cap*64).
 			WithHint("raise limits.memory in pack.toml")
 	}
-	p.rewritten, err = m.Rewrite(rewrite.Options{Pages: p.cap, Spare: true, TakeData: true})
+	o := rewrite.Options{Pages: p.cap, Spare: true, TakeData: true}
+	if shape.Runtime == RuntimeExtism {
+		o.Mark, o.Rename = true, pluginImports
+	}
+	p.rewritten, err = m.Rewrite(o)
 	if err != nil {
 		return abi.Errorf(abi.Invalid, "rewrite: %w", err)
 	}
-	p.code, err = p.engine.compile(ctx, p.rewritten.Binary)
+	if shape.Runtime == RuntimeExtism {
+		err = p.compilePlugin(ctx, m)
+	} else {
+		p.code, err = p.engine.compile(ctx, p.rewritten.Binary)
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return abi.Errorf(abi.CodeOf(ctx.Err()), "compile: %w", err)
@@ -145,8 +150,14 @@ func (p *Program) release() {
 	if p.code != nil {
 		_ = p.code.Close(context.Background()) // the engine reports nothing here
 	}
+	if p.plugin != nil {
+		_ = p.plugin.compiled.Close(context.Background())
+	}
 	if p.snap != nil {
 		p.snap.image.release()
+		if p.snap.plugin != nil {
+			p.snap.plugin.kernel.release()
+		}
 	}
 }
 

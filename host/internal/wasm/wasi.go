@@ -94,21 +94,23 @@ func (e *Engine) linkWASI(ctx context.Context) error {
 	b := e.rt.NewHostModuleBuilder(wasiModule)
 	funcs := wasiFuncs()
 	for name, sig := range wasiTypes() {
-		var fn api.GoModuleFunc
-		switch run := funcs[name]; {
-		case name == "proc_exit":
-			fn = wasiExit
-		case run != nil:
-			fn = wasiWrap(name, run)
-		case strings.HasPrefix(name, "fd_"), strings.HasPrefix(name, "path_"), strings.HasPrefix(name, "sock_"):
-			fn = func(_ context.Context, _ api.Module, stack []uint64) { stack[0] = wasiBadFD }
-		default:
-			fn = func(_ context.Context, _ api.Module, stack []uint64) { stack[0] = wasiNoSys }
-		}
-		b.NewFunctionBuilder().WithGoModuleFunction(fn, []byte(sig.params), []byte(sig.results)).WithName(name).Export(name)
+		b.NewFunctionBuilder().WithGoModuleFunction(wasiFunction(name, funcs), []byte(sig.params), []byte(sig.results)).WithName(name).Export(name)
 	}
 	_, err := b.Instantiate(ctx)
 	return err
+}
+
+// wasiFunction makes one function of WASI for the engine.
+func wasiFunction(name string, funcs map[string]wasiFunc) api.GoModuleFunc {
+	switch run := funcs[name]; {
+	case name == "proc_exit":
+		return wasiExit
+	case run != nil:
+		return wasiWrap(name, run)
+	case strings.HasPrefix(name, "fd_"), strings.HasPrefix(name, "path_"), strings.HasPrefix(name, "sock_"):
+		return func(_ context.Context, _ api.Module, stack []uint64) { stack[0] = wasiBadFD }
+	}
+	return func(_ context.Context, _ api.Module, stack []uint64) { stack[0] = wasiNoSys }
 }
 
 func wasiWrap(name string, run wasiFunc) api.GoModuleFunc {
@@ -349,13 +351,18 @@ func (c *call) flush(stream int) {
 		c.in.p.engine.log.Debug("guest printed while loading", "pack", c.in.p.spec.Name, "line", line)
 		return
 	}
-	if c.host.Log == nil || c.gate == nil {
+	c.logLine(1+stream, line)
+}
+
+// logLine logs what a guest says without waiting for an answer.
+func (c *call) logLine(level int, line string) {
+	if c.host.Log == nil || c.gate == nil || c.booting {
 		return
 	}
 	if _, err := c.use(abi.Log, "", len(line)); err != nil {
 		return
 	}
-	if err := c.host.Log.Write(c, 1+stream, line); err != nil {
+	if err := c.host.Log.Write(c, level, line); err != nil {
 		c.in.p.engine.log.Error("guest log failed", "pack", c.in.p.spec.Name, "error", err)
 	}
 }
