@@ -8,7 +8,7 @@ package abi
 
 // Version is the semantic version of the contract. A pack names the range it was built for in pack.toml (module.abi);
 // compatibility is decided when the pack is installed, never at the first call.
-const Version = "1.0.0"
+const Version = "1.1.0"
 
 // Names a module exports to its host.
 const (
@@ -26,10 +26,10 @@ const ModulePrefix = "arw:"
 // as the import's module name.
 type Capability string
 
-// The capabilities of this version. IO carries no authority (it moves bytes of a reply the guest is already owed) and is
-// therefore always linked; every other one needs a live lease at each call.
+// The capabilities of this version. Every one but the ambient needs a live lease at each call.
 const (
-	IO     Capability = "io"
+	IO     Capability = "io"     // ambient: moves bytes of a reply that the guest is already owed
+	Stream Capability = "stream" // ambient: moves bytes that the caller gives and takes (since 1.1)
 	Log    Capability = "log"
 	KV     Capability = "kv"
 	Event  Capability = "event"
@@ -39,6 +39,19 @@ const (
 	Rand   Capability = "rand"
 	Action Capability = "action"
 )
+
+// Ambient reports whether the capability carries no authority: it is always there, needs no lease, and a manifest does not
+// ask for it.
+func (c Capability) Ambient() bool { return c == IO || c == Stream }
+
+// Handles of the streams that every call has. Higher ones are given by functions of later versions.
+const (
+	HandleInput  = 0 // the bytes that the caller streams in
+	HandleOutput = 1 // the parts that the caller takes while the call runs
+)
+
+// MaxPart bounds what one stream function moves, in bytes.
+const MaxPart = 1 << 20
 
 // Effect is what a tool does to the world, as its manifest declares it; each includes the ones before. The host refuses
 // a host function above the effect of the tool that is being called, so the declaration cannot lie.
@@ -79,6 +92,10 @@ type Func struct {
 // the list is refused at admission, by name.
 var Functions = []Func{
 	{IO, "take", Pure, []string{"out", "out_cap"}, "copies the reply that a previous call could not fit (status more); a second take finds nothing"},
+	{Stream, "read", Pure, []string{"handle", "out", "out_cap"}, "waits for bytes of a stream and gives what there is, at most 1 MiB; 0 bytes is the end"},
+	{Stream, "write", Pure, []string{"handle", "data", "data_len"}, "gives bytes to whoever takes the stream, at most 1 MiB, and waits while that one is slow"},
+	{Stream, "send", Pure, []string{"handle", "doc", "doc_len"}, "gives one JSON value as a part of its own, at most 1 MiB"},
+	{Stream, "close", Pure, []string{"handle"}, "ends the guest's use of a stream"},
 	{Log, "write", Pure, []string{"level", "msg", "msg_len"}, "writes one line at level 0 debug, 1 info, 2 warn, 3 error"},
 	{KV, "get", Reads, []string{"key", "key_len", "out", "out_cap"}, "reads a value; not_found when absent"},
 	{KV, "put", Writes, []string{"key", "key_len", "val", "val_len"}, "stores a value durably before it returns"},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +28,10 @@ func (c *checker) tool(where at, raw *rawTool) Tool {
 		t.Isolation = "fresh"
 	}
 	c.oneOf(where.key("isolation"), t.Isolation, "fresh", "session")
+	t.Streams = c.streams(where.key("streams"), raw.Streams)
+	if raw.Limits.Stream > 0 && !slices.Contains(t.Streams, "output") {
+		c.bad(where.key("limits").key("stream"), `add streams = ["output"] to the tool, or remove the limit`, "the tool streams nothing out")
+	}
 	t.Input = c.schema(where.key("input"), raw.Input)
 	t.Output = c.schema(where.key("output"), raw.Output)
 	t.Limits = c.limits(where.key("limits"), raw.Limits)
@@ -37,6 +42,22 @@ func (c *checker) tool(where at, raw *rawTool) Tool {
 		t.Examples = append(t.Examples, c.example(where.key("examples", i), &t, example))
 	}
 	return t
+}
+
+// streams puts the words in the order of the canonical form.
+func (c *checker) streams(where at, words []string) (streams []string) {
+	for i, word := range words {
+		c.oneOf(where.key(i), word, "input", "output")
+		if slices.Contains(words[:i], word) {
+			c.bad(where.key(i), "", "%q stands twice", word)
+		}
+	}
+	for _, word := range []string{"input", "output"} {
+		if slices.Contains(words, word) {
+			streams = append(streams, word)
+		}
+	}
+	return streams
 }
 
 func (c *checker) effects(where at, word string) abi.Effect {
@@ -63,6 +84,7 @@ func (c *checker) limits(where at, raw rawLimits) Limits {
 	bound("memory", int64(raw.Memory), top.Memory, bytes)
 	bound("input", int64(raw.Input), top.Input, bytes)
 	bound("output", int64(raw.Output), top.Output, bytes)
+	bound("stream", int64(raw.Stream), top.Stream, bytes)
 	bound("time", int64(raw.Time), int64(top.Time), func(n int64) string { return strict.Duration(n).String() })
 	bound("gas", int64(min(raw.Gas, math.MaxInt64)), int64(top.Gas), func(n int64) string { return strconv.FormatInt(n, 10) })
 	if raw.Memory > 0 && raw.Memory < wasmPage {
@@ -74,7 +96,7 @@ func (c *checker) limits(where at, raw rawLimits) Limits {
 	if raw.Memory > 0 && raw.Output > raw.Memory {
 		c.bad(where.key("output"), "", "an output of %s does not fit into the %s of memory", raw.Output, raw.Memory)
 	}
-	return Limits{Memory: int64(raw.Memory), Gas: raw.Gas, Time: time.Duration(raw.Time), Input: int64(raw.Input), Output: int64(raw.Output)}
+	return Limits{Memory: int64(raw.Memory), Gas: raw.Gas, Time: time.Duration(raw.Time), Input: int64(raw.Input), Output: int64(raw.Output), Stream: int64(raw.Stream)}
 }
 
 const wasmPage = 64 << 10

@@ -52,7 +52,7 @@ func (p *Pack) tree() map[string]any {
 }
 
 func (t Tool) tree() any {
-	return map[string]any{
+	tree := map[string]any{
 		"id": t.ID, "title": t.Title, "description": t.Description, "input": t.Input.doc, "output": t.Output.doc,
 		"effects": t.Effects.String(), "isolation": t.Isolation,
 		"limits": map[string]any{
@@ -67,6 +67,14 @@ func (t Tool) tree() any {
 			return tree
 		}),
 	}
+	// Younger than the first manifests: absent where nothing is said, so that their digests stay what they are.
+	if len(t.Streams) > 0 {
+		tree["streams"] = listOf(t.Streams, func(s string) any { return s })
+	}
+	if t.Limits.Stream > 0 {
+		tree["limits"].(map[string]any)["stream"] = integer(t.Limits.Stream)
+	}
+	return tree
 }
 
 func fileTree(id, title, file string) any {

@@ -174,7 +174,11 @@ func renderTool(b *bytes.Buffer, t *Tool) {
 	text := tomlString
 	fmt.Fprintf(b, "[[tools]]\nid = %s\ntitle = %s\ndescription = %s\ninput = %s\noutput = %s\neffects = %s\nisolation = %s\n",
 		text(t.ID), text(t.Title), text(t.Description), text(string(t.Input.JSON())), text(string(t.Output.JSON())), text(t.Effects.String()), text(t.Isolation))
-	fmt.Fprintf(b, "limits = { memory = %s, gas = %d, time = %s, input = %d, output = %d }\n",
+	fmt.Fprintf(b, "streams = [")
+	for _, s := range t.Streams {
+		fmt.Fprintf(b, "%s, ", text(s))
+	}
+	fmt.Fprintf(b, "]\nlimits = { stream = %d, memory = %s, gas = %d, time = %s, input = %d, output = %d }\n", t.Limits.Stream,
 		text(strict.Size(t.Limits.Memory).String()), t.Limits.Gas, text(strict.Duration(t.Limits.Time).String()), t.Limits.Input, t.Limits.Output)
 	for _, e := range t.Examples {
 		fmt.Fprintf(b, "[[tools.examples]]\ntitle = %s\ninput = %s\n", text(e.Title), text(string(e.Input)))

@@ -57,7 +57,8 @@ type Tool struct {
 	Input       *Schema // never nil
 	Output      *Schema // never nil; holds for JSON replies, bytes pass unchecked
 	Effects     abi.Effect
-	Isolation   string // "fresh" or "session"
+	Isolation   string   // "fresh" or "session"
+	Streams     []string // what it uses of "input" and "output", in this order; nil: none
 	Limits      Limits
 	Examples    []Example
 }
@@ -69,11 +70,12 @@ type Limits struct {
 	Time   time.Duration
 	Input  int64 // bytes
 	Output int64 // bytes
+	Stream int64 // bytes given out as a stream
 }
 
 // Ceilings are the largest limits that a manifest may ask for. A host may grant less.
 func Ceilings() Limits {
-	return Limits{Memory: 4 << 30, Gas: 1e13, Time: time.Hour, Input: 256 << 20, Output: 256 << 20}
+	return Limits{Memory: 4 << 30, Gas: 1e13, Time: time.Hour, Input: 256 << 20, Output: 256 << 20, Stream: 1 << 40}
 }
 
 // Example is a call whose outcome the author states. The input fits the tool's input schema and the output, where there

@@ -36,6 +36,7 @@ type rawTool struct {
 	Output      any          `toml:"output"`
 	Effects     string       `toml:"effects"`
 	Isolation   string       `toml:"isolation"`
+	Streams     []string     `toml:"streams"`
 	Limits      rawLimits    `toml:"limits"`
 	Examples    []rawExample `toml:"examples"`
 }
@@ -46,6 +47,7 @@ type rawLimits struct {
 	Time   strict.Duration `toml:"time"`
 	Input  strict.Size     `toml:"input"`
 	Output strict.Size     `toml:"output"`
+	Stream strict.Size     `toml:"stream"`
 }
 
 type rawExample struct {

@@ -23,8 +23,8 @@ func (c *checker) capability(raw *rawPack, name string) Capability {
 		TTL: time.Duration(asked.TTL), Budget: Budget{Calls: asked.Budget.Calls, Bytes: int64(asked.Budget.Bytes)},
 	}
 	switch {
-	case name == string(abi.IO):
-		c.bad(where, "remove this table", "io carries no authority and is always there")
+	case abi.Capability(name).Ambient():
+		c.bad(where, "remove this table", "%s carries no authority and is always there", name)
 		return got
 	case !slices.Contains(askable, name):
 		hint := "the capabilities are " + strings.Join(askable, ", ")

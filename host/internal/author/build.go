@@ -87,7 +87,7 @@ func Lint(m *manifests.Pack, module []byte) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	declared := map[abi.Capability]bool{abi.IO: true}
+	declared := map[abi.Capability]bool{abi.IO: true, abi.Stream: true}
 	for _, c := range m.Capabilities {
 		declared[c.Name] = true
 	}

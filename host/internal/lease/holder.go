@@ -42,9 +42,9 @@ type held struct {
 // The error is an *abi.Error whose Detail is a Refusal: LeaseRevoked, LeaseExpired or BudgetExhausted when the lease that
 // covered the target and ended last ended so, Denied when no lease ever covered it. Cancelled, Deadline and StorageFull
 // can come from reserving a bounded budget: its first use waits for the database, later ones only when they outrun Run.
-// A capability needs no lease when it carries no authority (abi.IO).
+// A capability needs no lease when it carries no authority (abi.Capability.Ambient).
 func (h *Holder) Use(ctx context.Context, capability abi.Capability, wanted string, n int) (scope string, err error) {
-	if capability == abi.IO {
+	if capability.Ambient() {
 		return "", nil
 	}
 	if n < 0 {

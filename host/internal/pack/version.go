@@ -54,7 +54,7 @@ func (m *Manager) newVersion(r row, man *manifests.Pack, who policy.Pack) *versi
 	for i := range man.Tools {
 		t := &man.Tools[i]
 		v.tools[t.ID] = &tool{Tool: t, limits: wasm.Limits{
-			MemoryBytes: t.Limits.Memory, Gas: t.Limits.Gas, Time: t.Limits.Time, Input: t.Limits.Input, Output: t.Limits.Output,
+			MemoryBytes: t.Limits.Memory, Gas: t.Limits.Gas, Time: t.Limits.Time, Input: t.Limits.Input, Output: t.Limits.Output, Streamed: t.Limits.Stream,
 		}, session: t.Isolation == "session"}
 	}
 	for i := range man.State {

@@ -27,6 +27,7 @@ type call struct {
 	output  int64
 	gate    Gate
 	host    Host
+	streams streams
 
 	over   atomic.Bool
 	armed  atomic.Bool

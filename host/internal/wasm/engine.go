@@ -132,11 +132,12 @@ type Limits struct {
 	Input       int64
 	Output      int64
 	Depth       uint32 // nested calls inside the guest
+	Streamed    int64  // bytes of output streams
 }
 
 // DefaultLimits are what a zero field stands for.
 func DefaultLimits() Limits {
-	return Limits{MemoryBytes: 64 << 20, Gas: 2e9, Time: 10 * time.Second, Input: 8 << 20, Output: 8 << 20, Depth: 16 << 10}
+	return Limits{MemoryBytes: 64 << 20, Gas: 2e9, Time: 10 * time.Second, Input: 8 << 20, Output: 8 << 20, Depth: 16 << 10, Streamed: 1 << 30}
 }
 
 // or fills zero fields from d.
@@ -158,6 +159,9 @@ func (l Limits) or(d Limits) Limits {
 	}
 	if l.Depth == 0 {
 		l.Depth = d.Depth
+	}
+	if l.Streamed <= 0 {
+		l.Streamed = d.Streamed
 	}
 	return l
 }

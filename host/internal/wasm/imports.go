@@ -23,6 +23,7 @@ type hostFunc struct {
 func hostFuncs() []hostFunc {
 	runs := map[string]func(*call, []uint64) abi.Status{
 		"io.take": ioTake, "log.write": logWrite,
+		"stream.read": streamRead, "stream.write": streamWrite, "stream.send": streamSend, "stream.close": streamClose,
 		"kv.get": kvGet, "kv.put": kvPut, "kv.delete": kvDelete, "kv.list": kvList, "kv.batch": kvBatch,
 		"event.emit": eventEmit, "state.get": stateGet, "state.put": statePut,
 		"fs.list": fsList, "fs.stat": fsStat, "fs.read": fsRead, "fs.write": fsWrite, "fs.remove": fsRemove,
@@ -30,6 +31,7 @@ func hostFuncs() []hostFunc {
 	}
 	granted := map[abi.Capability]func(*Host) bool{
 		abi.IO:     func(*Host) bool { return true },
+		abi.Stream: func(*Host) bool { return true },
 		abi.Log:    func(h *Host) bool { return h.Log != nil },
 		abi.KV:     func(h *Host) bool { return h.KV != nil },
 		abi.Event:  func(h *Host) bool { return h.Event != nil },
@@ -69,7 +71,7 @@ func (e *Engine) wrap(f hostFunc) api.GoModuleFunc {
 			s = c.deny(f.Capability, c.effectMessage(name, f.Effect))
 		case !f.granted(&c.host):
 			s = c.deny(f.Capability, f.denied)
-		case c.gate == nil && f.Capability != abi.IO:
+		case c.gate == nil && !f.Capability.Ambient():
 			s = c.deny(f.Capability, f.ungated)
 		default:
 			s = f.run(c, stack)

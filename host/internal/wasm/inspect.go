@@ -78,13 +78,13 @@ func shapeOf(m *rewrite.Module) Shape {
 	for _, im := range m.Imports {
 		s.Imports = append(s.Imports, Import{im.Module, im.Name})
 		switch name, ok := strings.CutPrefix(im.Module, abi.ModulePrefix); {
-		case ok && abi.Capability(name) != abi.IO:
+		case ok && !abi.Capability(name).Ambient():
 			caps[abi.Capability(name)] = true
 		case im.Module == wasiModule:
 			s.WASI = true
 		case strings.HasPrefix(im.Module, extismPrefix):
 			s.Runtime = RuntimeExtism
-			if f, ok := extismFunc(im.Name); ok && im.Module == extismUser && f.Capability != abi.IO {
+			if f, ok := extismFunc(im.Name); ok && im.Module == extismUser && !f.Capability.Ambient() {
 				caps[f.Capability] = true
 			}
 		}

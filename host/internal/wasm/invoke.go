@@ -20,8 +20,10 @@ type Call struct {
 	Session string // not empty: the call continues the state of the session's last one
 	Effects abi.Effect
 	Limits  Limits // zero fields mean the program's
-	Gate    Gate   // nil refuses everything but io
+	Gate    Gate   // nil refuses everything but io and stream
 	Host    Host
+	In      Source // handle 0 of arw:stream; nil: the caller streams nothing in
+	Out     Sink   // handle 1; nil: the caller takes no parts
 }
 
 // Reply is what came of a call. Body belongs to the caller. Usage is set also when the call failed.
@@ -69,6 +71,7 @@ func (p *Program) invoke(ctx context.Context, req *Call) (Reply, error) {
 	c := &call{
 		parent: ctx, due: start + l.Time, in: in, tool: req.Tool, effects: req.Effects,
 		output: l.Output, gate: req.Gate, host: req.Host,
+		streams: streams{in: req.In, out: req.Out, left: l.Streamed, limit: l.Streamed},
 	}
 	pages := min(p.cap, uint32(min(l.MemoryBytes/pageSize, maxPages)))
 	in.begin(c, l, pages)

@@ -17,6 +17,18 @@ type system struct{}
 //go:wasmimport arw:io take
 func ioTake(out unsafe.Pointer, outCap uint32) uint64
 
+//go:wasmimport arw:stream read
+func streamRead(handle uint32, out unsafe.Pointer, outCap uint32) uint64
+
+//go:wasmimport arw:stream write
+func streamWrite(handle uint32, data unsafe.Pointer, dataLen uint32) uint64
+
+//go:wasmimport arw:stream send
+func streamSend(handle uint32, doc unsafe.Pointer, docLen uint32) uint64
+
+//go:wasmimport arw:stream close
+func streamClose(handle uint32) uint64
+
 //go:wasmimport arw:log write
 func logWrite(level uint32, msg unsafe.Pointer, msgLen uint32) uint64
 
@@ -80,6 +92,23 @@ func data(b []byte) (unsafe.Pointer, uint32) {
 }
 
 func hostTake(_ *Call, out []byte) abi.Status { return abi.Status(ioTake(data(out))) }
+
+func hostStreamRead(_ *Call, handle uint32, out []byte) abi.Status {
+	o, on := data(out)
+	return abi.Status(streamRead(handle, o, on))
+}
+
+func hostStreamWrite(_ *Call, handle uint32, part []byte) abi.Status {
+	p, n := data(part)
+	return abi.Status(streamWrite(handle, p, n))
+}
+
+func hostStreamSend(_ *Call, handle uint32, doc []byte) abi.Status {
+	p, n := data(doc)
+	return abi.Status(streamSend(handle, p, n))
+}
+
+func hostStreamClose(_ *Call, handle uint32) abi.Status { return abi.Status(streamClose(handle)) }
 
 func hostLog(_ *Call, level uint32, msg string) abi.Status {
 	p, n := text(msg)

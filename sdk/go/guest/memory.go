@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/json"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -28,10 +29,15 @@ type Memory struct {
 	Deny func(function string) error
 	// Tools answer calls of other tools.
 	Tools map[string]func(in []byte) ([]byte, error)
+	// Input is what the caller streams in; nil: nothing. NoOutput is a caller that takes no stream.
+	Input    io.Reader
+	NoOutput bool
+	Parts    []MemoryPart // what was streamed out
 	// Calls counts the host functions that were used, by name.
 	Calls map[string]int
 
-	pending []byte // a reply or message that take collects
+	pending             []byte // a reply or message that take collects
+	inClosed, outClosed bool
 }
 
 // MemoryEvent is one event that was emitted.
@@ -50,7 +56,10 @@ func keep(raw []byte) []byte { return slices.Clone(raw) }
 type system struct{ *Memory }
 
 // Call gives a call against this host, for calling a tool's function directly.
-func (m *Memory) Call() *Call { return &Call{tool: "test", sys: system{m}} }
+func (m *Memory) Call() *Call {
+	m.inClosed, m.outClosed = false, false // handles belong to their call
+	return &Call{tool: "test", sys: system{m}}
+}
 
 // Run calls a registered tool as the host would, frames and all. Output is nil when the tool failed.
 func (m *Memory) Run(tool string, in []byte) (out []byte, err error) {

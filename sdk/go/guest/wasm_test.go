@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -46,6 +47,8 @@ type machine struct {
 	keys    map[string][]byte
 	states  map[string][]byte
 	log     []string // functions and their texts
+	stream  string   // what waits in the input stream
+	closed  map[uint32]bool
 }
 
 func start(t testing.TB, module []byte) *machine {
@@ -54,7 +57,7 @@ func start(t testing.TB, module []byte) *machine {
 	rt := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigInterpreter())
 	t.Cleanup(func() { rt.Close(ctx) })
 	wasi_snapshot_preview1.MustInstantiate(ctx, rt)
-	m := &machine{t: t, keys: map[string][]byte{}, states: map[string][]byte{}}
+	m := &machine{t: t, stream: "stream", closed: map[uint32]bool{}, keys: map[string][]byte{}, states: map[string][]byte{}}
 	builders := map[abi.Capability]wazero.HostModuleBuilder{}
 	for _, f := range abi.Functions {
 		if builders[f.Capability] == nil {
@@ -127,6 +130,9 @@ func (m *machine) serve(name string, params int, mod api.Module, stack []uint64)
 		m.pending = nil
 		return abi.MakeStatus(abi.OK, uint32(n))
 	}
+	if strings.HasPrefix(name, "stream.") {
+		return m.streams(name, uint32(stack[0]), func() []byte { return arg(1) })
+	}
 	first := ""
 	if name != "log.write" && params > 2 || strings.HasSuffix(name, "delete") || strings.HasSuffix(name, "remove") {
 		first = string(arg(0))
@@ -172,6 +178,27 @@ func (m *machine) serve(name string, params int, mod api.Module, stack []uint64)
 			return m.give(abi.AppendErrorFrame(nil, abi.Busy, "not now", nil), out(), "")
 		}
 		return m.give(abi.AppendFrame(nil, abi.FrameJSON, []byte(`{"word":"back"}`)), out(), "")
+	}
+	return abi.MakeStatus(abi.OK, 0)
+}
+
+// streams has one short input.
+func (m *machine) streams(name string, handle uint32, arg func() []byte) abi.Status {
+	m.log = append(m.log, fmt.Sprint(name, " ", handle))
+	switch name {
+	case "stream.read":
+		n := copy(arg(), m.stream)
+		m.stream = m.stream[n:]
+		return abi.MakeStatus(abi.OK, uint32(n))
+	case "stream.write":
+		m.log[len(m.log)-1] += fmt.Sprint(" ", len(arg()))
+	case "stream.send":
+		m.log[len(m.log)-1] += " " + string(arg())
+	case "stream.close":
+		if m.closed[handle] {
+			return abi.MakeStatus(abi.Invalid, 0)
+		}
+		m.closed[handle] = true
 	}
 	return abi.MakeStatus(abi.OK, 0)
 }
@@ -239,6 +266,12 @@ stat 5000 <nil>
 read 5000 <nil>
 write <nil>
 remove <nil>
+stream in stream <nil>
+stream in 0 EOF
+stream out 1048581 <nil>
+send <nil>
+close <nil> <nil>
+close again invalid
 call back <nil>
 call broken busy: not now`)
 	compare(t, "what the host saw", m.log, `
@@ -264,6 +297,14 @@ fs.read /f/a
 fs.read /f/a
 fs.write /f/b
 fs.remove /f/b
+stream.read 0
+stream.read 0
+stream.write 1 1048576
+stream.write 1 5
+stream.send 1 {"word":"part"}
+stream.close 0
+stream.close 1
+stream.close 1
 action.call other/pack:tool
 action.call other/pack:broken`)
 }

@@ -87,6 +87,17 @@ func everyFunction(c *guest.Call, _ nothing) (r report, err error) {
 	say("write %v", c.FS().Write("/f/b", []byte("out")))
 	say("remove %v", c.FS().Remove("/f/b"))
 
+	buf := make([]byte, 8)
+	n, err := c.Input().Read(buf)
+	say("stream in %s %v", buf[:n], err)
+	n, err = c.Input().Read(buf)
+	say("stream in %d %v", n, err)
+	n, err = c.Output().Write(make([]byte, abi.MaxPart+5))
+	say("stream out %d %v", n, err)
+	say("send %v", c.Output().Send(word{"part"}))
+	say("close %v %v", c.Input().Close(), c.Output().Close())
+	say("close again %v", abi.CodeOf(c.Output().Close()))
+
 	err = c.Action().Call("other/pack:tool", word{"in"}, &w)
 	say("call %s %v", w.Word, err)
 	err = c.Action().Call("other/pack:broken", word{"in"}, &w)
