@@ -30,16 +30,16 @@ func (a *app) packCmd() *cobra.Command {
 }
 
 func (a *app) packInitCmd() *cobra.Command {
-	var dir string
+	var dir, lang string
 	cmd := &cobra.Command{
 		Use:   "init NAMESPACE/NAME",
-		Short: "Start a new pack in Go",
+		Short: "Start a new pack that builds offline",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if dir == "" {
 				dir = filepath.Base(args[0])
 			}
-			files, err := author.Init(dir, args[0])
+			files, err := author.Init(dir, args[0], lang)
 			if err != nil {
 				return err
 			}
@@ -51,6 +51,7 @@ func (a *app) packInitCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", "folder to make (default the pack's short name)")
+	cmd.Flags().StringVar(&lang, "lang", author.Languages()[0], "language of the sources: "+strings.Join(author.Languages(), ", "))
 	return cmd
 }
 

@@ -1,12 +1,9 @@
 package author
 
 import (
-	"bytes"
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/wasm"
@@ -21,17 +18,12 @@ type Built struct {
 }
 
 // Build compiles the folder's sources into the module that pack.toml names and checks the result against the manifest.
-// Go sources (a main package beside pack.toml) are built with the Go toolchain as a wasip1 reactor, stripped and without
-// paths of this machine, so that the same sources give the same bytes. Any other language builds its module itself;
-// Build then only checks it. Errors: Invalid with the compiler's own words, Unavailable without a toolchain,
-// Incompatible when the module does not keep the contract or imports what the manifest does not ask for.
+// Which language they are in is seen from the files; a folder of none is only checked. The same sources give the same
+// bytes. Errors: Invalid with the compiler's own words, Unavailable without a toolchain, Incompatible when the module
+// does not keep the contract or imports what the manifest does not ask for. The module before stays after an error.
 func (f *Folder) Build(ctx context.Context) (*Built, error) {
-	goFiles, err := filepath.Glob(filepath.Join(f.Dir, "*.go"))
-	if err != nil {
-		return nil, err
-	}
-	if len(goFiles) > 0 {
-		if err := f.buildGo(ctx); err != nil {
+	if l, ok := f.language(); ok && l.build != nil {
+		if err := f.compile(ctx, l); err != nil {
 			return nil, err
 		}
 	}
@@ -46,35 +38,18 @@ func (f *Folder) Build(ctx context.Context) (*Built, error) {
 	return &Built{Module: f.module(), Bytes: len(module), Imports: imports}, nil
 }
 
-func (f *Folder) buildGo(ctx context.Context) error {
-	gotool, err := exec.LookPath("go")
-	if err != nil {
-		return abi.Errorf(abi.Unavailable, "build pack %q: no Go toolchain on the PATH", f.Manifest.Name).
-			WithHint("install Go, or put a built %s beside pack.toml", f.Manifest.Module.File)
-	}
+// compile puts a whole module in place of the one before, or leaves that alone.
+func (f *Folder) compile(ctx context.Context, l language) error {
 	out, err := filepath.Abs(f.module())
 	if err != nil {
 		return err
 	}
 	tmp := out + ".building"
 	defer os.Remove(tmp)
-	cmd := exec.CommandContext(ctx, gotool, "build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", tmp, ".")
-	cmd.Dir = f.Dir
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Run(); err != nil {
-		return abi.Errorf(abi.Invalid, "build pack %q: %s", f.Manifest.Name, cmpText(said.String(), err.Error())).
-			WithHint("mend the source; the toolchain's own words are above")
+	if err := l.build(ctx, f, tmp); err != nil {
+		return err
 	}
 	return os.Rename(tmp, out)
-}
-
-func cmpText(said, otherwise string) string {
-	if said = strings.TrimSpace(said); said != "" {
-		return said
-	}
-	return otherwise
 }
 
 // Lint holds a module to its manifest: the contract's exports, known imports only, and every capability it imports
