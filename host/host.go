@@ -28,6 +28,7 @@ import (
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/kv"
 	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/logic"
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/view"
@@ -97,6 +98,7 @@ type Services struct {
 	View    *view.View
 	CAS     *cas.Store
 	Policy  *policy.Set
+	Logic   *logic.Store
 	Trust   *signing.Policy
 	DB      func() db.Stats
 	// Operator reports in constant time whether a token is the operator's credential.
@@ -161,6 +163,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if s.Leases, err = lease.Open(ctx, h.db, s.Journal); err != nil {
 		return err
 	}
+	if s.Logic, err = logic.Open(ctx, h.db, s.Journal, nil); err != nil {
+		return err
+	}
 	if err = h.engines(); err != nil {
 		return err
 	}
@@ -214,7 +219,7 @@ func (h *Host) engines() (err error) {
 func schema() []db.Migration {
 	return []db.Migration{
 		{Owner: "journal", Steps: journal.Schema}, {Owner: "kv", Steps: kv.Schema}, {Owner: "view", Steps: view.Schema},
-		{Owner: "lease", Steps: lease.Schema}, {Owner: "pack", Steps: pack.Schema}, {Owner: "action", Steps: action.Schema},
+		{Owner: "lease", Steps: lease.Schema}, {Owner: "logic", Steps: logic.Schema}, {Owner: "pack", Steps: pack.Schema}, {Owner: "action", Steps: action.Schema},
 	}
 }
 

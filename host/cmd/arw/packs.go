@@ -85,46 +85,6 @@ func (a *app) packBuildCmd() *cobra.Command {
 	}
 }
 
-func (a *app) packTestCmd() *cobra.Command {
-	return &cobra.Command{
-		Use:   "test [DIR]",
-		Short: "Run a pack's own examples on the real engine, under its limits",
-		Args:  cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			f, err := folder(args)
-			if err != nil {
-				return err
-			}
-			cases, err := f.Test(cmd.Context())
-			if err != nil {
-				return err
-			}
-			failed := 0
-			for _, c := range cases {
-				if c.Err != nil {
-					failed++
-				}
-			}
-			err = a.print(cases, func(u ui) error {
-				for _, c := range cases {
-					word := u.green("ok  ")
-					if c.Err != nil {
-						word = u.red("FAIL")
-					}
-					u.say("%s %s example %d  %d gas  %s  %s", word, c.Tool, c.Index, c.Gas, c.Wall, c.Error)
-				}
-				u.say("%d passed, %d failed", len(cases)-failed, failed)
-				return nil
-			})
-			if err == nil && failed > 0 {
-				return abi.Errorf(abi.ToolFailed, "test pack %q: %d of %d examples failed", f.Manifest.Name, failed, len(cases)).
-					WithHint("mend the tool, or the example in pack.toml")
-			}
-			return err
-		},
-	}
-}
-
 func (a *app) packPushCmd() *cobra.Command {
 	var to, keyFile string
 	var replace bool

@@ -36,6 +36,10 @@ func TestStories(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	units, err := filepath.Abs(filepath.Join(moduleRoot, "testdata", "units"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join(moduleRoot, "testdata", "script"),
 		UpdateScripts:       os.Getenv("ARW_UPDATE") != "",
@@ -43,6 +47,7 @@ func TestStories(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PACKS", dir)
+			env.Setenv("UNITS", units)
 			env.Setenv("ARW_STATE_DIR", filepath.Join(env.WorkDir, "state"))
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("NO_COLOR", "1")

@@ -5,103 +5,117 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"fmt"
-	"time"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/rehearse"
 	"github.com/arw-project/arw/host/internal/wasm"
-	"github.com/arw-project/arw/manifests"
 )
 
-// Case is one of the pack's own examples, run on the real engine under the tool's own limits.
-type Case struct {
-	Tool  string        `json:"tool"`
-	Index int           `json:"example"`
-	Err   error         `json:"-"`
-	Error string        `json:"error,omitempty"` // empty: it held
-	Gas   uint64        `json:"gas"`
-	Wall  time.Duration `json:"wall_ns"`
+// TestsDir is the folder of a pack's cases.
+const TestsDir = "tests"
+
+// TestOptions say which cases are run and how; the zero value runs all.
+type TestOptions struct {
+	Run      *regexp.Regexp // names to run; nil is all
+	Update   bool           // write what came into the files of cases, where it differs
+	CacheDir string         // of compiled code; empty keeps none
 }
 
-// Test loads the built module and runs every example of pack.toml in an instance of its own, with no capability linked:
-// an example shows what a tool does with its input alone. The error is of loading; each case carries its own.
-func (f *Folder) Test(ctx context.Context) ([]Case, error) {
+// Tested is what came of a run.
+type Tested struct {
+	Results []rehearse.Result `json:"results"`
+	Passed  int               `json:"passed"`
+	Failed  int               `json:"failed"`
+	Skipped int               `json:"skipped"`
+	Updated []string          `json:"updated,omitempty"` // files of cases that were rewritten
+}
+
+// Test loads the built module on the real engine and plays the examples of pack.toml and the cases in tests/, each in a
+// world of its own and under the tools' own limits. The error is of loading and of reading the cases; a case that fails
+// is in the results. The language of the pack does not matter: the module is all that is needed.
+func (f *Folder) Test(ctx context.Context, o TestOptions) (*Tested, error) {
 	module, err := f.Module()
 	if err != nil {
 		return nil, err
 	}
-	if _, err := Lint(f.Manifest, module); err != nil {
+	cases, err := f.cases()
+	if err != nil {
 		return nil, err
 	}
-	engine, err := wasm.Open(wasm.Options{})
+	engine, err := wasm.Open(wasm.Options{CacheDir: o.CacheDir})
 	if err != nil {
 		return nil, err
 	}
 	defer engine.Close()
 	sum := sha256.Sum256(module)
-	program, err := engine.Load(ctx, wasm.Spec{
-		Name: f.Manifest.Name + "@" + f.Manifest.Version, Digest: "sha256:" + hex.EncodeToString(sum[:]),
-		Module: module, Runtime: f.Manifest.Module.Runtime,
-	})
+	stage, err := rehearse.Load(ctx, engine, f.Manifest, "sha256:"+hex.EncodeToString(sum[:]), module)
 	if err != nil {
 		return nil, err
 	}
-	defer program.Close(ctx)
-	var cases []Case
-	for i := range f.Manifest.Tools {
-		t := &f.Manifest.Tools[i]
-		for n := range t.Examples {
-			cases = append(cases, runExample(ctx, program, t, n))
+	defer stage.Close(context.WithoutCancel(ctx))
+	keep := func(name string) bool { return o.Run == nil || o.Run.MatchString(name) }
+	t := &Tested{Results: stage.Examples(ctx, keep)}
+	for _, c := range cases {
+		if !keep(c.Name) {
+			continue
 		}
+		before := c.Text()
+		t.Results = append(t.Results, stage.Play(ctx, c.Case, o.Update)...)
+		if after := c.Text(); o.Update && !bytes.Equal(before, after) {
+			if err := os.WriteFile(c.path, after, 0o644); err != nil {
+				return nil, abi.Errorf(abi.StorageFull, "update cases %q: %w", c.path, err)
+			}
+			t.Updated = append(t.Updated, c.path)
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, abi.Errorf(abi.CodeOf(err), "test pack %q: %w", f.Manifest.Name, err)
+		}
+	}
+	t.count()
+	return t, nil
+}
+
+func (t *Tested) count() {
+	for _, r := range t.Results {
+		switch {
+		case r.Skipped != "":
+			t.Skipped++
+		case r.OK:
+			t.Passed++
+		default:
+			t.Failed++
+		}
+	}
+}
+
+// caseFile is a case and where it is.
+type caseFile struct {
+	*rehearse.Case
+	path string
+}
+
+// cases reads tests/*.txtar by name; a pack without that folder has none.
+func (f *Folder) cases() ([]caseFile, error) {
+	paths, err := filepath.Glob(filepath.Join(f.Dir, TestsDir, "*.txtar"))
+	if err != nil {
+		return nil, abi.Errorf(abi.Invalid, "find the cases of %q: %w", f.Manifest.Name, err)
+	}
+	slices.Sort(paths)
+	var cases []caseFile
+	for _, p := range paths {
+		src, err := os.ReadFile(p)
+		if err != nil {
+			return nil, abi.Errorf(abi.Unavailable, "read cases: %w", err)
+		}
+		c, err := rehearse.ParseCase(filepath.ToSlash(p), src, f.Manifest)
+		if err != nil {
+			return nil, err
+		}
+		cases = append(cases, caseFile{c, p})
 	}
 	return cases, nil
-}
-
-func runExample(ctx context.Context, program *wasm.Program, t *manifests.Tool, n int) Case {
-	c := Case{Tool: t.ID, Index: n}
-	reply, err := program.Call(ctx, wasm.Call{Tool: t.ID, Input: t.Examples[n].Input, Effects: t.Effects})
-	c.Gas, c.Wall = reply.Usage.Gas, reply.Usage.Wall
-	if err == nil {
-		err = holds(t, n, reply)
-	}
-	if err != nil {
-		c.Err, c.Error = err, err.Error()
-	}
-	return c
-}
-
-// holds compares a reply with what the example promises, as JSON values: the order of keys is no difference.
-func holds(t *manifests.Tool, n int, reply wasm.Reply) error {
-	if t.Output != nil && reply.Kind == abi.FrameJSON {
-		if err := t.Output.Validate(reply.Body); err != nil {
-			return err
-		}
-	}
-	want := t.Examples[n].Output
-	if len(want) == 0 {
-		return nil
-	}
-	got, err := canonicalJSON(reply.Body)
-	if err != nil {
-		return abi.Errorf(abi.ToolFailed, "example %d of %q: the reply is not JSON: %w", n, t.ID, err)
-	}
-	expected, err := canonicalJSON(want)
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(got, expected) {
-		return abi.Errorf(abi.ToolFailed, "example %d of %q: got %s, want %s", n, t.ID, got, expected)
-	}
-	return nil
-}
-
-func canonicalJSON(src []byte) ([]byte, error) {
-	dec := json.NewDecoder(bytes.NewReader(src))
-	dec.UseNumber()
-	var v any
-	if err := dec.Decode(&v); err != nil {
-		return nil, fmt.Errorf("decode: %w", err)
-	}
-	return json.Marshal(v)
 }

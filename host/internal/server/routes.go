@@ -10,7 +10,7 @@ type route struct {
 }
 
 func (s *Server) routes() []route {
-	return []route{
+	return append(s.logicRoutes(), []route{
 		{"GET", "/healthz", false, s.getHealth},
 		{"GET", "/metrics", false, s.getMetrics},
 		{"POST", "/actions", false, s.postAction},
@@ -28,5 +28,5 @@ func (s *Server) routes() []route {
 		{"DELETE", "/packs/:ns/:name", true, s.deletePack},
 		{"POST", "/leases", true, s.postLease},
 		{"DELETE", "/leases/:id", true, s.deleteLease},
-	}
+	}...)
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/logic"
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/view"
@@ -34,6 +35,7 @@ type Services struct {
 	Journal *journal.Journal
 	View    *view.View
 	Policy  *policy.Set
+	Logic   *logic.Store
 	// TrustDigest names the trust policy in force.
 	TrustDigest string
 	// Operator reports in constant time whether a token is the operator's credential.

@@ -1,0 +1,47 @@
+package api
+
+import "encoding/json"
+
+// InstallUnit is the body of POST /logic/units.
+type InstallUnit struct {
+	Source  string `json:"source"`            // the text of a unit.toml
+	Origin  string `json:"origin,omitempty"`  // where it came from, in words
+	Suggest bool   `json:"suggest,omitempty"` // only propose it
+}
+
+// UseUnit is one unit to be applied; Digest "" is its newest revision.
+type UseUnit struct {
+	Unit   string                     `json:"unit"`
+	Digest string                     `json:"digest,omitempty"`
+	Params map[string]json.RawMessage `json:"params,omitempty"`
+}
+
+// ChangeLogic is the body of POST /logic/apply (Units), /logic/revert and /logic/promote (Unit). Scope is "workspace",
+// "project/ID" or "agent/ID"; of a promotion it is the scope that the unit was tried in.
+type ChangeLogic struct {
+	Units     []UseUnit `json:"units,omitempty"`
+	Unit      string    `json:"unit,omitempty"`
+	Scope     string    `json:"scope,omitempty"`
+	DryRun    bool      `json:"dry_run,omitempty"`
+	KeepHand  bool      `json:"keep_hand,omitempty"`
+	IfVersion *int64    `json:"if_version,omitempty"`
+}
+
+// ChangeConfig is the body of POST /patch/apply: a change of one document by hand.
+type ChangeConfig struct {
+	Target    string          `json:"target"`
+	Scope     string          `json:"scope,omitempty"`
+	Op        string          `json:"op,omitempty"` // merge (default) or jsonpatch
+	Value     json.RawMessage `json:"value"`
+	DryRun    bool            `json:"dry_run,omitempty"`
+	IfVersion *int64          `json:"if_version,omitempty"`
+}
+
+// RevertConfig is the body of POST /patch/revert: either Target, whose changes by hand in Scope are taken back, or
+// Version, to which the whole configuration goes back.
+type RevertConfig struct {
+	Target  string `json:"target,omitempty"`
+	Scope   string `json:"scope,omitempty"`
+	Version *int64 `json:"version,omitempty"`
+	DryRun  bool   `json:"dry_run,omitempty"`
+}

@@ -1,0 +1,378 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/api"
+	"github.com/arw-project/arw/manifests"
+	"github.com/arw-project/arw/sdk/go/client"
+)
+
+func (a *app) unitCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "unit",
+		Short: "Diff, apply, promote and revert logic units",
+		Long: `A logic unit is a bundle of changes to named configuration documents, with parameters. Look at the exact change first,
+try it in one project, make it the default, take it back: what a revert leaves is what would be there without the unit.
+
+  arw unit install my-unit                         a folder with a unit.toml, or the file
+  arw unit diff mmr --scope project/notes          what would change, and to what each value is due
+  arw unit apply mmr --scope project/notes --set diversity=0.4
+  arw unit promote mmr --from project/notes
+  arw unit revert mmr`,
+	}
+	cmd.AddCommand(a.unitListCmd(), a.unitShowCmd(), a.unitInstallCmd(), a.unitLintCmd(), a.unitApplyCmd("diff"), a.unitApplyCmd("plan"),
+		a.unitApplyCmd("apply"), a.unitRevertCmd(), a.unitPromoteCmd(), a.historyCmd())
+	return cmd
+}
+
+// The answers of a host, as far as they are shown.
+type (
+	unitInfo struct {
+		ID, Title, Version, Category, Digest, State, Origin string
+		Active                                              []struct{ Scope, Stage, By string }
+		Manifest                                            json.RawMessage
+	}
+	planInfo struct {
+		Version int64
+		Done    bool
+		Docs    []struct {
+			Target, Scope, Before, After string
+			Changes                      []struct {
+				Op, Path      string
+				Before, After any
+				From, To      originInfo
+			}
+		}
+		Units []struct {
+			ID, Version, Digest, Replaces string
+			Params                        map[string]json.RawMessage
+		}
+		Conflicts []struct{ Kind, Text string }
+		Notes     []string
+	}
+	originInfo struct{ Unit, Version, Actor string }
+)
+
+func (o originInfo) String() string {
+	switch {
+	case o.Unit != "":
+		return o.Unit + " " + o.Version
+	case o.Actor != "":
+		return "by hand (" + o.Actor + ")"
+	}
+	return "default"
+}
+
+func scopeWord(s string) string {
+	if s == "" {
+		return "workspace"
+	}
+	return s
+}
+
+func (a *app) unitListCmd() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the units the host knows and where they are active", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			var raw json.RawMessage
+			if err := c.State(cmd.Context(), "logic_units", nil, &raw); err != nil {
+				return err
+			}
+			return a.tellRaw(raw, func(u ui) error {
+				var doc struct{ Items []unitInfo }
+				if err := json.Unmarshal(raw, &doc); err != nil {
+					return err
+				}
+				if len(doc.Items) == 0 {
+					u.say("no units are known; next: arw unit install FOLDER")
+					return nil
+				}
+				var rows [][]string
+				for _, i := range doc.Items {
+					var active []string
+					for _, b := range i.Active {
+						active = append(active, scopeWord(b.Scope)+" ("+b.Stage+")")
+					}
+					rows = append(rows, []string{i.ID, i.Version, i.Category, i.State, strings.Join(active, ", ")})
+				}
+				return u.table([]string{"UNIT", "VERSION", "CATEGORY", "STATE", "ACTIVE IN"}, rows)
+			})
+		},
+	}
+}
+
+func (a *app) unitShowCmd() *cobra.Command {
+	return &cobra.Command{
+		Use: "show UNIT", Short: "Show a unit: what it changes, its parameters, where it is active", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			raw, err := c.Unit(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.tellRaw(raw, func(u ui) error { return tellUnit(u, raw) })
+		},
+	}
+}
+
+func tellUnit(u ui, raw json.RawMessage) error {
+	var i unitInfo
+	if err := json.Unmarshal(raw, &i); err != nil {
+		return err
+	}
+	var man struct {
+		Description string
+		Parameters  map[string]struct {
+			Type, Description string
+			Default           json.RawMessage
+		}
+		Patches []struct {
+			Target, Op string
+			Value      json.RawMessage
+		}
+	}
+	if err := json.Unmarshal(i.Manifest, &man); err != nil {
+		return err
+	}
+	u.say("%s %s  %s", u.bold(i.ID), i.Version, i.State)
+	u.say("  %s", man.Description)
+	u.facts("category", i.Category, "digest", i.Digest, "from", i.Origin)
+	for _, b := range i.Active {
+		u.facts("active", scopeWord(b.Scope)+" ("+b.Stage+", by "+b.By+")")
+	}
+	var rows [][]string
+	for _, name := range sortedKeys(man.Parameters) {
+		p := man.Parameters[name]
+		rows = append(rows, []string{"  " + name, p.Type, string(p.Default), p.Description})
+	}
+	if len(rows) > 0 {
+		u.say("")
+		if err := u.table([]string{"  PARAMETER", "TYPE", "DEFAULT", "WHAT IT DOES"}, rows); err != nil {
+			return err
+		}
+	}
+	u.say("")
+	for _, p := range man.Patches {
+		u.say("  %s %s %s", p.Op, p.Target, p.Value)
+	}
+	return nil
+}
+
+// readUnit reads unit.toml from a folder or a file.
+func readUnit(path string) (file string, src []byte, err error) {
+	if st, err := os.Stat(path); err == nil && st.IsDir() {
+		path = filepath.Join(path, manifests.UnitFileName)
+	}
+	src, err = os.ReadFile(path)
+	if err != nil {
+		return path, nil, abi.Errorf(abi.NotFound, "read unit %q: %w", path, err).WithHint("name a unit.toml or the folder that has one")
+	}
+	return path, src, nil
+}
+
+func (a *app) unitInstallCmd() *cobra.Command {
+	var suggest bool
+	cmd := &cobra.Command{
+		Use: "install FOLDER|FILE", Short: "Make a unit known to the host; it changes nothing yet", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file, src, err := readUnit(args[0])
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			raw, err := c.InstallUnit(cmd.Context(), api.InstallUnit{Source: string(src), Origin: file, Suggest: suggest})
+			if err != nil {
+				return err
+			}
+			return a.tellRaw(raw, func(u ui) error { return tellUnit(u, raw) })
+		},
+	}
+	cmd.Flags().BoolVar(&suggest, "suggest", false, "only propose it: it can be looked at and not applied")
+	return cmd
+}
+
+func (a *app) unitLintCmd() *cobra.Command {
+	return &cobra.Command{
+		Use: "lint FOLDER|FILE", Short: "Check a unit.toml without a host: every problem with its line", Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			file, src, err := readUnit(args[0])
+			if err != nil {
+				return err
+			}
+			man, err := manifests.ParseUnit(file, src)
+			if err != nil {
+				return err
+			}
+			return a.print(man, func(u ui) error {
+				u.say("ok: %s %s  %s", man.ID, man.Version, man.Digest())
+				return nil
+			})
+		},
+	}
+}
+
+// unitApplyCmd is apply, and diff and plan, which are apply without doing it.
+func (a *app) unitApplyCmd(verb string) *cobra.Command {
+	var in api.ChangeLogic
+	var set []string
+	short := map[string]string{
+		"apply": "Make units active in a scope, all or none",
+		"diff":  "Show exactly what applying a unit would change",
+		"plan":  "Show what applying several units together would change, and which do not go together",
+	}[verb]
+	cmd := &cobra.Command{
+		Use: verb + " UNIT...", Short: short, Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			params, err := parameters(set)
+			if err != nil {
+				return err
+			}
+			in.DryRun = verb != "apply"
+			for _, id := range args {
+				in.Units = append(in.Units, api.UseUnit{Unit: id, Params: params})
+			}
+			return a.changeLogic(cmd.Context(), "apply", in)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&in.Scope, "scope", "workspace", "where: workspace, project/ID or agent/ID")
+	f.BoolVar(&in.KeepHand, "keep-hand", false, "apply beneath what was changed by hand, which stays")
+	f.StringArrayVar(&set, "set", nil, "a parameter, NAME=VALUE with a JSON value or a word; may be given again")
+	return cmd
+}
+
+func parameters(set []string) (map[string]json.RawMessage, error) {
+	params := map[string]json.RawMessage{}
+	for _, s := range set {
+		name, value, ok := strings.Cut(s, "=")
+		if !ok {
+			return nil, &usageError{fmt.Sprintf("--set %q has no value", s), "write --set NAME=VALUE"}
+		}
+		raw := json.RawMessage(value)
+		if !json.Valid(raw) {
+			raw, _ = json.Marshal(value) // a string always marshals
+		}
+		params[name] = raw
+	}
+	return params, nil
+}
+
+func (a *app) changeLogic(ctx context.Context, verb string, in api.ChangeLogic) error {
+	return a.plan(func(c *client.Client) (json.RawMessage, error) { return c.ChangeLogic(ctx, verb, in) })
+}
+
+func (a *app) unitRevertCmd() *cobra.Command {
+	var in api.ChangeLogic
+	cmd := &cobra.Command{
+		Use: "revert UNIT", Short: "Take a unit out of a scope; what others changed since stays", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in.Unit = args[0]
+			return a.changeLogic(cmd.Context(), "revert", in)
+		},
+	}
+	cmd.Flags().StringVar(&in.Scope, "scope", "workspace", "where: workspace, project/ID or agent/ID")
+	cmd.Flags().BoolVar(&in.DryRun, "dry-run", false, "only show what would change")
+	return cmd
+}
+
+func (a *app) unitPromoteCmd() *cobra.Command {
+	var in api.ChangeLogic
+	cmd := &cobra.Command{
+		Use: "promote UNIT", Short: "Make a unit that was tried in a scope the workspace's default", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in.Unit = args[0]
+			return a.changeLogic(cmd.Context(), "promote", in)
+		},
+	}
+	cmd.Flags().StringVar(&in.Scope, "from", "workspace", "the scope in which it was tried")
+	cmd.Flags().BoolVar(&in.DryRun, "dry-run", false, "only show what would change")
+	return cmd
+}
+
+// plan asks for a change and tells it.
+func (a *app) plan(ask func(*client.Client) (json.RawMessage, error)) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	raw, err := ask(c)
+	if err != nil {
+		return err
+	}
+	return a.tellRaw(raw, func(u ui) error { return tellPlan(u, raw) })
+}
+
+func tellPlan(u ui, raw json.RawMessage) error {
+	var p planInfo
+	if err := json.Unmarshal(raw, &p); err != nil {
+		return err
+	}
+	for _, unit := range p.Units {
+		var params []string
+		for _, name := range sortedKeys(unit.Params) {
+			params = append(params, name+"="+string(unit.Params[name]))
+		}
+		u.say("%s %s  %s", u.bold(unit.ID), unit.Version, u.dim(strings.Join(params, " ")))
+	}
+	for _, d := range p.Docs {
+		u.say("%s in %s", u.bold(d.Target), scopeWord(d.Scope))
+		for _, c := range d.Changes {
+			u.say("  %s", c.Path)
+			if c.Op != "add" {
+				u.say("%s", u.red("    - "+jsonText(c.Before))+u.dim("   "+c.From.String()))
+			}
+			if c.Op != "remove" {
+				u.say("%s", u.green("    + "+jsonText(c.After))+u.dim("   "+c.To.String()))
+			}
+		}
+	}
+	if len(p.Docs) == 0 {
+		u.say("no document changes")
+	}
+	for _, n := range p.Notes {
+		u.say("note: %s", n)
+	}
+	for _, c := range p.Conflicts {
+		u.say("%s", u.yellow("conflict ("+c.Kind+"): "+c.Text))
+	}
+	if p.Done {
+		u.say("done: the configuration is at version %d", p.Version)
+	} else {
+		u.say("nothing was changed: this is what would happen to version %d", p.Version)
+	}
+	return nil
+}
+
+func jsonText(v any) string {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	return string(raw)
+}
+
+// tellRaw prints a host's answer as it came, or as text.
+func (a *app) tellRaw(raw json.RawMessage, text func(ui) error) error { return a.print(raw, text) }
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,373 @@
+// Package rehearse calls tools in worlds that are made of data: what a pack does when its key space, its folders, its
+// clock and the tools it calls are as a file says, on the real engine and under the tool's real limits. Its promise: the
+// same file, module and manifest give the same answer and the same gas everywhere, and nothing outside of the file's
+// world is reached.
+//
+// The format of the files is docs/spec/pack-tests.md. A Stage is safe for concurrent use; a Case is not.
+package rehearse
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/manifests"
+	"github.com/arw-project/arw/manifests/strict"
+)
+
+// Case is one file of cases: a world and the calls that are made in it, one after another.
+type Case struct {
+	Name  string
+	file  string
+	text  *archive
+	lines *strict.Lines
+	head  rawCase
+	steps []step
+	kv    map[string][]byte
+	state map[string][]byte
+	files map[string][]byte
+	wants []want
+}
+
+// step is one call and what is expected of it.
+type step struct {
+	rawStep
+	prefix string // of its files in the archive: "" or "2/"
+	input  []byte
+	code   abi.Code // OK: the tool answers
+}
+
+// want is a file that must be there in the end.
+type want struct{ kind, name, section string }
+
+// The head as it is written.
+type rawCase struct {
+	Title string `toml:"title"`
+	rawStep
+	Steps   []rawStep   `toml:"step"`
+	World   rawWorld    `toml:"world"`
+	Refuse  []rawRefuse `toml:"refuse"`
+	Answers []rawAnswer `toml:"answer"`
+}
+
+type rawStep struct {
+	Tool      string      `toml:"tool"`
+	Error     string      `toml:"error"`
+	Message   string      `toml:"message"`
+	Session   string      `toml:"session"`
+	MaxGas    uint64      `toml:"max_gas"`
+	MaxMemory strict.Size `toml:"max_memory"`
+	MaxCalls  int64       `toml:"max_calls"`
+}
+
+type rawWorld struct {
+	Now      time.Time         `toml:"now"`
+	Tick     strict.Duration   `toml:"tick"`
+	Seed     uint64            `toml:"seed"`
+	Folders  []string          `toml:"folders"`
+	Tools    []string          `toml:"tools"`
+	Without  []string          `toml:"without"`
+	KV       map[string]string `toml:"kv"`
+	KVBase64 map[string]string `toml:"kv_base64"`
+}
+
+type rawRefuse struct {
+	Function string `toml:"function,required"`
+	Target   string `toml:"target"`
+	Nth      int64  `toml:"nth"`
+	Code     string `toml:"code"`
+	Message  string `toml:"message"`
+}
+
+type rawAnswer struct {
+	Tool    string `toml:"tool,required"`
+	Input   any    `toml:"input"`
+	Output  any    `toml:"output"`
+	Error   string `toml:"error"`
+	Message string `toml:"message"`
+	Times   *int64 `toml:"times"`
+}
+
+// ParseCase reads a file of cases for a pack. The error is Invalid, with every problem and its line.
+func ParseCase(file string, src []byte, man *manifests.Pack) (*Case, error) {
+	text, err := parseArchive(src)
+	if err != nil {
+		return nil, abi.Errorf(abi.Invalid, "read cases: %s:%w", file, err)
+	}
+	c := &Case{file: file, text: text, Name: strings.TrimSuffix(path.Base(file), path.Ext(file)),
+		kv: map[string][]byte{}, state: map[string][]byte{}, files: map[string][]byte{}}
+	lines, err := strict.Decode(file, text.head, &c.head)
+	problems, ok := err.(strict.Problems)
+	if err != nil && !ok {
+		return nil, abi.Errorf(abi.Internal, "read cases %q: %w", file, err)
+	}
+	if lines != nil {
+		c.lines = lines
+		k := &checker{Case: c, man: man, problems: problems}
+		k.check()
+		problems = k.problems
+	}
+	if err := problems.Err(); err != nil {
+		return nil, abi.Errorf(abi.Invalid, "read cases:\n%w", err).WithDetail(err).WithHint("docs/spec/pack-tests.md describes the format")
+	}
+	return c, nil
+}
+
+// checker collects what is wrong with the meaning of a file.
+type checker struct {
+	*Case
+	man      *manifests.Pack
+	problems strict.Problems
+}
+
+func (k *checker) bad(hint string, where []any, format string, args ...any) {
+	k.problems = append(k.problems, k.lines.Problem(fmt.Sprintf(format, args...), hint, where...))
+}
+
+// badFile complains about a file of the archive.
+func (k *checker) badFile(s *section, hint, format string, args ...any) {
+	k.problems = append(k.problems, strict.Problem{File: k.file, Line: s.line, Key: s.name, Msg: fmt.Sprintf(format, args...), Hint: hint})
+}
+
+func (k *checker) check() {
+	k.stepList()
+	k.world()
+	k.refusals()
+	k.answers()
+	for i := range k.text.files {
+		k.place(&k.text.files[i])
+	}
+	for i := range k.steps {
+		k.inputOf(&k.steps[i])
+	}
+}
+
+func (k *checker) stepList() {
+	switch {
+	case len(k.head.Steps) == 0 && k.head.Tool == "":
+		k.bad(`add tool = "…", or [[step]] tables with one each`, []any{"tool"}, "no call is described")
+	case len(k.head.Steps) > 0 && k.head.rawStep != (rawStep{}):
+		k.bad("move it into the steps", []any{"step"}, "there are steps, and keys of a single call above them")
+	case len(k.head.Steps) == 0:
+		k.steps = []step{{rawStep: k.head.rawStep}}
+	}
+	for i, raw := range k.head.Steps {
+		k.steps = append(k.steps, step{rawStep: raw, prefix: strconv.Itoa(i+1) + "/"})
+	}
+	for i := range k.steps {
+		k.step(&k.steps[i], i)
+	}
+}
+
+func (k *checker) step(s *step, i int) {
+	at := func(key string) []any {
+		if s.prefix == "" {
+			return []any{key}
+		}
+		return []any{"step", i, key}
+	}
+	t, known := k.man.Tool(s.Tool)
+	switch {
+	case s.Tool == "" && s.prefix != "":
+		k.bad("", at("tool"), "the tool is missing")
+	case s.Tool != "" && !known:
+		k.bad("the tools are "+toolNames(k.man), at("tool"), "the pack has no tool %q", s.Tool)
+	case known && s.Session != "" && t.Isolation != "session":
+		k.bad(`leave it out, or set isolation = "session" in pack.toml`, at("session"), "%q keeps no sessions", s.Tool)
+	}
+	if s.Message != "" && s.Error == "" {
+		k.bad("add error = \"…\"", at("message"), "a message is expected but no error")
+	}
+	if s.Error != "" {
+		s.code = k.code(s.Error, at("error"))
+	}
+	if s.MaxCalls < 0 {
+		k.bad("", at("max_calls"), "it is negative")
+	}
+}
+
+func (k *checker) code(word string, where []any) abi.Code {
+	c, ok := abi.CodeByName(word)
+	if !ok || c == abi.OK || c == abi.More {
+		k.bad("docs/spec/errors.md lists them", where, "%q is no code of an error", word)
+		return abi.ToolFailed
+	}
+	return c
+}
+
+func (k *checker) world() {
+	w := &k.head.World
+	for key, val := range w.KV {
+		k.kv[key] = []byte(val)
+	}
+	for key, val := range w.KVBase64 {
+		raw, err := base64.StdEncoding.DecodeString(val)
+		if err != nil {
+			k.bad("", []any{"world", "kv_base64", key}, "not base64: %v", err)
+		}
+		if _, twice := k.kv[key]; twice {
+			k.bad("", []any{"world", "kv_base64", key}, "the key is in kv too")
+		}
+		k.kv[key] = raw
+	}
+	for i, name := range w.Without {
+		if _, ok := k.man.Capability(abi.Capability(name)); !ok {
+			k.bad("pack.toml asks for "+capabilityNames(k.man), []any{"world", "without", i}, "the pack does not ask for %q", name)
+		}
+	}
+}
+
+func (k *checker) refusals() {
+	for i := range k.head.Refuse {
+		r := &k.head.Refuse[i]
+		if !knownFunction(r.Function) {
+			k.bad(`write it as in docs/spec/abi.md, such as "kv.put", or a capability alone, such as "kv"`, []any{"refuse", i, "function"}, "there is no host function %q", r.Function)
+		}
+		if r.Nth < 0 {
+			k.bad("1 is the first time; leave it out for every time", []any{"refuse", i, "nth"}, "it is negative")
+		}
+		if r.Code == "" {
+			r.Code = abi.Denied.String()
+		}
+		k.code(r.Code, []any{"refuse", i, "code"})
+	}
+}
+
+func (k *checker) answers() {
+	for i := range k.head.Answers {
+		a := &k.head.Answers[i]
+		if a.Output != nil && a.Error != "" {
+			k.bad("", []any{"answer", i}, "it has an output and an error")
+		}
+		if a.Error != "" {
+			k.code(a.Error, []any{"answer", i, "error"})
+		}
+		for key, v := range map[string]*any{"input": &a.Input, "output": &a.Output} {
+			if *v == nil {
+				continue
+			}
+			doc, err := jsonOf(*v)
+			if err != nil {
+				k.bad("", []any{"answer", i, key}, "%v", err)
+			}
+			*v = doc
+		}
+	}
+}
+
+// jsonOf reads a value the way pack.toml does: a TOML value, or a string that holds JSON text.
+func jsonOf(v any) (json.RawMessage, error) {
+	raw, err := []byte(nil), error(nil)
+	if text, ok := v.(string); ok {
+		raw = []byte(text)
+	} else if raw, err = json.Marshal(v); err != nil {
+		return nil, err
+	}
+	doc, err := manifests.CanonicalJSON(raw)
+	if err != nil {
+		return nil, fmt.Errorf("not JSON: %w", err)
+	}
+	return doc, nil
+}
+
+// stepFiles are those that belong to one call.
+var stepFiles = []string{"input.json", "input.txt", "output.json", "output.txt", "calls", "events", "log"}
+
+// place puts a file of the archive where it belongs.
+func (k *checker) place(s *section) {
+	folder, rest, _ := strings.Cut(s.name, "/")
+	switch {
+	case slices.ContainsFunc(k.steps, func(p step) bool {
+		return slices.Contains(stepFiles, strings.TrimPrefix(s.name, p.prefix)) && strings.HasPrefix(s.name, p.prefix)
+	}):
+	case folder == "kv" && rest != "":
+		if _, twice := k.kv[rest]; twice {
+			k.badFile(s, "", "the key is in the head too")
+		}
+		k.kv[rest] = s.value()
+	case folder == "state" && strings.HasSuffix(rest, ".json"):
+		k.state[strings.TrimSuffix(rest, ".json")] = k.json(s)
+	case folder == "fs" && rest != "":
+		k.files[path.Clean("/"+rest)] = slices.Clone(s.data)
+	case folder == "after":
+		k.after(s, rest)
+	default:
+		k.badFile(s, "files are "+strings.Join(stepFiles, ", ")+" (behind N/ where there are steps), kv/KEY, state/NAME.json, fs/PATH and after/…", "this file has no meaning here")
+	}
+}
+
+func (k *checker) after(s *section, name string) {
+	kind, rest, _ := strings.Cut(name, "/")
+	switch {
+	case rest == "":
+	case kind == "kv", kind == "fs":
+		k.wants = append(k.wants, want{kind, rest, s.name})
+		return
+	case kind == "state" && strings.HasSuffix(rest, ".json"):
+		k.wants = append(k.wants, want{kind, strings.TrimSuffix(rest, ".json"), s.name})
+		return
+	}
+	k.badFile(s, "write after/kv/KEY, after/fs/PATH or after/state/NAME.json", "this file has no meaning here")
+}
+
+func (k *checker) json(s *section) []byte {
+	doc, err := manifests.CanonicalJSON(s.data)
+	if err != nil {
+		k.badFile(s, "", "%v", err)
+	}
+	return doc
+}
+
+func (k *checker) inputOf(s *step) {
+	asJSON, hasJSON := k.text.file(s.prefix + "input.json")
+	asText, hasText := k.text.file(s.prefix + "input.txt")
+	switch {
+	case hasJSON && hasText:
+		k.badFile(asText, "keep one of the two", "there is an input.json too")
+	case hasJSON:
+		s.input = k.json(asJSON)
+	case hasText:
+		s.input = asText.value()
+	default:
+		s.input = []byte("{}")
+	}
+	if s.code == abi.OK {
+		return
+	}
+	for _, name := range []string{"output.json", "output.txt"} {
+		if f, ok := k.text.file(s.prefix + name); ok {
+			k.badFile(f, "keep one of the two", "an output is expected, and an error too")
+		}
+	}
+}
+
+func toolNames(man *manifests.Pack) string {
+	var names []string
+	for _, t := range man.Tools {
+		names = append(names, t.ID)
+	}
+	return strings.Join(names, ", ")
+}
+
+func capabilityNames(man *manifests.Pack) string {
+	var names []string
+	for _, c := range man.Capabilities {
+		names = append(names, string(c.Name))
+	}
+	if len(names) == 0 {
+		return "nothing"
+	}
+	return strings.Join(names, ", ")
+}
+
+func knownFunction(name string) bool {
+	return slices.ContainsFunc(abi.Functions, func(f abi.Func) bool {
+		return f.Capability != abi.IO && (name == string(f.Capability) || name == string(f.Capability)+"."+f.Name)
+	})
+}
