@@ -61,23 +61,31 @@ func buildJS(_ context.Context, f *Folder, out string) error {
 	return nil
 }
 
-// jsEngine finds the engine where npm puts it: in node_modules of the folder or of one above it.
+// jsEngine finds the engine where npm puts it: in node_modules of the folder or of one above it, or where the toolchains are.
 func jsEngine(dir string) ([]byte, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
+	var places []string
 	for at := dir; ; at = filepath.Dir(at) {
-		engine, err := os.ReadFile(filepath.Join(at, "node_modules", javascript.EnginePackage, javascript.EngineFile))
+		places = append(places, at)
+		if at == filepath.Dir(at) {
+			break
+		}
+	}
+	if tools := os.Getenv("ARW_TOOLCHAINS"); tools != "" {
+		places = append(places, filepath.Join(tools, "javascript"))
+	}
+	for _, place := range places {
+		engine, err := os.ReadFile(filepath.Join(place, "node_modules", javascript.EnginePackage, javascript.EngineFile))
 		if err == nil {
 			return engine, nil
 		}
 		if !os.IsNotExist(err) {
 			return nil, abi.Errorf(abi.Invalid, "read the JavaScript engine: %w", err)
 		}
-		if at == filepath.Dir(at) {
-			return nil, abi.Errorf(abi.Unavailable, "the JavaScript engine is not installed: no node_modules/%s in %q or above", javascript.EnginePackage, dir).
-				WithHint("run \"npm install\" in the pack's folder; package.json names %s@%s", javascript.EnginePackage, javascript.EngineVersion)
-		}
 	}
+	return nil, abi.Errorf(abi.Unavailable, "no toolchain: the JavaScript engine is not in node_modules/%s of %q or above", javascript.EnginePackage, dir).
+		WithHint("run \"npm install\" in the pack's folder; package.json names %s@%s", javascript.EnginePackage, javascript.EngineVersion)
 }

@@ -46,6 +46,9 @@ const (
 const (
 	i32, i64, f64 = rewrite.I32, rewrite.I64, 0x7c
 	flagModule    = 1
+	// stackSize bounds the engine's own stack, about 1,500 nested functions: a script that recurses without end gets a RangeError
+	// that it can catch, before the host's bound on depth ends the call.
+	stackSize = 384 << 10
 )
 
 func sig(params, results string) rewrite.FuncType {
@@ -157,7 +160,7 @@ func (a adapter) init(x at) []byte {
 	d := a.d
 	return code(
 		x.call("qjs_init"), when(unreachable),
-		num(1), x.call("qjs_set_module_loader"),
+		num(1), x.call("qjs_set_module_loader"), num(stackSize), x.call("qjs_set_max_stack_size"),
 		x.call("qjs_get_global"), set(0),
 		get(0), num(d.hostFn), num(d.hostFn), num(5), num(0), x.call("qjs_new_host_function"), x.call("qjs_set_prop_string"), drop,
 		num(d.entry), num(d.entryLen), num(d.entryName), num(flagModule), x.call("qjs_eval"), set(1),

@@ -25,7 +25,7 @@ export default {
   "never": () => new Promise(() => {}),
   "kv": (k) => kv.getText(k) ?? "none",
   "rand": () => Math.random(),
-  "deep": () => { const f = (n) => 1 + f(n+1); return f(0) },
+  "deep": () => { let d=0; const f = (n) => { d=n; return 1 + f(n+1)}; try { return f(0) } catch(e) { return d+" "+e } },
   "date": () => new Date(),
   "spin": () => { for(;;); },
 };

@@ -37,6 +37,17 @@ type Shape struct {
 	Capabilities []abi.Capability // what the imports reach, sorted; io is not listed, it carries no authority
 	MemoryPages  uint32           // what it starts with, 64 KiB each
 	WASI         bool
+	Tools        []string // for RuntimeExtism: the exports that can be tools
+}
+
+// HasTool says whether a call of a tool finds something in the module; NotFound with what there is when it does not. A
+// module of the ABI decides that itself, when it is called.
+func (s Shape) HasTool(id string) error {
+	if s.Runtime != RuntimeExtism {
+		return nil
+	}
+	_, err := extismTool(s.Tools, id)
+	return err
 }
 
 // Inspect reads a module without running or compiling it. Errors, all *abi.Error: Invalid for bytes that are not a sound
@@ -61,6 +72,7 @@ func inspect(module []byte) (*rewrite.Module, Shape, error) {
 	if s.Runtime == RuntimeARW {
 		faults = append(faults, exportFaults(m)...)
 	} else {
+		s.Tools = extismExports(m)
 		faults = append(faults, extismFaults(m)...)
 	}
 	if len(faults) > 0 {
