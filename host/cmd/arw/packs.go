@@ -24,7 +24,7 @@ func (a *app) packCmd() *cobra.Command {
   arw pack test acme-hello        run its own examples on the real engine
   arw pack push acme-hello --to dir:./registry --key acme.key`,
 	}
-	cmd.AddCommand(a.packInitCmd(), a.packBuildCmd(), a.packTestCmd(), a.packPushCmd(), a.packSignCmd(), a.packPullCmd(),
+	cmd.AddCommand(a.packInitCmd(), a.packBuildCmd(), a.packTestCmd(), a.packConformCmd(), a.packPushCmd(), a.packSignCmd(), a.packPullCmd(),
 		a.installCmd(), a.listCmd(), a.showCmd(), a.removeCmd())
 	return cmd
 }
