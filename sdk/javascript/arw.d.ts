@@ -21,6 +21,29 @@ declare module "arw" {
   /** A tool. Input is what its schema in pack.toml says; undefined when there is none. */
   export type Tool<In = unknown, Out = unknown> = (input: In) => Out | Promise<Out>;
 
+  /** A kind of value: checks what comes in, and has a JSON Schema. */
+  export interface Kind<T> { readonly schema: unknown; readonly optional?: boolean; read(value: unknown, at: string): T }
+
+  export const t: {
+    text: Kind<string>;
+    number: Kind<number>;
+    /** Of 64 bits; a BigInt where a number would lose digits. */
+    integer: Kind<number | bigint>;
+    boolean: Kind<boolean>;
+    any: Kind<any>;
+    list<T>(of: Kind<T>): Kind<T[]>;
+    /** May be absent or null; then it is `otherwise`. */
+    optional<T, D = undefined>(of: Kind<T>, otherwise?: D): Kind<T | D>;
+    object<F extends Record<string, Kind<any>>>(fields: F): Kind<{ [K in keyof F]: F[K] extends Kind<infer T> ? T : never }>;
+  };
+
+  /** A tool whose input has these fields: anything else is `invalid` and says which field. */
+  export function typed<F extends Record<string, Kind<any>>, Out>(
+    fields: F, fn: (input: { [K in keyof F]: F[K] extends Kind<infer T> ? T : never }) => Out): (input?: unknown) => Out;
+
+  /** Ends the call at once, as a crash does: the instance is thrown away, a session with it. */
+  export function abort(message?: string): never;
+
   /** Marks a tool that takes its input as bytes rather than JSON. */
   export function bytes<Out>(fn: (input: Uint8Array) => Out): (input: Uint8Array) => Out;
 
@@ -33,6 +56,8 @@ declare module "arw" {
   /** The pack's own durable keys. [capabilities.kv] */
   export const kv: {
     get(key: Data): Uint8Array | undefined;
+    /** get, but a key that is absent is not_found. */
+    need(key: Data): Uint8Array;
     getText(key: Data): string | undefined;
     getJSON<T = unknown>(key: Data): T | undefined;
     put(key: Data, value: Data): void;
@@ -40,6 +65,8 @@ declare module "arw" {
     delete(key: Data): void;
     /** All keys in byte order, however many; the host gives them in pages of `limit`. */
     list(req?: { prefix?: string; after?: string; limit?: number }): Generator<KVEntry>;
+    /** One page. */
+    page(req?: { prefix?: string; after?: string; limit?: number }): { keys: KVEntry[]; more: boolean };
     /** All of it or none of it. */
     batch(ops: Iterable<KVOp>): void;
   };
@@ -47,6 +74,8 @@ declare module "arw" {
   /** The pack's read models. [capabilities.state] */
   export const state: {
     get<T = unknown>(name: string): T | undefined;
+    /** get, but a document that is absent is not_found. */
+    need<T = unknown>(name: string): T;
     put(name: string, doc: unknown): void;
   };
 
@@ -58,7 +87,10 @@ declare module "arw" {
   /** Leased folders. [capabilities.fs] */
   export const fs: {
     list(path: string, req?: { recursive?: boolean; after?: string; limit?: number }): Generator<FSEntry>;
-    stat(path: string): FSEntry | undefined;
+    /** One page. */
+    page(path: string, req?: { recursive?: boolean; after?: string; limit?: number }): { entries: FSEntry[]; more: boolean };
+    stat(path: string): FSEntry;
+    exists(path: string): boolean;
     read(path: string): Uint8Array;
     readText(path: string): string;
     /** At most 1 MiB at once; an empty array is the end. */

@@ -74,7 +74,36 @@ function fill(name, size, ...args) {
   return new Uint8Array(room, 0, n);
 }
 
-const parse = (buf) => JSON.parse(sys(TEXT, buf));
+// JSON, in which an integer that a number cannot hold exactly is a BigInt, both ways.
+const mark = "\u0000int:";
+const wide = /"(?:[^"\\]|\\.)*"|-?\d{16,}(?![\d.eE])/g;
+
+// nests refuses what nests deeper than a script that walks over it could.
+function nests(text) {
+  if (text.split("[").length + text.split("{").length < DEEPEST) return;
+  let depth = 0;
+  for (const [c] of text.matchAll(/"(?:[^"\\]|\\.)*"|[[\]{}]/g)) {
+    if (c === "[" || c === "{") {
+      if (++depth > DEEPEST) throw new ToolError("invalid", `JSON that nests deeper than ${DEEPEST}`);
+    } else if (c === "]" || c === "}") depth--;
+  }
+}
+const DEEPEST = 1000;
+
+function parse(buf) {
+  const text = sys(TEXT, buf);
+  nests(text);
+  if (!/\d{16}/.test(text)) return JSON.parse(text);
+  JSON.parse(text); // the marks must not make good what is not
+  return JSON.parse(text.replace(wide, (m) => (m[0] === '"' || Number.isSafeInteger(Number(m)) ? m : JSON.stringify(mark + m))),
+    (_, v) => (typeof v === "string" && v.startsWith(mark) ? BigInt(v.slice(mark.length)) : v));
+}
+
+function stringify(v) {
+  let marked = false;
+  const text = JSON.stringify(v, (_, x) => (typeof x === "bigint" ? (marked = true, mark + x) : x)) ?? "null";
+  return marked ? text.replace(/"\\u0000int:(-?\d+)"/g, "$1") : text;
+}
 
 // maybe turns not_found into undefined.
 function maybe(f) {
@@ -98,13 +127,15 @@ function* pages(name, req, field, key) {
 
 /** The pack's own durable keys. */
 export const kv = {
-  get: (key) => maybe(() => new Uint8Array(ask("kv.get", buffer(key)))),
+  get: (key) => maybe(() => kv.need(key)),
+  need: (key) => new Uint8Array(ask("kv.get", buffer(key))),
   getText: (key) => maybe(() => sys(TEXT, ask("kv.get", buffer(key)))),
   getJSON: (key) => maybe(() => parse(ask("kv.get", buffer(key)))),
   put: (key, value) => run("kv.put", buffer(key), buffer(value)),
-  putJSON: (key, value) => run("kv.put", buffer(key), buffer(JSON.stringify(value))),
+  putJSON: (key, value) => run("kv.put", buffer(key), buffer(stringify(value))),
   delete: (key) => run("kv.delete", buffer(key)),
   list: (req = {}) => pages("kv.list", req, "keys", "key"),
+  page: (req = {}) => parse(ask("kv.list", buffer(JSON.stringify(req)))),
   batch(ops) {
     const parts = [];
     for (const op of ops) {
@@ -132,12 +163,13 @@ function concat(parts) {
 
 /** The pack's read models. */
 export const state = {
-  get: (name) => maybe(() => parse(ask("state.get", buffer(name)))),
-  put: (name, doc) => run("state.put", buffer(name), buffer(JSON.stringify(doc))),
+  get: (name) => maybe(() => state.need(name)),
+  need: (name) => parse(ask("state.get", buffer(name))),
+  put: (name, doc) => run("state.put", buffer(name), buffer(stringify(doc))),
 };
 
 /** Journals an event. */
-export function emit(kind, body = {}) { run("event.emit", buffer(kind), buffer(JSON.stringify(body))); }
+export function emit(kind, body = {}) { run("event.emit", buffer(kind), buffer(stringify(body))); }
 
 const lo = (n) => n % 4294967296, hi = (n) => Math.floor(n / 4294967296);
 const CHUNK = 65536, PART = 1 << 20;
@@ -145,7 +177,9 @@ const CHUNK = 65536, PART = 1 << 20;
 /** Leased folders. */
 export const fs = {
   list: (path, req = {}) => pages("fs.list", { ...req, path }, "entries", "path"),
-  stat: (path) => maybe(() => parse(ask("fs.stat", buffer(path)))),
+  page: (path, req = {}) => parse(ask("fs.list", buffer(JSON.stringify({ ...req, path })))),
+  stat: (path) => parse(ask("fs.stat", buffer(path))),
+  exists: (path) => maybe(() => fs.stat(path)) !== undefined,
   readAt: (path, offset, size) => fill("fs.read", Math.min(size, PART), buffer(path), lo(offset), hi(offset)),
   *chunks(path, size = CHUNK) {
     for (let at = 0; ;) {
@@ -175,7 +209,7 @@ export function randomBytes(n) { return fill("rand.bytes", n); }
 
 /** Calls another tool: "namespace/name:tool". Its value, or bytes as a Uint8Array; its error is thrown. */
 export function callTool(tool, input = {}) {
-  const frame = ask("action.call", buffer(tool), input instanceof Uint8Array ? buffer(input) : buffer(JSON.stringify(input)));
+  const frame = ask("action.call", buffer(tool), input instanceof Uint8Array ? buffer(input) : buffer(stringify(input)));
   const view = new DataView(frame);
   switch (view.getUint8(0)) {
     case 0: return parse(frame.slice(1));
@@ -189,11 +223,20 @@ const line = (args) => args.map((a) => (typeof a === "string" ? a : a instanceof
 
 /** The pack's log, which needs the log capability; console.* says the same through standard output, and vanishes without it. */
 export const log = {
-  debug: (...a) => run("log.write", 0, buffer(line(a))),
-  info: (...a) => run("log.write", 1, buffer(line(a))),
-  warn: (...a) => run("log.write", 2, buffer(line(a))),
-  error: (...a) => run("log.write", 3, buffer(line(a))),
+  debug: (...a) => tell(0, a),
+  info: (...a) => tell(1, a),
+  warn: (...a) => tell(2, a),
+  error: (...a) => tell(3, a),
 };
+
+// tell logs; a line that is refused is no reason for a tool to fail.
+function tell(level, args) {
+  try {
+    run("log.write", level, buffer(line(args)));
+  } catch (e) {
+    if (!(e instanceof ToolError)) throw e;
+  }
+}
 
 /** What the caller streams in: bytes as they come. */
 export const input = {
@@ -213,9 +256,57 @@ export const output = {
     const bytes = new Uint8Array(buffer(data));
     for (let at = 0; at < bytes.length; at += PART) run("stream.write", 1, buffer(bytes.subarray(at, at + PART)));
   },
-  send: (value) => run("stream.send", 1, buffer(JSON.stringify(value))),
+  send: (value) => run("stream.send", 1, buffer(stringify(value))),
   close: () => run("stream.close", 1),
 };
+
+/** Ends the call at once, as a crash does: the instance is thrown away, a session with it. */
+export function abort(message = "aborted") { sys(FAIL, buffer(`panic: ${message}\n`)); }
+
+// Kinds of values for typed tools: each checks a value and gives it back, and knows its JSON Schema.
+const kind = (schema, ok) => ({ schema, read(v, at) {
+  if (!ok(v)) throw new ToolError("invalid", `${at || "the input"} must be ${schema.type === "integer" ? "an integer" : `a ${schema.type}`}, not ${v === null ? "null" : Array.isArray(v) ? "an array" : typeof v === "object" ? "an object" : JSON.stringify(String(v))}`);
+  return v;
+} });
+const whole = (v) => (typeof v === "bigint" ? v >= -(2n ** 63n) && v < 2n ** 63n : Number.isInteger(v));
+
+/** Kinds of values, for typed. */
+export const t = {
+  text: kind({ type: "string" }, (v) => typeof v === "string"),
+  number: kind({ type: "number" }, (v) => typeof v === "number"),
+  integer: kind({ type: "integer" }, whole),
+  boolean: kind({ type: "boolean" }, (v) => typeof v === "boolean"),
+  any: { schema: true, read: (v) => v },
+  list: (of) => ({ schema: { type: "array", items: of.schema }, read(v, at) {
+    if (!Array.isArray(v)) throw new ToolError("invalid", `${at || "the input"} must be an array`);
+    return v.map((x, i) => of.read(x, `${at}[${i}]`));
+  } }),
+  optional: (of, otherwise) => ({ ...of, optional: true, read: (v, at) => (v === undefined || v === null ? otherwise : of.read(v, at)) }),
+  object(fields) {
+    const required = Object.keys(fields).filter((name) => !fields[name].optional);
+    const properties = Object.fromEntries(Object.entries(fields).map(([name, of]) => [name, of.schema]));
+    return { schema: { type: "object", properties, required }, read(v, at) {
+      if (v === null || typeof v !== "object" || Array.isArray(v)) throw new ToolError("invalid", `${at || "the input"} must be an object`);
+      const out = {};
+      for (const [name, of] of Object.entries(fields)) {
+        const path = at ? `${at}.${name}` : name;
+        if (v[name] === undefined && !of.optional) throw new ToolError("invalid", `${path} is missing`);
+        const x = of.read(v[name], path);
+        if (x !== undefined) out[name] = x;
+      }
+      return out;
+    } };
+  },
+};
+
+/** A tool whose input has these fields: what does not fit is invalid, by name, and the tool's schema is known to _describe. */
+export function typed(fields, fn) {
+  const shape = t.object(fields);
+  const tool = (input) => fn(shape.read(input === undefined ? {} : input, ""));
+  schemas.set(tool, shape.schema);
+  return tool;
+}
+const schemas = new WeakMap();
 
 /** Marks a tool that takes its input as bytes rather than JSON. */
 export function bytes(fn) {
@@ -271,13 +362,17 @@ function frame(kind, body) {
 
 function value(v) {
   if (v instanceof Uint8Array || v instanceof ArrayBuffer) return frame(1, buffer(v));
-  return frame(0, buffer(JSON.stringify(v) ?? "null"));
+  return frame(0, buffer(stringify(v)));
 }
 
 function failure(e) {
+  if (!(e instanceof ToolError) && e instanceof Error) {
+    if (e.message === "out of memory") e = new ToolError("memory_exhausted", "the script ran out of memory");
+    else if (/call stack size exceeded/.test(e.message)) e = new ToolError("depth_exceeded", `the script's calls nest too deep${where(e)}`);
+  }
   const known = e instanceof ToolError;
   const message = new Uint8Array(buffer(known ? e.message : e instanceof Error ? `${e.name}: ${e.message}${where(e)}` : String(e)));
-  const detail = new Uint8Array(known && e.detail !== undefined ? buffer(JSON.stringify(e.detail)) : 0);
+  const detail = new Uint8Array(known && e.detail !== undefined ? buffer(stringify(e.detail)) : 0);
   const out = new Uint8Array(9 + message.length + detail.length);
   const view = new DataView(out.buffer);
   out[0] = 2;
@@ -301,6 +396,8 @@ function tools(module) {
   for (const [id, fn] of [...Object.entries(module), ...Object.entries(module.default ?? {})]) {
     if (typeof fn === "function" && id !== "default") found.set(id, fn);
   }
+  const described = { tools: [...found].filter(([, fn]) => schemas.has(fn)).map(([id, fn]) => ({ id, input: schemas.get(fn) })) };
+  found.set("_describe", () => described);
   return found;
 }
 
@@ -336,7 +433,7 @@ function read(body) {
   try {
     return parse(body);
   } catch (e) {
-    throw new ToolError("invalid", `the input is not JSON: ${e.message}`);
+    throw e instanceof ToolError ? e : new ToolError("invalid", `the input is not JSON, or nests too deep: ${e.message}`);
   }
 }
 
