@@ -185,7 +185,9 @@ func (b *grafter) elements() error {
 func (b *grafter) assemble() []byte {
 	m, x := b.m, b.x
 	var imports, funcs, exports, globals, data []byte
-	addImport := func(im Import, what []byte) { imports = append(appendName(appendName(imports, im.Module), im.Name), what...) }
+	addImport := func(im Import, what []byte) {
+		imports = append(appendName(appendName(imports, im.Module), im.Name), what...)
+	}
 	for i, im := range m.Imports {
 		if x.staying[i] >= 0 {
 			addImport(im, im.what)
