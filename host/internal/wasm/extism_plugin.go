@@ -228,6 +228,9 @@ func (in *instance) pluginError(c *call, err error) (Reply, error) {
 	said := in.plug.sdk.GetErrorWithContext(c)
 	ended := c.stopped != nil || c.exited || c.inside != "" || api.DecodeI32(in.why.Get()) != rewrite.WhyNone
 	if said != "" && !ended && err.Error() == said {
+		if kind, _, frame := abi.ParseFrame([]byte(said)); kind == abi.FrameError {
+			return Reply{Kind: kind}, frame // a guest that knows this host says the code itself
+		}
 		return Reply{Kind: abi.FrameError}, abi.Errorf(abi.ToolFailed, "%s", clean(said, maxMessage))
 	}
 	if said != "" {
