@@ -63,6 +63,15 @@ type Failure struct {
 	Detail  any    `json:"detail,omitempty"`
 }
 
+// Err is the failure as the error that the tool's caller receives. A code that is not in the table is Internal.
+func (f *Failure) Err() *abi.Error {
+	code, ok := abi.CodeByName(f.Code)
+	if !ok {
+		code = abi.Internal
+	}
+	return &abi.Error{Code: code, Msg: f.Message, Hint: f.Next, Detail: f.Detail}
+}
+
 // Usage is what a call cost.
 type Usage struct {
 	Gas         uint64  `json:"gas"`

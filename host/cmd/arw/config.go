@@ -20,6 +20,7 @@ const (
 // config is arw.toml of the state directory; every key has a flag that overrides it.
 type config struct {
 	Listen   string `toml:"listen"`   // address of the HTTP API, loopback
+	MCP      string `toml:"mcp"`      // address of the MCP endpoint, loopback; empty: none
 	Registry string `toml:"registry"` // where a reference without a registry points
 	Trust    string `toml:"trust"`    // trust policy, relative to the state directory
 	Policy   string `toml:"policy"`   // folder of Cedar files, relative to the state directory

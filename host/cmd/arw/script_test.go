@@ -64,7 +64,7 @@ func TestStories(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": ready, "flip": flip, "until": untilEvent, "liar": liar, "occupy": occupy, "component": component, "big": big, "ingest": ingest,
+			"ready": ready, "flip": flip, "until": untilEvent, "liar": liar, "occupy": occupy, "component": component, "big": big, "ingest": ingest, "mcp": mcpClient,
 		},
 	})
 }
@@ -84,7 +84,7 @@ func buildPacks(t *testing.T) (string, error) {
 		if err := os.MkdirAll(to, 0o755); err != nil {
 			return "", err
 		}
-		if _, err := f.Build(context.Background()); err != nil {
+		if _, err := f.Build(context.Background(), author.BuildOptions{}); err != nil {
 			return "", err
 		}
 		files, err := f.Files()

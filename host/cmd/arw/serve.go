@@ -19,6 +19,7 @@ import (
 
 type serveFlags struct {
 	listen      string
+	mcp         string
 	registry    string
 	registryDir string
 	install     []string
@@ -40,6 +41,7 @@ host on the same directory is refused. Configuration is arw.toml there; flags ov
 	}
 	f := cmd.Flags()
 	f.StringVar(&fl.listen, "listen", "", "address of the API (default 127.0.0.1:8091)")
+	f.StringVar(&fl.mcp, "mcp", "", "also serve MCP clients at this address, path /mcp (default none; clients that start a command need none, see arw mcp)")
 	f.StringVar(&fl.registry, "registry", "", "registry of references without one (default 127.0.0.1:8092)")
 	f.StringVar(&fl.registryDir, "registry-dir", "", "also serve the registry in this folder, at the default registry's address")
 	f.StringArrayVar(&fl.install, "install", nil, "install this reference once the host is up, unless it is installed already; may be given again")
@@ -82,6 +84,11 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 		return abi.Errorf(abi.StorageFull, "leave the host's address in %q: %w", address, err)
 	}
 	defer os.Remove(address)
+	if cfg.MCP != "" {
+		if err := startMCP(ctx, g, h, cfg.MCP, log); err != nil {
+			return err
+		}
+	}
 	g.Go(func() error { return h.Serve(ctx, ln) })
 	log.Info("host is up", "address", "http://"+ln.Addr().String(), "state", dir, "packs", len(h.Services().Packs.List()))
 	if len(fl.install) > 0 {
@@ -105,6 +112,9 @@ func (a *app) serveConfig(fl serveFlags) (string, config, error) {
 	}
 	if fl.registry != "" {
 		cfg.Registry = fl.registry
+	}
+	if fl.mcp != "" {
+		cfg.MCP = fl.mcp
 	}
 	if fl.workers != 0 {
 		cfg.Workers = fl.workers
@@ -141,6 +151,17 @@ func startRegistry(ctx context.Context, g *errgroup.Group, dir, address string) 
 		return err
 	}
 	g.Go(func() error { return d.Serve(ctx, ln, layout.ServerOptions{FixedVersions: true}) })
+	return nil
+}
+
+// startMCP serves MCP clients until ctx ends.
+func startMCP(ctx context.Context, g *errgroup.Group, h *host.Host, address string, log *slog.Logger) error {
+	ln, err := listen(address)
+	if err != nil {
+		return err
+	}
+	g.Go(func() error { return h.ServeMCP(ctx, ln) })
+	log.Info("MCP clients are served", "address", "http://"+ln.Addr().String()+"/mcp")
 	return nil
 }
 

@@ -5,7 +5,9 @@ import (
 	"errors"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/manifests"
 	"github.com/arw-project/arw/registry"
+	"github.com/arw-project/arw/signing"
 )
 
 // resolve is step 1.
@@ -50,9 +52,23 @@ func (in *install) pull(ctx context.Context) (err error) {
 	return err
 }
 
+// versionIn is the version that an artefact's manifest says, for a trust rule that wants one; none if it does not read,
+// which is step 4's to refuse.
+func versionIn(art *registry.Artifact) string {
+	for _, f := range art.Files {
+		if f.MediaType != registry.MediaPackTOML {
+			continue
+		}
+		if man, err := manifests.ParsePack("pack.toml", f.Data); err == nil {
+			return man.Version
+		}
+	}
+	return ""
+}
+
 // verify is step 3.
 func (in *install) verify(ctx context.Context) error {
-	verdict, err := in.Trust.Verify(ctx, in.ref.Name, in.digest, in.bundles)
+	verdict, err := in.Trust.Judge(ctx, signing.Question{Pack: in.ref.Name, Digest: in.digest, Version: versionIn(in.artifact)}, in.bundles)
 	in.verdict.Signature = verdict
 	if err == nil {
 		return nil

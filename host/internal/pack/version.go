@@ -14,6 +14,7 @@ import (
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/wasm"
 	"github.com/arw-project/arw/manifests"
+	"github.com/arw-project/arw/signing"
 )
 
 // version is one version of a pack in memory: what its manifest says, prepared for calls, and its program once loaded.
@@ -242,7 +243,7 @@ func (m *Manager) stillHolds(ctx context.Context, r row, man *manifests.Pack) (p
 			}
 			bundles = append(bundles, b)
 		}
-		sig, err := m.Trust.Verify(ctx, r.Name, r.Digest, bundles)
+		sig, err := m.Trust.Judge(ctx, signing.Question{Pack: r.Name, Digest: r.Digest, Version: r.Version}, bundles)
 		if err != nil {
 			return policy.Pack{}, errors.Join(err, m.revokeAll(ctx, &verdict, "the trust policy does not admit the pack any more"))
 		}

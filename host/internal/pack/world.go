@@ -13,6 +13,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/files"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/view"
 	"github.com/arw-project/arw/host/internal/wasm"
 )
@@ -72,9 +73,21 @@ const maxTold = 8
 func (g *gate) Use(ctx context.Context, c abi.Capability, target string, n int) (string, error) {
 	scope, err := g.v.holder.Use(ctx, c, target, n)
 	if err != nil {
+		err = (*world)(g).beyond(c, target, err)
 		(*world)(g).deny(ctx, c, target, err)
 	}
 	return scope, err
+}
+
+// beyond changes the hint of a refusal that no lease could end: what the manifest does not ask for, nobody can grant.
+func (w *world) beyond(c abi.Capability, target string, err error) error {
+	e, ok := errors.AsType[*abi.Error](err)
+	asked, known := w.v.man.Capability(c)
+	if !ok || !known || e.Code != abi.Denied || target == "" || abi.CodeOf(lease.Covers(c, asked.Scope, []string{target})) != abi.Denied {
+		return err
+	}
+	out := *e
+	return out.WithHint("the manifest does not ask for it; its author would add %q to scope in [capabilities.%s] of pack.toml", target, c)
 }
 
 // Refused implements wasm.Witness: what the engine refuses is journaled like any other denial.

@@ -79,7 +79,7 @@ func extismShape(f abi.Func) (args []extismArg, out int) {
 
 // fills says whether a function writes as many bytes as it has room for, rather than a reply of its own size.
 func fills(f abi.Func) bool {
-	return f.Capability == abi.FS && f.Name == "read" || f.Capability == abi.Rand
+	return f.Capability == abi.FS && f.Name == "read" || f.Capability == abi.Rand || f.Capability == abi.Stream
 }
 
 // extismExports are the exports of an Extism module that can be tools: what takes nothing and returns a status or nothing.

@@ -19,16 +19,16 @@ func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 
 // pluginFuncs are the host functions that a module imports, as the SDK wants them: the ABI's, those of Extism's own that
 // this host answers, and WASI's.
-func (e *Engine) pluginFuncs(m *rewrite.Module) []extism.HostFunction {
+func pluginFuncs(imports []Import) []extism.HostFunction {
 	ours := map[string]hostFunc{}
 	for _, f := range hostFuncs() {
 		ours["arw_"+string(f.Capability)+"_"+f.Name] = f
 	}
 	wasi, seen := wasiFuncs(), map[Import]bool{}
 	var out []extism.HostFunction
-	for _, im := range m.Imports {
-		module, name := pluginImports(im)
-		if im.Kind != rewrite.KindFunc || seen[Import{module, name}] {
+	for _, im := range imports {
+		module, name := pluginImports(rewrite.Import{Module: im.Module, Name: im.Name})
+		if seen[Import{module, name}] {
 			continue
 		}
 		seen[Import{module, name}] = true
@@ -40,11 +40,12 @@ func (e *Engine) pluginFuncs(m *rewrite.Module) []extism.HostFunction {
 		case module == extismUser && strings.HasPrefix(name, rewrite.Reserved):
 			run = extismOurs()[im.Name]
 		case module == extismUser:
-			run = e.pluginFunc(ours[name])
+			run = pluginFunc(ours[name])
 		default:
 			continue // the SDK's own
 		}
-		f := extism.NewHostFunctionWithStack(name, run, im.Type.Params, im.Type.Results)
+		sig, _ := importType(rewrite.Import{Module: im.Module, Name: im.Name}, RuntimeExtism) // it was admitted with this one
+		f := extism.NewHostFunctionWithStack(name, run, []byte(sig.params), []byte(sig.results))
 		f.SetNamespace(module)
 		out = append(out, f)
 	}
@@ -53,9 +54,9 @@ func (e *Engine) pluginFuncs(m *rewrite.Module) []extism.HostFunction {
 
 // pluginFunc lets an Extism guest use a function of the ABI: blocks become ranges of the kernel's memory, and status and
 // reply one block that holds a reply frame.
-func (e *Engine) pluginFunc(f hostFunc) extism.HostFunctionStackCallback {
+func pluginFunc(f hostFunc) extism.HostFunctionStackCallback {
 	args, out := extismShape(f.Func)
-	run := e.wrap(f)
+	run := wrapHost(f)
 	words := max(len(f.Params), 1)
 	return func(ctx context.Context, p *extism.CurrentPlugin, stack []uint64) {
 		c := callOf(ctx)

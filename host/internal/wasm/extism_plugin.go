@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"maps"
 	"math"
-	"runtime"
 	"slices"
 
 	extism "github.com/extism/go-sdk"
@@ -20,13 +19,6 @@ import (
 // Extism's runtime keeps input, output and every block that guest and host exchange in a second memory, its kernel's.
 // It starts with 16 pages, and what a block needs beside its bytes must fit as well.
 const kernelPages = 32
-
-// plugin is a program made with an Extism PDK: the SDK's own compiled plugin around the rewritten module.
-type plugin struct {
-	compiled *extism.CompiledPlugin
-	exports  []string
-	haskell  bool
-}
 
 // pluginState is what an instance of a plugin has beside its module.
 type pluginState struct {
@@ -50,31 +42,16 @@ func pluginImports(im rewrite.Import) (module, name string) {
 
 // compilePlugin hands the rewritten module to the Extism SDK. Its own ways out stay shut: no hosts, no paths, no WASI of
 // its own, no timeout (ours stops the guest and keeps the instance's neighbours), and no second module.
-func (p *Program) compilePlugin(ctx context.Context, m *rewrite.Module) error {
-	e := p.engine
-	select {
-	case e.compiles <- struct{}{}:
-		defer func() { <-e.compiles }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	ctx = experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0))
-	ctx = experimental.WithFunctionListenerFactory(ctx, marker{})
-	compiled, err := extism.NewCompiledPlugin(ctx, extism.Manifest{
-		Wasm:   []extism.Wasm{extism.WasmData{Data: p.rewritten.Binary, Name: "main"}},
+func compilePlugin(ctx context.Context, a *artifact, m *machine, cfg wazero.RuntimeConfig, workers int) (*machine, error) {
+	c := experimental.WithFunctionListenerFactory(experimental.WithCompilationWorkers(ctx, workers), marker{})
+	var err error
+	m.plugin, err = extism.NewCompiledPlugin(c, extism.Manifest{
+		Wasm:   []extism.Wasm{extism.WasmData{Data: a.binary, Name: "main"}},
 		Memory: &extism.ManifestMemory{MaxHttpResponseBytes: 0, MaxVarBytes: maxVars},
 	}, extism.PluginConfig{
-		RuntimeConfig: e.config.WithMemoryLimitPages(min(p.cap+kernelPages+1, 1<<16)),
-	}, e.pluginFuncs(m))
-	if err != nil {
-		return err
-	}
-	p.plugin = &plugin{compiled: compiled, exports: extismExports(m)}
-	p.plugin.haskell = slices.ContainsFunc(m.Exports, func(x rewrite.Export) bool { return x.Name == "hs_init" })
-	if p.plugin.haskell {
-		p.rewritten.Fixed = "the SDK starts Haskell's runtime anew in every instance"
-	}
-	return nil
+		RuntimeConfig: cfg.WithMemoryLimitPages(min(a.Cap+kernelPages+1, 1<<16)),
+	}, pluginFuncs(a.Imports))
+	return m.made(ctx, err)
 }
 
 // maxVars bounds the Extism variables of one call, names and a few bytes for each included.
@@ -119,14 +96,16 @@ func (t *twoMemories) Allocate(least, most uint64) experimental.LinearMemory {
 }
 
 // instantiatePlugin makes an instance through the SDK, before any of the guest's code ran.
-func (p *Program) instantiatePlugin(ctx context.Context, in *instance) error {
-	in.plug = &pluginState{kernel: &linear{tick: func() {}}}
+func (in *instance) instantiatePlugin(ctx context.Context) error {
+	p := in.p
+	kernel := newLinear(p.engine.portable, func(n int64) bool { return p.engine.share.grow(p.pool, n) }, func() {})
+	in.plug = &pluginState{kernel: kernel}
 	if p.snap != nil {
-		in.plug.kernel.image = p.snap.plugin.kernel
+		kernel.image = p.snap.plugin.kernel
 	}
-	ctx = experimental.WithMemoryAllocator(ctx, &twoMemories{[]*linear{in.plug.kernel, in.mem}})
+	ctx = experimental.WithMemoryAllocator(ctx, &twoMemories{[]*linear{kernel, in.mem}})
 	ctx = context.WithValue(ctx, markKey{}, in)
-	sdk, err := p.plugin.compiled.Instance(ctx, extism.PluginInstanceConfig{ModuleConfig: wazero.NewModuleConfig()})
+	sdk, err := in.machine.plugin.Instance(ctx, extism.PluginInstanceConfig{ModuleConfig: moduleConfig})
 	if err != nil {
 		return err
 	}
@@ -136,7 +115,7 @@ func (p *Program) instantiatePlugin(ctx context.Context, in *instance) error {
 		return abi.Errorf(abi.Internal, "the Extism SDK made an instance without saying which")
 	}
 	if in.mem.err == nil {
-		in.mem.err = in.plug.kernel.err
+		in.mem.err = kernel.err
 	}
 	return nil
 }
@@ -148,7 +127,7 @@ func (in *instance) bootPlugin(c *call) error {
 			return err
 		}
 	}
-	if in.p.plugin.haskell {
+	if in.mod.ExportedFunction("hs_init") != nil {
 		return nil
 	}
 	for _, name := range extismStarts[:2] {
@@ -167,7 +146,7 @@ func (in *instance) enter(c *call, name string) error {
 // capturePlugin adds the kernel's memory and the variables to a snapshot.
 func (in *instance) capturePlugin(s *snapshot) error {
 	kernel := in.plug.kernel
-	s.plugin = &pluginSnapshot{kernel: newImage(kernel.buf).survey(), vars: maps.Clone(in.plug.sdk.Var)}
+	s.plugin = &pluginSnapshot{kernel: newImage(kernel.buf, in.p.engine.portable).survey(), vars: maps.Clone(in.plug.sdk.Var)}
 	size := len(kernel.buf)
 	if err := kernel.adopt(s.plugin.kernel); err != nil {
 		s.plugin.kernel.release()
@@ -192,11 +171,11 @@ func (in *instance) restorePlugin(s *pluginSnapshot) bool {
 
 // exchangePlugin calls a tool through the SDK and makes a reply of what it says.
 func (in *instance) exchangePlugin(c *call, req *Call) (Reply, error) {
-	export, err := extismTool(in.p.plugin.exports, req.Tool)
+	export, err := extismTool(in.p.code.Tools, req.Tool)
 	if err != nil {
 		return Reply{Kind: abi.FrameError}, err
 	}
-	if uint64(len(req.Input)) > uint64(in.p.cap)*pageSize {
+	if uint64(len(req.Input)) > uint64(in.p.code.Cap)*pageSize {
 		return Reply{}, abi.Errorf(abi.MemoryExhausted, "no room for an input of %d bytes within the memory limit", len(req.Input))
 	}
 	rc, out, err := in.plug.sdk.CallWithContext(c, export, req.Input)

@@ -57,9 +57,9 @@ func hostFuncs() []hostFunc {
 	return out
 }
 
-// wrap makes the function the engine calls: refuse what the tool's declared effect or the grant does not cover, run, and
+// wrapHost makes the function the engine calls: refuse what the tool's declared effect or the grant does not cover, run, and
 // charge the bytes moved.
-func (e *Engine) wrap(f hostFunc) api.GoModuleFunc {
+func wrapHost(f hostFunc) api.GoModuleFunc {
 	name := string(f.Capability) + "." + f.Name
 	return func(ctx context.Context, _ api.Module, stack []uint64) {
 		c := ctx.(*call)

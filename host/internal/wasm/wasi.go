@@ -6,9 +6,11 @@ import (
 	"encoding/binary"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/sys"
 
@@ -89,12 +91,19 @@ func wasiFuncs() map[string]wasiFunc {
 	}
 }
 
-// linkWASI makes the WASI module. It opens nothing, tells nothing of the host, and prints to the pack's log.
-func (e *Engine) linkWASI(ctx context.Context) error {
-	b := e.rt.NewHostModuleBuilder(wasiModule)
-	funcs := wasiFuncs()
+// linkWASI makes what is imported of WASI. It opens nothing, tells nothing of the host, and prints to the pack's log.
+func linkWASI(ctx context.Context, rt wazero.Runtime, imports []Import) error {
+	b := rt.NewHostModuleBuilder(wasiModule)
+	funcs, any := wasiFuncs(), false
 	for name, sig := range wasiTypes() {
+		if !slices.Contains(imports, Import{wasiModule, name}) {
+			continue
+		}
+		any = true
 		b.NewFunctionBuilder().WithGoModuleFunction(wasiFunction(name, funcs), []byte(sig.params), []byte(sig.results)).WithName(name).Export(name)
+	}
+	if !any {
+		return nil
 	}
 	_, err := b.Instantiate(ctx)
 	return err

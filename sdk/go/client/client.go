@@ -45,6 +45,9 @@ func New(base, token string) *Client {
 	}}
 }
 
+// Base is the URL the client was made with.
+func (c *Client) Base() string { return c.base }
+
 // Health asks whether the host is well.
 func (c *Client) Health(ctx context.Context) (h api.Health, err error) {
 	err = c.do(ctx, call{method: "GET", path: "/healthz"}, &h)
@@ -59,8 +62,19 @@ func (c *Client) Submit(ctx context.Context, in api.SubmitAction, wait bool) (ap
 	if err := c.do(ctx, req, &act); err != nil {
 		return act, err
 	}
-	for wait && !act.Final() {
-		if err := c.do(ctx, call{method: "GET", path: "/actions/" + url.PathEscape(act.ID), wait: true}, &act); err != nil {
+	if wait && !act.Final() {
+		return c.Await(ctx, act.ID)
+	}
+	return act, nil
+}
+
+// Await holds on until an action is final, however long that takes within ctx. After an error the action is what was
+// last known of it, its id at least.
+func (c *Client) Await(ctx context.Context, id string) (api.Action, error) {
+	act := api.Action{ID: id}
+	for !act.Final() {
+		if err := c.do(ctx, call{method: "GET", path: "/actions/" + url.PathEscape(id), wait: true}, &act); err != nil {
+			act.ID = id
 			return act, err
 		}
 	}
