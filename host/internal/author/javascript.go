@@ -20,7 +20,12 @@ func jsLanguage() language {
 	if err != nil {
 		panic(err) // the name is right above
 	}
-	return language{name: "js", title: "JavaScript", template: files, sdk: unpackJSSDK, owns: hasJS, build: buildJS, endings: []string{".js"}}
+	return language{name: "js", title: "JavaScript", template: files, sdk: unpackJSSDK, owns: hasJS, build: buildJS, recipe: jsRecipe, endings: []string{".js"}}
+}
+
+// jsRecipe names the engine that goes into the module.
+func jsRecipe(context.Context, *Folder) recipe {
+	return recipe{command: []string{"arw", "pack", "build"}, toolchain: map[string]string{javascript.EnginePackage: javascript.EngineVersion}, reproducible: true}
 }
 
 func hasJS(dir string) bool {

@@ -3,6 +3,6 @@
 set -eu
 cd "$(dirname "$0")"
 command -v clang >/dev/null && command -v wasm-ld >/dev/null || { echo "no toolchain: clang and wasm-ld (sh sdk/toolchains.sh c)"; exit 1; }
-clang --target=wasm32 -O2 -Wall -Wextra -Werror -ffreestanding -I ../../include -c -o words.o src/words.c
+clang --target=wasm32 -O2 -Wall -Wextra -Werror -ffreestanding -I ../../include -c -o words.o plugin/words.c
 wasm-ld --no-entry --strip-all -z stack-size=16384 -o module.wasm words.o
 rm words.o
