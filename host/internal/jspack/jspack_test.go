@@ -114,7 +114,7 @@ func TestScript(t *testing.T) {
 		{"_describe", ``, `{"tools":[]}`, 0},
 	}
 	for _, tc := range tests {
-		r, err := p.Call(t.Context(), wasm.Call{Tool: tc.tool, Input: []byte(tc.in), Effects: abi.Reads})
+		r, err := p.Call(t.Context(), wasm.Call{Tool: tc.tool, Input: []byte(tc.in), Effects: abi.Reads, Limits: wasm.Limits{Gas: 50_000_000}})
 		if err != nil {
 			r.Body = []byte(err.Error())
 		}

@@ -188,7 +188,7 @@ func (in *instance) exchangePlugin(c *call, req *Call) (Reply, error) {
 	if rc != 0 {
 		return Reply{Kind: abi.FrameError}, abi.Errorf(abi.ToolFailed, "the plugin's %s returned %d and no message", export, int32(rc))
 	}
-	if int64(len(out)) > c.output {
+	if int64(len(out)) >= c.output { // the limit counts a frame's first byte, for every runtime alike
 		return Reply{}, abi.Errorf(abi.TooLarge, "the reply has %d bytes, the limit is %d", len(out), c.output).
 			WithHint("answer with less, or raise limits.output in pack.toml")
 	}

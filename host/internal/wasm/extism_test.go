@@ -193,7 +193,7 @@ func TestExtismLimits(t *testing.T) {
 		{"deadline", t.Context(), wasm.Call{Tool: "spins", Limits: wasm.Limits{Time: 30 * time.Millisecond}}, abi.Deadline},
 		{"cancelled", cancelled, wasm.Call{Tool: "spins"}, abi.Cancelled},
 		{"gas", t.Context(), wasm.Call{Tool: "echo", Input: make([]byte, 1000), Limits: wasm.Limits{Gas: 10_000}}, abi.GasExhausted},
-		{"output", t.Context(), wasm.Call{Tool: "echo", Input: make([]byte, 1000), Limits: wasm.Limits{Output: 999}}, abi.TooLarge},
+		{"output", t.Context(), wasm.Call{Tool: "echo", Input: make([]byte, 1000), Limits: wasm.Limits{Output: 1000}}, abi.TooLarge},
 		{"input", t.Context(), wasm.Call{Tool: "echo", Input: make([]byte, 1000), Limits: wasm.Limits{Input: 999}}, abi.TooLarge},
 	}
 	for _, tc := range tests {
