@@ -4,4 +4,4 @@ set -eu
 cd "$(dirname "$0")"
 tools=${ARW_TOOLCHAINS:-../../../../.toolchains}/extism/node_modules
 [ -x "$tools/.bin/asc" ] || { echo "no toolchain: assemblyscript and @extism/as-pdk (sh sdk/toolchains.sh extism)"; exit 1; }
-"$tools/.bin/asc" assembly/index.ts --path "$tools" --outFile module.wasm --use abort=assembly/index/myAbort -O --noAssert
+"$tools/.bin/asc" plugin/index.ts --path "$tools" --outFile module.wasm --use abort=plugin/index/myAbort -O --noAssert
