@@ -2,6 +2,9 @@ package jspack_test
 
 import (
 	"bytes"
+	"context"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -121,6 +124,49 @@ func TestScript(t *testing.T) {
 		if abi.CodeOf(err) != tc.code || !strings.Contains(string(r.Body), tc.want) || err == nil && string(r.Body) != tc.want {
 			t.Errorf("%s(%s) = %d %q (%v)", tc.tool, tc.in, r.Kind, r.Body, abi.CodeOf(err))
 		}
+	}
+}
+
+// source gives its parts, one a read; sink keeps what it gets.
+type source struct{ parts []string }
+
+func (s *source) Read(_ context.Context, buf []byte) (int, error) {
+	if len(s.parts) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(buf, s.parts[0])
+	s.parts = s.parts[1:]
+	return n, nil
+}
+func (*source) Close() error { return nil }
+
+type sink struct{ got []string }
+
+func (s *sink) Write(_ context.Context, kind abi.FrameKind, part []byte) error {
+	s.got = append(s.got, fmt.Sprintf("%d:%s", kind, part))
+	return nil
+}
+func (*sink) Close() error { return nil }
+
+func TestStreams(t *testing.T) {
+	p := program(t, `
+import { decode, input, output } from "arw";
+export function upper() {
+  let n = 0;
+  for (const part of input) {
+    output.write(decode(part).toUpperCase());
+    output.send({ n: (n += part.length) });
+  }
+  output.close();
+  return n;
+}`)
+	out := &sink{}
+	r, err := p.Call(t.Context(), wasm.Call{Tool: "upper", In: &source{[]string{"abc", "de"}}, Out: out})
+	if got := strings.Join(out.got, " "); err != nil || string(r.Body) != "5" || got != `1:ABC 0:{"n":3} 1:DE 0:{"n":5}` {
+		t.Errorf("%s, and it gave %s (%v)", r.Body, got, err)
+	}
+	if _, err := p.Call(t.Context(), wasm.Call{Tool: "upper"}); abi.CodeOf(err) != abi.NotFound {
+		t.Errorf("without a stream: %v", err)
 	}
 }
 

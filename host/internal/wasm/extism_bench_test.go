@@ -57,7 +57,7 @@ func BenchmarkExtism(b *testing.B) {
 // bareExtism compiles the guest as the SDK's documentation says, with the host functions it imports doing nothing.
 func bareExtism(b *testing.B) *extism.CompiledPlugin {
 	var funcs []extism.HostFunction
-	for name, params := range map[string]int{"kv_get": 1, "kv_put": 2, "clock_now": 0, "rand_bytes": 1, "fs_read": 3, "action_call": 2, "log_write": 2} {
+	for name, params := range map[string]int{"kv_get": 1, "kv_put": 2, "clock_now": 0, "rand_bytes": 1, "fs_read": 3, "action_call": 2, "log_write": 2, "stream_read": 2, "stream_write": 2} {
 		types := make([]extism.ValueType, params)
 		for i := range types {
 			types[i] = extism.ValueTypeI64

@@ -219,6 +219,22 @@ func TestExtismLimits(t *testing.T) {
 	}
 }
 
+// TestExtismStreams: a plugin reads and writes streams like any guest.
+func TestExtismStreams(t *testing.T) {
+	p := load(t, open(t, wasm.Options{}), wasm.Spec{Name: "test/extism", Module: extismGuest(t)})
+	in, out := &chunks{left: []string{"abcdef", "gh"}}, &parts{}
+	r, err := p.Call(t.Context(), wasm.Call{Tool: "pump", In: in, Out: out})
+	if err != nil || string(r.Body) != "8" {
+		t.Errorf("%q %v", r.Body, err)
+	}
+	if got := strings.Join(out.got, " "); got != "1:ABCD 1:EF 1:GH" {
+		t.Errorf("it gave %s", got)
+	}
+	if r, err := p.Call(t.Context(), wasm.Call{Tool: "pump"}); err != nil || r.Body[0] != '0' || !strings.Contains(string(r.Body), "stream") {
+		t.Errorf("without a stream: %q %v", r.Body, err)
+	}
+}
+
 // TestExtismSession: a session keeps the plugin's state and its variables, and nobody else sees them.
 func TestExtismSession(t *testing.T) {
 	p := load(t, open(t, wasm.Options{}), wasm.Spec{Name: "test/extism", Module: extismGuest(t)})

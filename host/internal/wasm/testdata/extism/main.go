@@ -79,6 +79,26 @@ func actionCall(tool, in uint64) uint64
 //go:wasmimport extism:host/user arw_log_write
 func logWrite(level, msg uint64) uint64
 
+//go:wasmimport extism:host/user arw_stream_read
+func streamRead(handle, n uint64) uint64
+
+//go:wasmimport extism:host/user arw_stream_write
+func streamWrite(handle, data uint64) uint64
+
+//go:wasmexport pump
+func pump() int32 {
+	for total := 0; ; {
+		part := read(streamRead(0, 4))
+		if part[0] != 1 || len(part) == 1 {
+			return output(strconv.Itoa(total) + part[1:])
+		}
+		total += len(part) - 1
+		if r := read(streamWrite(1, block(strings.ToUpper(part[1:])))); r != "\x01" {
+			return output(r)
+		}
+	}
+}
+
 func input() string {
 	n := inputLength()
 	b := make([]byte, 0, n)
