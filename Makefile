@@ -74,4 +74,4 @@ fuzz:
 	done
 
 clean:
-	rm -rf bin packs/*/module.wasm
+	rm -rf bin packs/*/module.wasm packs/*/module.*.json

@@ -185,7 +185,7 @@ func extismLog(level int) extism.HostFunctionStackCallback {
 			c.blocks = nil
 			if c.printed += len(msg); fits && c.printed <= maxPrinted {
 				c.moved += int64(len(msg))
-				c.logLine(level, clean(string(msg), maxLine))
+				c.extismLogged(level, clean(string(msg), maxLine))
 			}
 			c.charge()
 		}
@@ -195,10 +195,32 @@ func extismLog(level int) extism.HostFunctionStackCallback {
 
 // extismLogLevel is the lowest level a guest needs to log at: all, or none when nothing would be kept.
 func extismLogLevel(ctx context.Context, _ *extism.CurrentPlugin, stack []uint64) {
+	c := callOf(ctx)
+	kept := c.ambientAnswer(extismKept, 0, 1, nil, func() []byte {
+		if c.host.Log == nil {
+			return []byte{0}
+		}
+		return []byte{1}
+	})
 	stack[0] = api.EncodeI32(0)
-	if callOf(ctx).host.Log == nil {
+	if len(kept) != 1 || kept[0] == 0 {
 		stack[0] = api.EncodeI32(math.MaxInt32)
 	}
+}
+
+// What a record calls the questions of Extism's logging.
+const (
+	extismKept   = "extism.log_kept" // whether lines are kept
+	extismPrints = "extism.log"      // one line, at a level
+)
+
+// extismLogged logs a line; while the module starts it goes to the host's own log, as what it prints does.
+func (c *call) extismLogged(level int, line string) {
+	if c.booting {
+		c.in.p.engine.log.Debug("guest logged while loading", "pack", c.in.p.spec.Name, "line", line)
+		return
+	}
+	c.logLine(extismPrints, uint64(level), level, line)
 }
 
 // extismHTTP ends the call: Extism has no way to tell a guest that a request was not made.

@@ -248,6 +248,32 @@ func TestExtismSession(t *testing.T) {
 	}
 }
 
+// TestExtismReplay: a recorded call of a plugin is replayed to the bit, with nothing of the world behind it, on the
+// interpreter as well.
+func TestExtismReplay(t *testing.T) {
+	spec := wasm.Spec{Name: "t/p", Module: extismGuest(t)}
+	p, second := load(t, open(t, wasm.Options{}), spec), load(t, open(t, wasm.Options{Interpret: true}), spec)
+	for _, tc := range []struct {
+		tool, in string
+		code     abi.Code
+	}{
+		{"echo", "hello", 0}, {"get", "k", 0}, {"get", "none", 0}, {"put", "a=b", 0}, {"logs", "a line", 0}, {"now", "", 0}, {"random", "", 0},
+		{"wasi", "", 0}, {"vars", "v", 0}, {"http", "", abi.Denied}, {"fails", "x", abi.ToolFailed}, {"traps", "", abi.Trap},
+	} {
+		kv := &mapKV{m: map[string][]byte{"k": []byte("v")}}
+		rec, reply, err := recorded(t, p, wasm.Call{Tool: tc.tool, Input: []byte(tc.in), Effects: abi.Writes, Gate: openGate{}, Host: realHost(kv)})
+		if abi.CodeOf(err) != tc.code {
+			t.Fatalf("%s: %v", tc.tool, err)
+		}
+		for name, again := range map[string]*wasm.Program{"the same": p, "the interpreter": second} {
+			got, err := again.Replay(t.Context(), rec, false, 0, wasm.Limits{})
+			if err != nil || !got.Equal || got.Divergence != nil || got.End.Gas != reply.Usage.Gas {
+				t.Errorf("%s on %s: %+v %v", tc.tool, name, got, err)
+			}
+		}
+	}
+}
+
 // TestExtismGas: the count is the same in every run, also in a new instance.
 func TestExtismGas(t *testing.T) {
 	e := open(t, wasm.Options{})

@@ -265,6 +265,9 @@ func (p *Program) release() {
 	p.snap.drop()
 }
 
+// Keeps reports whether the program holds the state of a session.
+func (p *Program) Keeps(session string) bool { return p.pool.keeps(session) }
+
 // Stats of a program since it was loaded.
 type Stats struct {
 	Calls, Failures  uint64 // failures of the guest, not errors it answered with
