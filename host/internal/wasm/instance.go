@@ -91,7 +91,11 @@ func (p *Program) instantiate(ctx context.Context) (*instance, error) {
 	mod := in.mod
 	if in.mem.err != nil {
 		err := in.mem.err
+		crowded := in.mem.crowded
 		in.close()
+		if crowded {
+			return nil, abi.Errorf(abi.Busy, "%w", err).WithHint("try again when other calls have ended")
+		}
 		return nil, abi.Errorf(abi.Unavailable, "no memory for an instance: %w", err)
 	}
 	global := func(name string) api.MutableGlobal {
