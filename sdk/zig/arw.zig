@@ -62,8 +62,8 @@ var arena = std.heap.ArenaAllocator.init(std.heap.wasm_allocator);
 pub const allocator = arena.allocator();
 
 /// A copy that stays for the calls of a session.
-pub fn keep(bytes: []const u8) []u8 {
-    return std.heap.wasm_allocator.dupe(u8, bytes) catch @panic("out of memory");
+pub fn keep(text: []const u8) []u8 {
+    return std.heap.wasm_allocator.dupe(u8, text) catch @panic("out of memory");
 }
 
 /// Text made by a format of std.fmt.

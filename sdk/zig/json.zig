@@ -21,18 +21,18 @@ pub fn parse(text: []const u8) anyerror!Value {
 fn depth(text: []const u8) usize {
     var now: usize = 0;
     var most: usize = 0;
-    var quoted = false;
+    var inside = false;
     var i: usize = 0;
     while (i < text.len) : (i += 1) switch (text[i]) {
-        '"' => quoted = !quoted,
-        '\\' => if (quoted) {
+        '"' => inside = !inside,
+        '\\' => if (inside) {
             i += 1;
         },
-        '[', '{' => if (!quoted) {
+        '[', '{' => if (!inside) {
             now += 1;
             most = @max(most, now);
         },
-        ']', '}' => if (!quoted) {
+        ']', '}' => if (!inside) {
             now -|= 1;
         },
         else => {},
@@ -232,8 +232,10 @@ fn defaultOf(comptime T: type, comptime name: []const u8) @FieldType(T, name) {
 }
 
 fn fieldDefault(comptime T: type, comptime name: []const u8) ?@FieldType(T, name) {
-    for (@typeInfo(T).@"struct".fields) |f| {
-        if (std.mem.eql(u8, f.name, name)) return f.defaultValue();
+    @setEvalBranchQuota(100_000);
+    const info = @typeInfo(T).@"struct";
+    for (info.field_names, info.field_attrs) |field, attrs| {
+        if (std.mem.eql(u8, field, name)) return attrs.defaultValue(@FieldType(T, name));
     }
     unreachable;
 }
