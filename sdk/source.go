@@ -7,4 +7,6 @@ import "embed"
 // Source holds one folder for each language, without conformance guests and examples.
 //
 //go:embed c/*.h c/*.c
+//go:embed rust/Cargo.toml rust/src
+//go:embed assemblyscript/lib
 var Source embed.FS

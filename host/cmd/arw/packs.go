@@ -25,8 +25,14 @@ func (a *app) packCmd() *cobra.Command {
   arw pack dev acme-hello         build, test and serve it again at every change
   arw pack push acme-hello --to dir:./registry --key acme.key`,
 	}
-	cmd.AddCommand(a.packInitCmd(), a.packBuildCmd(), a.packTestCmd(), a.packLintCmd(), a.packDevCmd(), a.packConformCmd(), a.packPushCmd(), a.packSignCmd(), a.packPullCmd(),
-		a.installCmd(), a.listCmd(), a.showCmd(), a.removeCmd())
+	cmd.AddCommand(
+		a.packInitCmd(), a.packBuildCmd(), a.packTestCmd(), a.packLintCmd(), a.packDevCmd(), a.packConformCmd(),
+		a.packPushCmd(), a.packSignCmd(), a.packPullCmd(),
+		a.packSearchCmd(), a.packInfoCmd(), a.packOutdatedCmd(), a.packNewsCmd(),
+		a.installCmd(), a.listCmd(), a.showCmd(), a.removeCmd(),
+		a.packUpgradeCmd(), a.packRollbackCmd(), a.packHistoryCmd(), a.packAcceptCmd(), a.packSuspendCmd(), a.packResumeCmd(),
+		a.packLockCmd(), a.packSyncCmd(),
+	)
 	return cmd
 }
 

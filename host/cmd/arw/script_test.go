@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"net"
 	"net/http"
@@ -70,8 +71,9 @@ func stories(t *testing.T, scripts, cache string, variables map[string]string) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": ready, "flip": flip, "until": untilEvent, "liar": liar, "occupy": occupy, "component": component, "big": big, "ingest": ingest, "mcp": mcpClient,
-			"unmark": unmark,
+			"ready": ready, "address": address, "cut": cut, "stray": stray, "dockerlogin": dockerLogin, "flip": flip,
+			"until": untilEvent, "liar": liar, "occupy": occupy, "component": component, "big": big, "ingest": ingest,
+			"mcp": mcpClient, "lastaction": lastAction, "unmark": unmark,
 		},
 	})
 }
@@ -241,6 +243,36 @@ func serve(ts *testscript.TestScript, variable string, h http.Handler) {
 	go func() { defer close(done); _ = srv.Serve(ln) }()
 	ts.Defer(func() { _ = srv.Close(); <-done })
 	ts.Setenv(variable, ln.Addr().String())
+}
+
+// address FILE VAR waits for the address that a server leaves in a file and puts it into VAR.
+func address(ts *testscript.TestScript, _ bool, args []string) {
+	var raw []byte
+	eventually(ts, "the address in "+args[0], func() bool {
+		var err error
+		raw, err = os.ReadFile(ts.MkAbs(args[0]))
+		return err == nil && len(raw) > 0
+	})
+	ts.Setenv(args[1], string(raw))
+}
+
+// cut FILE takes the second half of a file away.
+func cut(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.Truncate(ts.MkAbs(args[0]), size(ts, ts.MkAbs(args[0]))/2))
+}
+
+// stray DIR puts a blob into a layout that nothing refers to.
+func stray(ts *testscript.TestScript, _ bool, args []string) {
+	name := filepath.Join(ts.MkAbs(args[0]), "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824")
+	ts.Check(os.WriteFile(name, []byte("hello"), 0o644))
+}
+
+// dockerLogin FILE HOST USER TOKENFILE writes what docker login would.
+func dockerLogin(ts *testscript.TestScript, _ bool, args []string) {
+	auth := args[2] + ":" + strings.TrimSpace(ts.ReadFile(args[3]))
+	doc, err := json.Marshal(map[string]any{"auths": map[string]any{args[1]: map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(auth))}}})
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), doc, 0o600))
 }
 
 // occupy VAR takes a port and puts its address into VAR.

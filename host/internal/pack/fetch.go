@@ -10,6 +10,57 @@ import (
 	"github.com/arw-project/arw/signing"
 )
 
+// Catalogue decides which digest a name and a version mean: a signed index. Where it covers a name, no registry is asked
+// what the name means, only for the bytes of the digest.
+type Catalogue interface {
+	// Pick looks a pack up; version or digest may be empty, both mean the newest. covered is false when the name is none of
+	// its business. Errors: NotFound, Denied (yanked or revoked), DigestMismatch, and Untrusted when it cannot be believed.
+	Pick(ctx context.Context, name, version, digest string) (p Picked, covered bool, err error)
+}
+
+// Picked is what a catalogue decided.
+type Picked struct {
+	Version, Digest string
+	Warning         string // for the person who installs: yanked, superseded
+}
+
+// pick has the catalogue decide what a reference means, when there is one and it covers the name.
+func (in *install) pick(ctx context.Context, ref registry.Ref) (registry.Ref, bool, error) {
+	if in.Catalogue == nil {
+		return ref, false, nil
+	}
+	version := ""
+	if ref.Tag != "" {
+		v, ok := registry.Version(ref.Tag)
+		if !ok {
+			v = ref.Tag // no version: the catalogue does not list it, and says so
+		}
+		version = v
+	}
+	p, covered, err := in.Catalogue.Pick(ctx, ref.Name, version, ref.Digest)
+	if err != nil || !covered {
+		return ref, covered, err
+	}
+	ref.Tag, ref.Digest = registry.Tag(p.Version), p.Digest
+	in.verdict.Warning = p.Warning
+	return ref, true, nil
+}
+
+// swapped tells apart a registry that does not have a version from one that has something else under it.
+func swapped(ctx context.Context, reg *registry.Registry, ref registry.Ref, missing error) error {
+	if abi.CodeOf(missing) != abi.NotFound || ref.Tag == "" {
+		return missing
+	}
+	tagged := ref
+	tagged.Digest = ""
+	got, err := reg.Resolve(ctx, tagged)
+	if err != nil || got == ref.Digest {
+		return missing
+	}
+	return abi.Errorf(abi.DigestMismatch, "version %q of %q is %s in the index, and the registry %q has %s under it", ref.Tag, ref.Name, ref.Digest, ref.Registry, got).
+		WithHint("do not use what is there; use another registry, or ask the publisher")
+}
+
 // resolve is step 1.
 func (in *install) resolve(ctx context.Context) error {
 	places := in.cfg.Registries
@@ -27,7 +78,14 @@ func (in *install) resolve(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		ref, picked, err := in.pick(ctx, ref)
+		if err != nil {
+			return err
+		}
 		digest, err := reg.Resolve(ctx, ref)
+		if err != nil && picked {
+			err = swapped(ctx, reg, ref, err)
+		}
 		if err == nil {
 			in.reg, in.ref, in.digest, in.verdict.Digests.Manifest = reg, ref, digest, digest
 			in.verdict.Registry = ref.Registry

@@ -39,6 +39,8 @@ type Parts struct {
 	Engine  *wasm.Engine
 	// Revocations knows which digests must not run; nil knows none.
 	Revocations Revocations
+	// Catalogue decides which digest a name and a version mean; nil leaves it to the registries.
+	Catalogue Catalogue
 	// Second is an engine of another kind on which a pack's examples must give the same answers; nil runs them once.
 	Second *wasm.Engine
 	Log    *slog.Logger
@@ -61,6 +63,8 @@ type Config struct {
 	Guard Guard
 	// Now is the clock of trials and records; nil means the real one.
 	Now func() time.Time
+	// Record bounds the record of one call in bytes; 0 means 64 MiB.
+	Record int64
 }
 
 // Manager keeps the packs of a host. A pack's life:

@@ -40,6 +40,7 @@ type Verdict struct {
 	Held     []string      `json:"held,omitempty"`
 	Signer   *SignerChange `json:"signer_change,omitempty"`
 	Registry string        `json:"registry,omitempty"` // where it came from, as resolved
+	Warning  string        `json:"warning,omitempty"`  // of the index: the version is superseded, or yanked and named by digest
 	Proofs   []Proof       `json:"proofs,omitempty"`   // the bundles that counted
 	Carried  []Carry       `json:"carried,omitempty"`  // leases people gave that version and this one keeps
 	Examples int           `json:"examples,omitempty"` // how many of the manifest's examples were run and held

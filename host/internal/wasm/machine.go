@@ -26,6 +26,7 @@ type machine struct {
 
 // interpreted makes the machine that is ready soon.
 func (e *Engine) interpreted(ctx context.Context, a *artifact) (*machine, error) {
+	deepen()
 	return e.machine(ctx, a, &machine{}, wazero.NewRuntimeConfigInterpreter(), 1)
 }
 
