@@ -326,7 +326,7 @@ func (d *dev) build(ctx context.Context, e *devEvent) (step string, err error) {
 	for _, s := range steps {
 		began := time.Now()
 		err := s.do()
-		if took := time.Since(began); took > time.Millisecond {
+		if took := time.Since(began); took > 5*time.Millisecond {
 			e.took, e.Took[s.name] = append(e.took, s.name), short3(took)
 		}
 		if err != nil {
