@@ -7,7 +7,7 @@ PACKS   := research collaboration federation
 LDFLAGS := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED ?= 0
 
-.PHONY: help run demo test race check bench packs build conformance fuzz cross clean FORCE
+.PHONY: help run demo test race check bench packs build conformance interop fuzz cross clean FORCE
 
 help:
 	@echo "make run          build, sign and install the three packs, and run the host (state in $(STATE))"
@@ -17,6 +17,7 @@ help:
 	@echo "make check        format, vet, ladder, cross builds, tests: what must hold before a commit"
 	@echo "make bench        benchmarks, printed as a table"
 	@echo "make conformance  the public OCI distribution suite against our registry (slow)"
+	@echo "make interop      a private Sigstore and stock cosign against arw, written to docs/interop.md (very slow the first time)"
 	@echo "make fuzz         every fuzz target for FUZZTIME (default 30s) each"
 
 build: bin/arw
@@ -54,6 +55,9 @@ bench:
 
 conformance:
 	@sh registry/conformance.sh
+
+interop:
+	@sh signing/interop/run.sh
 
 cross:
 	GOOS=darwin GOARCH=arm64 $(GO) build ./...
