@@ -47,6 +47,11 @@ func TestStories(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PACKS", dir)
+			real, err := filepath.Abs(filepath.Join(moduleRoot, "signing", "testdata", "real"))
+			if err != nil {
+				return err
+			}
+			env.Setenv("REAL", real) // signatures by real Sigstore services
 			env.Setenv("UNITS", units)
 			env.Setenv("ARW_STATE_DIR", filepath.Join(env.WorkDir, "state"))
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
