@@ -7,7 +7,7 @@ PACKS   := research collaboration federation
 LDFLAGS := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED ?= 0
 
-.PHONY: help run demo test race check bench packs build conformance interop fuzz cross clean FORCE
+.PHONY: help run demo test race check bench packs build conformance interop sdks fuzz cross clean FORCE
 
 help:
 	@echo "make run          build, sign and install the three packs, and run the host (state in $(STATE))"
@@ -18,6 +18,7 @@ help:
 	@echo "make bench        benchmarks, printed as a table"
 	@echo "make conformance  the public OCI distribution suite against our registry (slow)"
 	@echo "make interop      a private Sigstore and stock cosign against arw, written to docs/interop.md (very slow the first time)"
+	@echo "make sdks         build and run every SDK's conformance guest and examples (sdk/toolchains.sh installs what they need)"
 	@echo "make fuzz         every fuzz target for FUZZTIME (default 30s) each"
 
 build: bin/arw
@@ -53,6 +54,10 @@ check:
 bench:
 	@sh .ci/bench.sh
 
+# TABLE=write puts the table into sdk/README.md.
+sdks: bin/arw
+	@sh sdk/all.sh $(TABLE)
+
 conformance:
 	@sh registry/conformance.sh
 
@@ -73,4 +78,4 @@ fuzz:
 	done
 
 clean:
-	rm -rf bin packs/*/module.wasm
+	rm -rf bin packs/*/module.wasm packs/*/module.*.json

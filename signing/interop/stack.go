@@ -69,7 +69,7 @@ func (w *world) services() []service {
 }
 
 // arwRegistries are the ports of our own registries, one for each signer, so that no signature helps another case.
-var arwRegistries = map[string]string{"keyless": "8101", "logged": "8102", "bare": "8103", "cosign-keyless": "8104", "cosign-key": "8105"}
+var arwRegistries = map[string]string{"keyless": "8101", "logged": "8102", "bare": "8103", "cosign-keyless": "8104", "cosign-key": "8105", "pushed": "8106"}
 
 // stack is what runs.
 type stack struct {

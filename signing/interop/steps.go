@@ -41,6 +41,12 @@ func steps() []step {
 		{what: "arw refuses another issuer", argv: test + "$R_KEYLESS" + policy + "other-issuer.toml", fails: true, says: "unknown_identity"},
 		{what: "arw installs", argv: "install $R_KEYLESS $W/identity.toml", says: "admitted"},
 
+		{group: "arw publishes and signs at once", what: "`arw pack push --keyless`: release, provenance, SBOM", argv: push + "$R_PUSHED" + keyless + token, says: who},
+		{what: "cosign verifies the release", argv: cosignV + "$R_PUSHED" + at + byIdentity, says: "The code-signing certificate was verified"},
+		{what: "cosign verifies the build's provenance", argv: cosignVA + "--type slsaprovenance1 $R_PUSHED" + at + byIdentity, says: "The code-signing certificate was verified"},
+		{what: "cosign verifies the build's SBOM", argv: cosignVA + "--type cyclonedx $R_PUSHED" + at + byIdentity, says: "The code-signing certificate was verified"},
+		{what: "arw verifies all three", argv: test + "$R_PUSHED" + policy + "built.toml", says: sbom},
+
 		{group: "arw's other ways to an identity", what: "browser flow (loopback redirect, PKCE)", argv: sign + "$R_BARE" + keyless + " --oidc-flow browser",
 			env: "BROWSER=$W/browser", says: "browser@acme.example"},
 		{what: "device flow", argv: sign + "$R_BARE" + keyless + " --oidc-flow device", says: "device@acme.example"},

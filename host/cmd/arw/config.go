@@ -20,14 +20,21 @@ const (
 // config is arw.toml of the state directory; every key has a flag that overrides it.
 type config struct {
 	Listen   string `toml:"listen"`   // address of the HTTP API, loopback
+	MCP      string `toml:"mcp"`      // address of the MCP endpoint, loopback; empty: none
 	Registry string `toml:"registry"` // where a reference without a registry points
 	Trust    string `toml:"trust"`    // trust policy, relative to the state directory
 	Policy   string `toml:"policy"`   // folder of Cedar files, relative to the state directory
-	Workers  int    `toml:"workers"`  // calls that may run at once; 0 is twice the processors
+	// Index is a signed index that decides what names and versions mean: dir:/path, https://host/path/ or oci:REF.
+	Index string `toml:"index"`
+	// IndexRoot is the root.json its keeper gave out, relative to the state directory.
+	IndexRoot string `toml:"index_root"`
+	// IndexRefresh is how often the host asks for news, such as "15m".
+	IndexRefresh string `toml:"index_refresh"`
+	Workers      int    `toml:"workers"` // calls that may run at once; 0 is twice the processors
 }
 
 func (a *app) config() (config, error) {
-	cfg := config{Listen: defaultListen, Registry: defaultRegistry, Trust: "trust.toml", Policy: "policy"}
+	cfg := config{Listen: defaultListen, Registry: defaultRegistry, Trust: "trust.toml", Policy: "policy", IndexRoot: "index-root.json", IndexRefresh: "15m"}
 	dir, err := a.stateDir()
 	if err != nil {
 		return cfg, err

@@ -142,7 +142,7 @@ func (d *demo) publish(ctx context.Context) error {
 	}
 	if _, err := f.Module(); abi.CodeOf(err) == abi.NotFound {
 		d.ui.say("  building %s once with the Go toolchain …", f.Manifest.Name)
-		if _, err := f.Build(ctx); err != nil {
+		if _, err := f.Build(ctx, author.BuildOptions{}); err != nil {
 			return err
 		}
 	}

@@ -20,11 +20,19 @@ func (a *app) packCmd() *cobra.Command {
 		Long: `The author's loop:
   arw pack init acme/hello        a new pack, ready to build offline
   arw pack build acme-hello       compile it and hold it to its manifest
-  arw pack test acme-hello        run its own examples on the real engine
+  arw pack test acme-hello        play its examples and cases on the real engine
+  arw pack lint acme-hello        what to add to its manifest, what to take out
+  arw pack dev acme-hello         build, test and serve it again at every change
   arw pack push acme-hello --to dir:./registry --key acme.key`,
 	}
-	cmd.AddCommand(a.packInitCmd(), a.packBuildCmd(), a.packTestCmd(), a.packPushCmd(), a.packSignCmd(), a.packPullCmd(),
-		a.installCmd(), a.listCmd(), a.showCmd(), a.removeCmd())
+	cmd.AddCommand(
+		a.packInitCmd(), a.packBuildCmd(), a.packTestCmd(), a.packLintCmd(), a.packDevCmd(), a.packConformCmd(),
+		a.packPushCmd(), a.packSignCmd(), a.packPullCmd(),
+		a.packSearchCmd(), a.packInfoCmd(), a.packOutdatedCmd(), a.packNewsCmd(),
+		a.installCmd(), a.listCmd(), a.showCmd(), a.removeCmd(),
+		a.packUpgradeCmd(), a.packRollbackCmd(), a.packHistoryCmd(), a.packAcceptCmd(), a.packSuspendCmd(), a.packResumeCmd(),
+		a.packLockCmd(), a.packSyncCmd(),
+	)
 	return cmd
 }
 
@@ -63,7 +71,8 @@ func folder(args []string) (*author.Folder, error) {
 }
 
 func (a *app) packBuildCmd() *cobra.Command {
-	return &cobra.Command{
+	var o author.BuildOptions
+	cmd := &cobra.Command{
 		Use:   "build [DIR]",
 		Short: "Compile a pack and check its module against its manifest",
 		Args:  cobra.MaximumNArgs(1),
@@ -72,16 +81,20 @@ func (a *app) packBuildCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			built, err := f.Build(cmd.Context())
+			o.Tool = version
+			built, err := f.Build(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
 			return a.print(built, func(u ui) error {
 				u.say("%s %s: %s, %d bytes", u.bold(f.Manifest.Name), f.Manifest.Version, built.Module, built.Bytes)
+				u.facts("digest", built.Digest, "provenance", built.Provenance, "sbom", built.SBOM)
 				return nil
 			})
 		},
 	}
+	cmd.Flags().StringVar(&o.Builder, "builder", author.DefaultBuilder, "URI that names the builder in the provenance, such as that of a CI job")
+	return cmd
 }
 
 func (a *app) packPushCmd() *cobra.Command {
@@ -105,6 +118,10 @@ func (a *app) packPushCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			stated, err := f.Attestations()
+			if err != nil {
+				return err
+			}
 			update, end := a.progress()
 			digest, err := f.Push(cmd.Context(), reg, registry.Progress(update))
 			end()
@@ -113,10 +130,11 @@ func (a *app) packPushCmd() *cobra.Command {
 			}
 			doc := pushed{Name: f.Manifest.Name, Version: f.Manifest.Version, Digest: digest}
 			if by != nil {
-				if err := by.release(cmd.Context(), reg, f.Manifest.Name, digest); err != nil {
+				if err := by.publish(cmd.Context(), reg, f.Manifest.Name, digest, stated); err != nil {
 					return err
 				}
 				doc.by(by)
+				doc.states(stated)
 			}
 			return a.print(doc, func(u ui) error { return doc.tell(u) })
 		},

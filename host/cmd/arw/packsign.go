@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/author"
 	"github.com/arw-project/arw/registry"
 	"github.com/arw-project/arw/signing"
 	"github.com/arw-project/arw/signing/keyless"
@@ -193,6 +194,17 @@ func (s *signer) release(ctx context.Context, reg *registry.Registry, name, dige
 	return s.state(ctx, reg, name, digest, signing.PredicateSign, json.RawMessage("{}"))
 }
 
+// publish signs a pack and, beside that, what was stated when it was built. The release comes last: who sees it finds
+// the rest.
+func (s *signer) publish(ctx context.Context, reg *registry.Registry, name, digest string, stated []author.Attestation) error {
+	for _, at := range stated {
+		if err := s.state(ctx, reg, name, digest, at.Type, at.Predicate); err != nil {
+			return err
+		}
+	}
+	return s.release(ctx, reg, name, digest)
+}
+
 // state attaches a signed statement to a published pack.
 func (s *signer) state(ctx context.Context, reg *registry.Registry, name, digest, predicateType string, predicate json.RawMessage) error {
 	bundle, err := s.Attest(ctx, digest, predicateType, predicate)
@@ -212,6 +224,14 @@ type pushed struct {
 	KeyID     string `json:"key_id,omitempty"`
 	Identity  string `json:"identity,omitempty"`
 	Issuer    string `json:"issuer,omitempty"`
+	// Attested are the types of what was stated beside the signature.
+	Attested []string `json:"attested,omitempty"`
+}
+
+func (p *pushed) states(stated []author.Attestation) {
+	for _, at := range stated {
+		p.Attested = append(p.Attested, at.Type)
+	}
 }
 
 func (p *pushed) by(s *signer) {
@@ -222,6 +242,9 @@ func (p pushed) tell(u ui) error {
 	u.say("%s %s  %s", u.bold(p.Name), p.Version, p.Digest)
 	if p.Predicate != "" {
 		u.say("attested: %s", p.Predicate)
+	}
+	for _, kind := range p.Attested {
+		u.say("attested: %s", kind)
 	}
 	switch {
 	case p.KeyID != "":

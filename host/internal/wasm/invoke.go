@@ -22,8 +22,12 @@ type Call struct {
 	Limits  Limits // zero fields mean the program's
 	Gate    Gate   // nil refuses everything but io and stream
 	Host    Host
-	In      Source // handle 0 of arw:stream; nil: the caller streams nothing in
-	Out     Sink   // handle 1; nil: the caller takes no parts
+	In      Source    // handle 0 of arw:stream; nil: the caller streams nothing in
+	Out     Sink      // handle 1; nil: the caller takes no parts
+	Record  *Recorder // keeps what the call sees; nil: nothing does
+
+	player *player         // answers instead of Gate, Host, In and Out
+	ended  func(RecordEnd) // how a replay ended
 }
 
 // Reply is what came of a call. Body belongs to the caller. Usage is set also when the call failed.
@@ -59,8 +63,14 @@ func (p *Program) invoke(ctx context.Context, req *Call) (Reply, error) {
 	if n := int64(len(req.Input)); n > l.Input {
 		return Reply{}, abi.Errorf(abi.TooLarge, "the input has %d bytes, the limit is %d", n, l.Input).WithHint("send less, or raise limits.input in pack.toml")
 	}
-	if err := p.breaker.allow(time.Now); err != nil {
-		return Reply{}, err
+	if req.Record != nil && req.Session != "" {
+		return Reply{}, abi.Errorf(abi.Unsupported, "record %q: it continues a session, whose earlier calls are not in the record", req.Tool).
+			WithHint("call it without a session")
+	}
+	if req.player == nil { // a replay says nothing about how the pack fares
+		if err := p.breaker.allow(time.Now); err != nil {
+			return Reply{}, err
+		}
 	}
 	start := p.engine.now()
 	in, err := p.pool.get(ctx, req.Session, l.Time)
@@ -68,12 +78,17 @@ func (p *Program) invoke(ctx context.Context, req *Call) (Reply, error) {
 		return Reply{}, err
 	}
 	p.stats.calls.Add(1)
+	in.calls++
 	c := &call{
 		parent: ctx, due: start + l.Time, in: in, tool: req.Tool, effects: req.Effects,
 		output: l.Output, gate: req.Gate, host: req.Host,
-		streams: streams{in: req.In, out: req.Out, left: l.Streamed, limit: l.Streamed},
+		streams:  streams{in: req.In, out: req.Out, left: l.Streamed, limit: l.Streamed},
+		recorder: req.Record, player: req.player,
 	}
-	pages := min(p.cap, uint32(min(l.MemoryBytes/pageSize, maxPages)))
+	if c.recorder != nil {
+		c.recorder.begin(c, l, req.Input)
+	}
+	pages := min(p.code.Cap, uint32(min(l.MemoryBytes/pageSize, maxPages)))
 	in.begin(c, l, pages)
 	reply, runErr := in.exchange(c, req)
 	used, err := in.end(c, runErr)
@@ -82,7 +97,15 @@ func (p *Program) invoke(ctx context.Context, req *Call) (Reply, error) {
 	if err != nil {
 		reply.Body = nil
 	}
-	p.breaker.record(reply.Kind, err, time.Now)
+	if c.recorder != nil {
+		c.recorder.end(c, reply, err)
+	}
+	if req.ended != nil {
+		req.ended(endOf(c, reply, err))
+	}
+	if req.player == nil {
+		p.breaker.record(reply.Kind, err, time.Now)
+	}
 	if fatal(reply.Kind, err) {
 		p.stats.failures.Add(1)
 		in.spent = true
@@ -101,6 +124,7 @@ func (in *instance) begin(c *call, l Limits, pages uint32) {
 	in.limit.Set(min(c.allowed, slice))
 	in.depth.Set(uint64(min(l.Depth, 1<<30)))
 	in.why.Set(0)
+	in.mem.crowded = false
 	if in.pagesNow != pages {
 		in.pages.Set(uint64(pages))
 		in.pagesNow = pages
@@ -110,6 +134,9 @@ func (in *instance) begin(c *call, l Limits, pages uint32) {
 
 // end finds out how the call ended.
 func (in *instance) end(c *call, err error) (Usage, error) {
+	if c.player != nil {
+		c.player.ending = true
+	}
 	c.flush(0)
 	c.flush(1)
 	in.current = nil
@@ -161,6 +188,9 @@ func (in *instance) exchange(c *call, req *Call) (Reply, error) {
 }
 
 func (in *instance) noRoom(need uint32) error {
+	if in.mem.crowded {
+		return abi.Errorf(abi.Busy, "%w", errCrowded).WithHint("try again when other calls have ended")
+	}
 	if api.DecodeI32(in.why.Get()) == rewrite.WhyMemory {
 		return abi.Errorf(abi.MemoryExhausted, "no room for a request of %d bytes within the memory limit", need)
 	}
@@ -180,6 +210,8 @@ func (in *instance) explain(c *call, err error) error {
 		return abi.Errorf(abi.GasExhausted, "it used up its gas")
 	case why == rewrite.WhyDepth, strings.Contains(err.Error(), "stack overflow"):
 		return abi.Errorf(abi.DepthExceeded, "its calls nest too deep")
+	case why == rewrite.WhyMemory && in.mem.crowded:
+		return abi.Errorf(abi.Busy, "%w", errCrowded).WithHint("try again when other calls have ended")
 	case why == rewrite.WhyMemory:
 		return abi.Errorf(abi.MemoryExhausted, "it asked for more than %d KiB of memory%s", in.pages.Get()*64, c.lastWords())
 	case c.exited:

@@ -5,6 +5,10 @@ import (
 	"strings"
 )
 
+// Version numbers what Rewrite does with a module. It goes up with every change of its output, because rewritten modules
+// are kept and found by it; a test compares it with the output.
+const Version = 1
+
 // Reserved begins every export the rewriter adds; a module that exports such a name is refused.
 const Reserved = "arw:"
 
