@@ -7,7 +7,7 @@ PACKS   := research collaboration federation
 LDFLAGS := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED ?= 0
 
-.PHONY: help run demo test race check bench packs build conformance fuzz cross clean FORCE
+.PHONY: help run demo test race check bench packs build conformance other-registry load-registry fuzz cross clean FORCE
 
 help:
 	@echo "make run          build, sign and install the three packs, and run the host (state in $(STATE))"
@@ -17,6 +17,8 @@ help:
 	@echo "make check        format, vet, ladder, cross builds, tests: what must hold before a commit"
 	@echo "make bench        benchmarks, printed as a table"
 	@echo "make conformance  the public OCI distribution suite against our registry (slow)"
+	@echo "make other-registry  our registry client against the CNCF distribution registry from Debian"
+	@echo "make load-registry   a layer of 2 GB through the registry server, with a bound on memory"
 	@echo "make fuzz         every fuzz target for FUZZTIME (default 30s) each"
 
 build: bin/arw
@@ -54,6 +56,12 @@ bench:
 
 conformance:
 	@sh registry/conformance.sh
+
+other-registry:
+	@sh registry/other.sh
+
+load-registry:
+	$(GO) test -count=1 -run '^TestStreams$$' -v ./registry/layout -args -stream-mb 2048
 
 cross:
 	GOOS=darwin GOARCH=arm64 $(GO) build ./...
