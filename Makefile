@@ -7,7 +7,7 @@ PACKS   := research collaboration federation
 LDFLAGS := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED ?= 0
 
-.PHONY: help run demo test race check bench packs build conformance other-registry load-registry fuzz cross clean FORCE
+.PHONY: help run demo test race check bench packs build conformance other-registry load-registry sdks fuzz cross clean FORCE
 
 help:
 	@echo "make run          build, sign and install the three packs, and run the host (state in $(STATE))"
@@ -19,6 +19,7 @@ help:
 	@echo "make conformance  the public OCI distribution suite against our registry (slow)"
 	@echo "make other-registry  our registry client against the CNCF distribution registry from Debian"
 	@echo "make load-registry   a layer of 2 GB through the registry server, with a bound on memory"
+	@echo "make sdks         build and run every SDK's conformance guest and examples (sdk/toolchains.sh installs what they need)"
 	@echo "make fuzz         every fuzz target for FUZZTIME (default 30s) each"
 
 build: bin/arw
@@ -54,6 +55,10 @@ check:
 bench:
 	@sh .ci/bench.sh
 
+# TABLE=write puts the table into sdk/README.md.
+sdks: bin/arw
+	@sh sdk/all.sh $(TABLE)
+
 conformance:
 	@sh registry/conformance.sh
 
@@ -77,4 +82,4 @@ fuzz:
 	done
 
 clean:
-	rm -rf bin packs/*/module.wasm
+	rm -rf bin packs/*/module.wasm packs/*/module.*.json

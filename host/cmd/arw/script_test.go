@@ -41,18 +41,24 @@ func TestStories(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	stories(t, filepath.Join(moduleRoot, "testdata", "script"), filepath.Join(dir, "cache"), map[string]string{"PACKS": dir, "UNITS": units})
+}
+
+// stories runs the scripts of a folder.
+func stories(t *testing.T, scripts, cache string, variables map[string]string) {
 	testscript.Run(t, testscript.Params{
-		Dir:                 filepath.Join(moduleRoot, "testdata", "script"),
+		Dir:                 scripts,
 		UpdateScripts:       os.Getenv("ARW_UPDATE") != "",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
-			env.Setenv("PACKS", dir)
-			env.Setenv("UNITS", units)
+			for name, value := range variables {
+				env.Setenv(name, value)
+			}
 			env.Setenv("ARW_STATE_DIR", filepath.Join(env.WorkDir, "state"))
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("NO_COLOR", "1")
-			env.Setenv("ARW_CACHE_DIR", filepath.Join(dir, "cache")) // compiling a Go guest takes seconds: once is enough
+			env.Setenv("ARW_CACHE_DIR", cache) // compiling a Go guest takes seconds: once is enough
 			for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH", "GOROOT"} {
 				out, err := exec.Command("go", "env", name).Output()
 				if err != nil {
@@ -65,7 +71,9 @@ func TestStories(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": ready, "address": address, "cut": cut, "stray": stray, "dockerlogin": dockerLogin, "flip": flip, "until": untilEvent, "liar": liar, "occupy": occupy, "component": component, "big": big, "ingest": ingest, "mcp": mcpClient,
+			"ready": ready, "address": address, "cut": cut, "stray": stray, "dockerlogin": dockerLogin, "flip": flip,
+			"until": untilEvent, "liar": liar, "occupy": occupy, "component": component, "big": big, "ingest": ingest,
+			"mcp": mcpClient, "lastaction": lastAction, "unmark": unmark,
 		},
 	})
 }
@@ -99,6 +107,14 @@ func buildPacks(t *testing.T) (string, error) {
 		}
 	}
 	return dir, nil
+}
+
+// unmark FROM TO copies a file and makes the marks of an archive of lines that begin with "=- ".
+func unmark(ts *testscript.TestScript, _ bool, args []string) {
+	raw, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[1])), 0o755))
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), bytes.ReplaceAll(raw, []byte("\n=- "), []byte("\n-- ")), 0o644))
 }
 
 // eventually asks until it is so, or the time is over; it is how a story waits for another process.

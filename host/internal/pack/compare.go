@@ -80,13 +80,13 @@ func signerChange(before, after *signing.Verdict) *SignerChange {
 	return &SignerChange{Before: old, After: fresh}
 }
 
-// hands are the keys and identities that released something: those that signed it, not those that attested how it was
-// made, unless there are no others.
+// hands are the keys and identities that released something: its authors where the trust policy knows roles, else those
+// that signed it, not those that attested how it was made, unless there are no others.
 func hands(v *signing.Verdict) []string {
 	if v == nil || !v.Allowed {
 		return nil
 	}
-	var all, signed []string
+	var all, signed, authors []string
 	for _, s := range v.Signers {
 		h := "key " + s.KeyID
 		if s.Identity != "" {
@@ -98,6 +98,12 @@ func hands(v *signing.Verdict) []string {
 		if s.Predicate == signing.PredicateSign && !slices.Contains(signed, h) {
 			signed = append(signed, h)
 		}
+		if s.Role == "author" && !slices.Contains(authors, h) {
+			authors = append(authors, h)
+		}
+	}
+	if len(authors) > 0 {
+		return authors
 	}
 	if len(signed) > 0 {
 		return signed

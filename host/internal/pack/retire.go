@@ -26,12 +26,19 @@ type retirement struct {
 func (m *Manager) retire(r retirement) {
 	finish := func() {
 		cut := 0
-		if !m.outlast(r.s, r.v) {
+		inTime := m.outlast(r.s, r.v)
+		r.s.shut(r.v)
+		if idle := r.s.idle(r.v); idle != nil {
+			if inTime { // a session's call came in at the last moment
+				select {
+				case <-idle:
+				case <-time.After(m.cfg.Drain):
+				case <-m.closing:
+				}
+			}
 			cut = r.s.halt(r.v, abi.Errorf(abi.Interrupted, "call pack %q: version %s took its place, and the time to finish (%s) is over", r.s.name, r.by, m.cfg.Drain).
 				WithHint("call it again: the new version answers"))
-			if idle := r.s.idle(r.v); idle != nil {
-				<-idle
-			}
+			<-idle
 		}
 		ctx := context.Background()
 		r.s.tidy.Lock()
@@ -45,13 +52,13 @@ func (m *Manager) retire(r retirement) {
 		if err := r.v.close(ctx); err != nil {
 			m.Log.Error("close the program of the version before", "pack", r.s.name, "error", err)
 		}
-		r.s.forget(r.v)
 		_, err := m.Journal.Append(ctx, journal.Event{Kind: "pack.retired", Corr: r.corr, Actor: byHost, Pack: r.s.name, Body: map[string]any{
 			"version": r.v.row.Version, "digest": r.v.row.Digest, "cut": cut,
 		}})
 		if err != nil {
 			m.Log.Error("journal the end of the version before", "pack", r.s.name, "error", err)
 		}
+		r.s.forget(r.v)
 	}
 	if !m.background(finish) {
 		finish()

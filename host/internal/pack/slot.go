@@ -65,7 +65,7 @@ func (s *slot) enter(ctx context.Context, nested bool, session string) (*visit, 
 func (s *slot) holder(session string) *version {
 	if session != "" {
 		for _, v := range s.old {
-			if v.keeps(session) {
+			if !v.gone && v.keeps(session) {
 				return v
 			}
 		}
@@ -166,6 +166,13 @@ func (s *slot) idle(v *version) <-chan struct{} {
 		v.idle = make(chan struct{})
 	}
 	return v.idle
+}
+
+// shut keeps further calls of its sessions out of a version that was replaced.
+func (s *slot) shut(v *version) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v.gone = true
 }
 
 // forget takes a version that has drained out of the slot.

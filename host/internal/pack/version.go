@@ -37,8 +37,9 @@ type version struct {
 	trial  *trial // not nil when the version is watched
 	held   atomic.Pointer[heldBack]
 
-	// visits are the calls inside, and idle is closed when none is left; slot.mu guards both.
+	// visits are the calls inside, idle is closed when none is left, and gone says that sessions end; slot.mu guards them.
 	visits map[*visit]bool
+	gone   bool
 	idle   chan struct{}
 
 	mu        sync.Mutex // guards the rest, and row.Standing
@@ -190,7 +191,7 @@ func (v *version) info() Info {
 	info.Description, info.License = v.man.Description, v.man.License
 	for _, t := range v.man.Tools {
 		info.Tools = append(info.Tools, Tool{
-			ID: t.ID, Pack: v.row.Name, Title: t.Title, Description: t.Description, Effects: t.Effects.String(), Isolation: t.Isolation,
+			ID: t.ID, Pack: v.row.Name, Title: t.Title, Description: t.Description, Effects: t.Effects.String(), Isolation: t.Isolation, Streams: t.Streams,
 			Input: t.Input.JSON(), Output: t.Output.JSON(),
 		})
 	}

@@ -29,6 +29,9 @@ type call struct {
 	host    Host
 	streams streams
 
+	recorder *Recorder // of at most one of the two
+	player   *player
+
 	over   atomic.Bool
 	armed  atomic.Bool
 	mu     sync.Mutex // guards the two below
@@ -96,6 +99,11 @@ func (c *call) tick() {
 	used := c.in.gas.Get()
 	if used > c.allowed {
 		return
+	}
+	if c.player != nil {
+		if c.stopped = c.player.stops(used); c.stopped != nil {
+			return
+		}
 	}
 	if c.stopped = c.Err(); c.stopped == nil {
 		c.in.limit.Set(min(c.allowed, used+slice))

@@ -65,21 +65,27 @@ func wrapHost(f hostFunc) api.GoModuleFunc {
 		c := ctx.(*call)
 		c.hostCalls++
 		c.inside = name
-		var s abi.Status
-		switch {
-		case c.effects < f.Effect:
-			s = c.deny(f.Capability, c.effectMessage(name, f.Effect))
-		case !f.granted(&c.host):
-			s = c.deny(f.Capability, f.denied)
-		case c.gate == nil && !f.Capability.Ambient():
-			s = c.deny(f.Capability, f.ungated)
-		default:
-			s = f.run(c, stack)
+		if c.recorder == nil && c.player == nil {
+			stack[0] = uint64(f.judge(c, stack))
+		} else {
+			stack[0] = uint64(c.taped(&f, stack, func() abi.Status { return f.judge(c, stack) }))
 		}
-		stack[0] = uint64(s)
 		c.charge()
 		c.inside = ""
 	}
+}
+
+// judge refuses or runs.
+func (f *hostFunc) judge(c *call, stack []uint64) abi.Status {
+	switch {
+	case c.effects < f.Effect:
+		return c.deny(f.Capability, c.effectMessage(c.inside, f.Effect))
+	case !f.granted(&c.host):
+		return c.deny(f.Capability, f.denied)
+	case c.gate == nil && !f.Capability.Ambient():
+		return c.deny(f.Capability, f.ungated)
+	}
+	return f.run(c, stack)
 }
 
 func (c *call) effectMessage(name string, needs abi.Effect) string {

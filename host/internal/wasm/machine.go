@@ -26,6 +26,7 @@ type machine struct {
 
 // interpreted makes the machine that is ready soon.
 func (e *Engine) interpreted(ctx context.Context, a *artifact) (*machine, error) {
+	deepen()
 	return e.machine(ctx, a, &machine{}, wazero.NewRuntimeConfigInterpreter(), 1)
 }
 
@@ -52,7 +53,7 @@ func (e *Engine) compiled(ctx context.Context, a *artifact, workers int) (*machi
 	}
 	m, err := e.machine(ctx, a, m, cfg, workers)
 	if err == nil && m.kept != nil && !warm {
-		e.cache.seal(a.key)
+		e.cache.seal(a.key, dir)
 	}
 	return m, err
 }
