@@ -161,7 +161,7 @@ func (in *install) load(ctx context.Context) error {
 		TOML: in.toml, Content: in.content, Verdict: in.verdict, Installed: in.verdict.Time,
 	}, in.man, in.who)
 	var err error
-	if v.prog, err = v.load(ctx, in.Engine, in.module, in.cfg.Instances); err != nil {
+	if v.prog, err = v.load(ctx, in.Engine, in.module, in.cfg.Instances, false); err != nil {
 		return err
 	}
 	in.version = v

@@ -56,7 +56,7 @@ func (in *install) secondProgram(ctx context.Context) (*wasm.Program, error) {
 	if in.Second == nil || !slices.ContainsFunc(in.man.Tools, func(t manifests.Tool) bool { return len(t.Examples) > 0 }) {
 		return nil, nil
 	}
-	p, err := in.version.load(ctx, in.Second, in.module, 1)
+	p, err := in.version.load(ctx, in.Second, in.module, 1, false)
 	if err != nil {
 		return nil, wrap(err, "load on the second engine")
 	}

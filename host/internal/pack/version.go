@@ -92,10 +92,10 @@ func (v *version) limits() wasm.Limits {
 	return l
 }
 
-// load compiles and initialises the program.
-func (v *version) load(ctx context.Context, e *wasm.Engine, module []byte, instances int) (*wasm.Program, error) {
+// load compiles and initialises the program. A tiered one answers from the interpreter until its code is compiled.
+func (v *version) load(ctx context.Context, e *wasm.Engine, module []byte, instances int, tiered bool) (*wasm.Program, error) {
 	return e.Load(ctx, wasm.Spec{
-		Name: v.row.Name, Digest: v.row.Digest, Module: module, Runtime: v.man.Module.Runtime, Limits: v.limits(), Instances: instances,
+		Name: v.row.Name, Digest: v.row.Digest, Module: module, Runtime: v.man.Module.Runtime, Limits: v.limits(), Instances: instances, Tiered: tiered,
 	})
 }
 
@@ -259,13 +259,14 @@ func (m *Manager) startLoad(v *version) error {
 	return nil
 }
 
-// reload reads the module back, which checks its digest, and loads it.
+// reload reads the module back, which checks its digest, and loads it. The pack was tried when it was installed: when its
+// compiled code is not in the cache any more, it need not wait for the compiler.
 func (m *Manager) reload(v *version) (*wasm.Program, error) {
 	module, err := m.CAS.Get(v.row.Content.Module)
 	if err != nil {
 		return nil, err
 	}
-	return v.load(context.Background(), m.Engine, module, m.cfg.Instances)
+	return v.load(context.Background(), m.Engine, module, m.cfg.Instances, true)
 }
 
 // tellLoaded journals how a load ended.

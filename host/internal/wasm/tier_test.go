@@ -103,6 +103,23 @@ func TestTiersOnTheirWayOut(t *testing.T) {
 	}
 }
 
+// TestPluginTiers: a plugin made for Extism climbs in the same way.
+func TestPluginTiers(t *testing.T) {
+	t.Parallel()
+	p := load(t, open(t, wasm.Options{CacheDir: t.TempDir()}), wasm.Spec{Name: "t/plugin", Module: extismGuest(t), Runtime: wasm.RuntimeExtism, Tiered: true})
+	for i, compiled := range []bool{false, true} {
+		if i == 1 {
+			if err := p.Settle(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r, err := p.Call(t.Context(), wasm.Call{Tool: "echo", Input: []byte("x"), Effects: abi.Writes, Gate: openGate{}, Limits: wasm.Limits{Time: time.Minute}})
+		if err != nil || string(r.Body) != "x" || compiled && !p.Stats().Compiled {
+			t.Errorf("after %d steps: %q %v %+v", i, r.Body, err, p.Stats())
+		}
+	}
+}
+
 // TestCheckKeepsTheInterpreter: what Check finds wrong with compiled code is never served.
 func TestCheckKeepsTheInterpreter(t *testing.T) {
 	t.Parallel()
