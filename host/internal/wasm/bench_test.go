@@ -88,3 +88,23 @@ func rawCall(b *testing.B, module []byte, kv *mapKV, input []byte) {
 		}
 	}
 }
+
+// BenchmarkInstalled is a new engine that finds a Go pack in its cache, up to the first reply.
+func BenchmarkInstalled(b *testing.B) {
+	dir, module := b.TempDir(), goGuest(b)
+	for b.Loop() {
+		e, err := wasm.Open(wasm.Options{CacheDir: dir})
+		if err != nil {
+			b.Fatal(err)
+		}
+		p, err := e.Load(b.Context(), wasm.Spec{Name: "t/b", Module: module})
+		if err == nil {
+			_, err = p.Call(b.Context(), wasm.Call{Tool: "echo", Input: []byte("x")})
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		p.Close(context.Background())
+		e.Close()
+	}
+}

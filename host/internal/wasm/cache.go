@@ -29,17 +29,11 @@ type artifact struct {
 	Fixed   string
 	Plugin  bool     // made for Extism
 	Tools   []string // its exports that can be tools
-	Places  []place  // where Data goes
 	Size    int      // of the binary
 
 	key    string
 	data   []rewrite.Data
 	binary []byte
-}
-
-type place struct {
-	Offset uint32
-	Size   int
 }
 
 // cache is a folder with one folder for every rewritten module, named by the digest of the original, the page limit and the
@@ -58,7 +52,10 @@ const (
 )
 
 // version ends the name of every entry.
-var version = fmt.Sprintf("r%d-%s", rewrite.Version, abi.Version)
+var version = fmt.Sprintf("f%dr%d-%s", format, rewrite.Version, abi.Version)
+
+// format numbers the layout that encode writes.
+const format = 2
 
 // open makes the folder and lets the entries of other versions go.
 func (c *cache) open() error {
@@ -161,15 +158,17 @@ func writeFile(dir, name string, data []byte) error {
 	return err
 }
 
-// encode: checksum, length of the head, head as JSON, data segments, binary.
+// encode: checksum, length of the head, head as JSON, number of data segments, offset and length of each, their bytes,
+// binary. A Go module has thousands of segments: as JSON, reading them took longer than all the rest.
 func (a *artifact) encode() []byte {
-	a.Places, a.Size = nil, len(a.binary)
-	for _, d := range a.data {
-		a.Places = append(a.Places, place{d.Offset, len(d.Bytes)})
-	}
+	a.Size = len(a.binary)
 	head, _ := json.Marshal(a) // numbers and text: it cannot fail
-	out := binary.LittleEndian.AppendUint32(make([]byte, 4, 8+len(head)+len(a.binary)), uint32(len(head)))
-	out = append(out, head...)
+	u32 := binary.LittleEndian.AppendUint32
+	out := u32(make([]byte, 4, 8+len(head)+len(a.binary)), uint32(len(head)))
+	out = u32(append(out, head...), uint32(len(a.data)))
+	for _, d := range a.data {
+		out = u32(u32(out, d.Offset), uint32(len(d.Bytes)))
+	}
 	for _, d := range a.data {
 		out = append(out, d.Bytes...)
 	}
@@ -180,23 +179,26 @@ func (a *artifact) encode() []byte {
 
 // decode is the other way round; the artifact shares raw.
 func (a *artifact) decode(raw []byte) error {
-	if len(raw) < 8 || binary.LittleEndian.Uint32(raw) != crc32.Checksum(raw[4:], castagnoli) {
+	u32 := binary.LittleEndian.Uint32
+	if len(raw) < 8 || u32(raw) != crc32.Checksum(raw[4:], castagnoli) {
 		return errDamaged
 	}
-	n := binary.LittleEndian.Uint32(raw[4:])
-	if raw = raw[8:]; uint64(n) > uint64(len(raw)) {
+	n := u32(raw[4:])
+	if raw = raw[8:]; uint64(n)+4 > uint64(len(raw)) || json.Unmarshal(raw[:n], a) != nil {
 		return errDamaged
 	}
-	if err := json.Unmarshal(raw[:n], a); err != nil {
+	count := u32(raw[n:])
+	if raw = raw[n+4:]; uint64(count)*8 > uint64(len(raw)) {
 		return errDamaged
 	}
-	raw = raw[n:]
-	for _, p := range a.Places {
-		if p.Size < 0 || p.Size > len(raw) {
+	places, raw := raw[:count*8], raw[count*8:]
+	for ; len(places) > 0; places = places[8:] {
+		size := u32(places[4:])
+		if uint64(size) > uint64(len(raw)) {
 			return errDamaged
 		}
-		a.data = append(a.data, rewrite.Data{Offset: p.Offset, Bytes: raw[:p.Size:p.Size]})
-		raw = raw[p.Size:]
+		a.data = append(a.data, rewrite.Data{Offset: u32(places), Bytes: raw[:size:size]})
+		raw = raw[size:]
 	}
 	if len(raw) != a.Size {
 		return errDamaged

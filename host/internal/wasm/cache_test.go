@@ -19,8 +19,9 @@ func FuzzArtifact(f *testing.F) {
 	f.Add(raw[4:])
 	f.Add(raw[4:12])
 	f.Add([]byte("\xff\xff\xff\xff{}"))
-	f.Add([]byte("\x1a\x00\x00\x00{\"Places\":[{\"Size\":-1}]}x"))
-	f.Add([]byte("\x20\x00\x00\x00{\"Places\":[{\"Size\":99999999}]}x"))
+	f.Add([]byte("\x02\x00\x00\x00{}\xff\xff\xff\xff"))
+	f.Add([]byte("\x02\x00\x00\x00{}\x01\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xffx"))
+	f.Add([]byte("\x0b\x00\x00\x00{\"Size\":-1}\x00\x00\x00\x00"))
 	again := &artifact{}
 	if err := again.decode(raw); err != nil || !reflect.DeepEqual(again, a) {
 		f.Fatalf("%+v became %+v: %v", a, again, err)
