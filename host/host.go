@@ -55,6 +55,12 @@ type Config struct {
 	Workers int
 	// Limits bound the rest.
 	Limits Limits
+	// Upgrade is how new versions of packs are watched, and what is kept of old ones.
+	Upgrade Upgrade
+	// Index is the signed index that new installs are looked up in; the zero value is none.
+	Index Index
+	// Revocations knows which packs must not run; nil asks the Index, if there is one.
+	Revocations pack.Revocations
 	// Version of the program, for the record.
 	Version string
 	// Log receives what has no caller to return to, and what guests log; nil means nowhere.
@@ -77,6 +83,13 @@ type Limits struct {
 	BlobGrace time.Duration // how long an unused blob is kept: 24 h
 }
 
+// Upgrade says what is kept of a version that is replaced, and when its successor is taken back without being asked.
+type Upgrade struct {
+	Keep  int              // replaced versions of a pack that can come back without a registry: 3
+	Guard pack.Guard       // see there
+	Now   func() time.Time // the clock of it; nil means the real one
+}
+
 // Host is one running host.
 type Host struct {
 	cfg      Config
@@ -84,6 +97,7 @@ type Host struct {
 	db       *db.DB
 	engine   *wasm.Engine
 	second   *wasm.Engine
+	index    *catalogue     // nil when none is configured
 	undo     []func() error // what Close does, in reverse order
 	closing  sync.Once
 	closeErr error
@@ -170,10 +184,21 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err = h.engines(); err != nil {
 		return err
 	}
+	if h.index, err = h.openIndex(); err != nil {
+		return err
+	}
+	revocations, names := cfg.Revocations, pack.Catalogue(nil)
+	if h.index != nil {
+		names = h.index
+		if revocations == nil {
+			revocations = h.index
+		}
+	}
 	s.Packs, err = pack.Open(ctx, pack.Parts{
 		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Trust: s.Trust,
-		Engine: h.engine, Second: h.second, Log: cfg.Log,
-	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain, Record: cfg.Limits.Record})
+		Engine: h.engine, Second: h.second, Revocations: revocations, Catalogue: names, Log: cfg.Log,
+	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain,
+		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now, Record: cfg.Limits.Record})
 	if err != nil {
 		return err
 	}
@@ -253,6 +278,7 @@ func (h *Host) Run(ctx context.Context) error {
 	keep(below, h.parts.Leases.Run)
 	keep(below, h.parts.Packs.Run)
 	keep(below, h.sweep)
+	keep(below, h.news)
 	err := h.parts.Actions.Run(ctx)
 	stopBelow()
 	wg.Wait()

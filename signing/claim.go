@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/sigstore/sigstore-go/pkg/bundle"
 	"github.com/sigstore/sigstore-go/pkg/fulcio/certificate"
@@ -28,11 +27,30 @@ type claim struct {
 	keyed     bool
 	hint      string
 	summary   certificate.Summary
+	serial    string // of the certificate
 }
 
 // parseClaim reads one bundle and checks everything that needs no key: size, strictness, media type, content, payload
 // type, statement and subject.
 func parseClaim(data []byte, sum string) (*claim, *refusal) {
+	c, r := readBundle(data)
+	if r != nil {
+		return nil, r
+	}
+	if c.bundle.MediaType != BundleMediaType {
+		return nil, refuse(ReasonMediaType, "media type %q is not %s", clean(c.bundle.MediaType), BundleMediaType)
+	}
+	if r := c.readStatement(sum); r != nil {
+		return nil, r
+	}
+	if r := c.readSigner(); r != nil {
+		return nil, r
+	}
+	return c, nil
+}
+
+// readBundle reads a bundle of any version the library knows, and nothing that is in it.
+func readBundle(data []byte) (*claim, *refusal) {
 	if len(data) > MaxBundleSize {
 		return nil, refuse(ReasonTooLarge, "%d bytes, a bundle has at most %d", len(data), MaxBundleSize)
 	}
@@ -45,17 +63,7 @@ func parseClaim(data []byte, sum string) (*claim, *refusal) {
 	} else if err != nil {
 		return nil, refuse(ReasonMalformed, "%v", err)
 	}
-	if b.MediaType != BundleMediaType {
-		return nil, refuse(ReasonMediaType, "media type %q is not %s", clean(b.MediaType), BundleMediaType)
-	}
-	c := &claim{bundle: b}
-	if r := c.readStatement(sum); r != nil {
-		return nil, r
-	}
-	if r := c.readSigner(); r != nil {
-		return nil, r
-	}
-	return c, nil
+	return &claim{bundle: b}, nil
 }
 
 // readSigner takes what the bundle says about who signed it: a key hint or a certificate.
@@ -76,8 +84,22 @@ func (c *claim) readCertificate(cert *x509.Certificate) *refusal {
 	if err != nil {
 		return refuse(ReasonMalformed, "certificate: %v", err)
 	}
-	c.summary = summary
+	c.summary, c.serial = summary, clean(cert.SerialNumber.Text(16))
 	return nil
+}
+
+// claimsOf lists what a certificate says besides its subject, as far as a policy could pin it.
+func claimsOf(in certificate.Extensions) map[string]string {
+	out := map[string]string{}
+	for name, field := range claimFields {
+		if text := *field(&in); text != "" {
+			out[name] = clean(text)
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
 }
 
 // readStatement checks the envelope and its in-toto statement. The library reads statements leniently (keys in any case,
@@ -90,13 +112,13 @@ func (c *claim) readStatement(sum string) *refusal {
 	if content.EnvelopeContent() == nil {
 		return refuse(ReasonContent, "it signs bytes, not a statement: a DSSE envelope is expected")
 	}
-	return c.readEnvelope(content.EnvelopeContent(), sum)
+	return c.readEnvelope(content.EnvelopeContent(), sum, true)
 }
 
-func (c *claim) readEnvelope(content verify.EnvelopeContent, sum string) *refusal {
+func (c *claim) readEnvelope(content verify.EnvelopeContent, sum string, strict bool) *refusal {
 	envelope := content.RawEnvelope()
-	if envelope.PayloadType != payloadType {
-		return refuse(ReasonPayloadType, "payload type %q is not %s", clean(envelope.PayloadType), payloadType)
+	if envelope.PayloadType != PayloadType {
+		return refuse(ReasonPayloadType, "payload type %q is not %s", clean(envelope.PayloadType), PayloadType)
 	}
 	if n := len(envelope.Signatures); n != 1 {
 		return refuse(ReasonMalformed, "the envelope holds %d signatures, not one", n)
@@ -126,7 +148,7 @@ func (c *claim) readEnvelope(content verify.EnvelopeContent, sum string) *refusa
 	if top.predicateType == PredicateProvenance {
 		c.builder = builderOf(top.predicate)
 	}
-	return checkSubjects(top.subjects, sum)
+	return checkSubjects(top.subjects, sum, strict)
 }
 
 // fields decodes a JSON object whose keys must all be known; a key that is absent leaves its target alone.
@@ -145,28 +167,6 @@ func fields(data []byte, into map[string]any) error {
 		}
 	}
 	return nil
-}
-
-// checkSubjects wants the digest among the subjects' sha256 digests.
-func checkSubjects(subjects []map[string]json.RawMessage, sum string) *refusal {
-	if len(subjects) > maxSubjects {
-		return refuse(ReasonStatement, "%d subjects, at most %d", len(subjects), maxSubjects)
-	}
-	var seen []string
-	for _, s := range subjects {
-		var digest map[string]string
-		if err := json.Unmarshal(s["digest"], &digest); err != nil {
-			return refuse(ReasonStatement, "a subject without a digest")
-		}
-		seen = append(seen, digest["sha256"])
-	}
-	if slices.Contains(seen, sum) {
-		return nil
-	}
-	if len(seen) == 0 {
-		return refuse(ReasonSubject, "the statement names no subject")
-	}
-	return refuse(ReasonSubject, "it is about sha256:%s, not this digest", clean(seen[0]))
 }
 
 // builderOf reads runDetails.builder.id of SLSA provenance v1; empty when there is none.

@@ -106,8 +106,8 @@ func (l *loader) load() *Policy {
 		p.keys[s.keyID] = s
 	}
 	for i, entry := range l.in.Rule {
-		if r := l.loadRule(i, entry); r != nil {
-			l.checkPrefix(p, r, i)
+		for _, r := range l.loadRule(i, entry) {
+			l.checkPrefix(p, r)
 			p.rules = append(p.rules, r)
 		}
 	}
@@ -118,11 +118,11 @@ func (l *loader) load() *Policy {
 }
 
 // checkPrefix refuses a rule of which nobody could say whether it or another applies.
-func (l *loader) checkPrefix(p *Policy, r *rule, i int) {
+func (l *loader) checkPrefix(p *Policy, r *rule) {
 	for _, other := range p.rules {
 		if other.prefix == r.prefix {
 			l.bad(fmt.Sprintf("%q covers as much as rule %q: exactly one rule may apply to a pack", r.pattern, other.pattern),
-				"join the two rules, or make one pattern longer", "rule", i, "packs")
+				"join the two rules, or make one pattern longer", r.path...)
 			return
 		}
 	}

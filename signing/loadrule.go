@@ -6,32 +6,109 @@ import (
 	"slices"
 
 	"github.com/arw-project/arw/manifests/strict"
+	"golang.org/x/mod/semver"
 )
 
-func (l *loader) loadRule(i int, in ruleEntry) *rule {
+// loadRule makes one rule for every pattern; they share everything else.
+func (l *loader) loadRule(i int, in ruleEntry) []*rule {
 	before := len(l.problems)
-	r, err := newRule(in.Packs)
-	if err != nil {
-		l.bad(err.Error(), `write packs = "namespace/*", "namespace/name" or "namespace/begin*"`, "rule", i, "packs")
-		return nil
-	}
-	if r.prefix == "" {
-		l.warn("this rule covers every pack of every namespace that has no rule of its own", "rule", i, "packs")
-	}
-	own := l.loadDemand(requireEntry{Predicate: cmp.Or(in.Predicate, PredicateSign), Signers: in.Signers, Threshold: in.Threshold}, "rule", i)
-	r.demands = append(r.demands, own)
+	base := rule{publisher: l.label(in.Publisher, "rule", i, "publisher"), expires: in.Expires}
+	base.minVersion = l.minVersion(in.MinVersion, "rule", i, "min_version")
+	own := l.loadDemand(requireEntry{Role: cmp.Or(in.Role, roleAuthor), Predicate: cmp.Or(in.Predicate, PredicateSign),
+		Signers: in.Signers, Threshold: in.Threshold}, "rule", i)
+	base.demands = append(base.demands, own)
 	for n, more := range in.Require {
-		r.demands = append(r.demands, l.loadDemand(more, "rule", i, "require", n))
+		if more.Role == "" && more.Predicate == own.predicate {
+			more.Role = roleReviewer
+		}
+		base.demands = append(base.demands, l.loadDemand(more, "rule", i, "require", n))
 	}
-	for n, d := range r.demands {
-		for _, earlier := range r.demands[:n] {
+	for n, d := range base.demands {
+		for _, earlier := range base.demands[:n] {
 			l.checkOverlap(earlier, d, "rule", i, "require", n-1, "signers")
 		}
+	}
+	var out []*rule
+	for _, p := range l.patterns(i, in.Packs) {
+		r, err := newRule(p.text)
+		if err != nil {
+			l.bad(err.Error(), `write packs = "namespace/*", "namespace/name" or "namespace/begin*"`, p.path...)
+			continue
+		}
+		if r.prefix == "" {
+			l.warn("this rule covers every pack of every namespace that has no rule of its own", p.path...)
+		}
+		r.publisher, r.minVersion, r.expires, r.demands = base.publisher, base.minVersion, base.expires, base.demands
+		r.path = p.path
+		out = append(out, r)
 	}
 	if len(l.problems) > before {
 		return nil
 	}
-	return r
+	return out
+}
+
+// The roles that a signature has where the policy gives it no other.
+const (
+	roleAuthor   = "author"
+	roleReviewer = "reviewer"
+)
+
+// pattern is one pack pattern and where it stands.
+type pattern struct {
+	text string
+	path []any
+}
+
+// patterns reads packs = "…" or packs = ["…", "…"].
+func (l *loader) patterns(i int, in any) []pattern {
+	at := []any{"rule", i, "packs"}
+	switch v := in.(type) {
+	case string:
+		return []pattern{{v, at}}
+	case []any:
+		var out []pattern
+		for n, item := range v {
+			here := append(slices.Clone(at), n)
+			text, ok := item.(string)
+			if !ok {
+				l.bad(fmt.Sprintf("expected a string, found %s", strict.Describe(item)), "", here...)
+				continue
+			}
+			out = append(out, pattern{text, here})
+		}
+		if len(v) == 0 {
+			l.bad("it lists no pack", `write packs = "namespace/*"`, at...)
+		}
+		return out
+	}
+	l.bad(fmt.Sprintf("expected a string, found %s", strict.Describe(in)), "or a list of strings", at...)
+	return nil
+}
+
+// label keeps what will be shown beside a pack printable and short.
+func (l *loader) label(text string, path ...any) string {
+	if text != clean(text) || len(text) > 100 {
+		l.bad("it cannot be shown in one line", "at most 100 bytes of printable text", path...)
+	}
+	return text
+}
+
+func (l *loader) minVersion(text string, path ...any) string {
+	if text == "" {
+		return ""
+	}
+	v, ok := canonicalVersion(text)
+	if !ok {
+		l.bad(fmt.Sprintf("%q is not a version", clean(text)), `write it as in pack.toml, such as "1.4.0"`, path...)
+	}
+	return v
+}
+
+// canonicalVersion puts the v before a semantic version that package semver wants; short forms are refused.
+func canonicalVersion(text string) (string, bool) {
+	v := "v" + text
+	return v, semver.IsValid(v) && semver.Canonical(v) == v
 }
 
 // checkOverlap keeps roles apart: for one predicate a signer in two lists would satisfy both with one signature.
@@ -49,7 +126,10 @@ func (l *loader) checkOverlap(a, b demand, path ...any) {
 
 func (l *loader) loadDemand(in requireEntry, path ...any) demand {
 	at := func(key string) []any { return append(slices.Clone(path), key) }
-	d := demand{predicate: in.Predicate, builder: in.BuilderID}
+	d := demand{role: in.Role, predicate: in.Predicate, builder: in.BuilderID}
+	if in.Role != "" && !entryName.MatchString(in.Role) {
+		l.bad(fmt.Sprintf("%q is not a name", clean(in.Role)), nameHint, at("role")...)
+	}
 	if in.Predicate == "" {
 		l.bad("it is empty", fmt.Sprintf("for example %q", PredicateProvenance), at("predicate")...)
 	}

@@ -56,19 +56,8 @@ func parseTrustedRoot(text []byte) (root.TrustedMaterial, error) {
 
 // offers refuses thresholds that the root can never meet: better a line number now than a riddle at the first install.
 func (l *loader) offers(name string, m root.TrustedMaterial, p proof) bool {
-	times := len(m.TimestampingAuthorities())
-	if p.integrated {
-		times += len(m.RekorLogs())
-	}
 	ok := true
-	for _, need := range []struct {
-		key, what  string
-		want, have int
-	}{
-		{"sct", "certificate logs", p.sct, len(m.CTLogs())},
-		{"tlog", "transparency logs", p.tlog, len(m.RekorLogs())},
-		{"timestamps", "timestamp authorities", p.timestamps, times},
-	} {
+	for _, need := range p.needs(m) {
 		if need.want > need.have {
 			l.bad(fmt.Sprintf("%d wanted, the trusted root knows %d %s", need.want, need.have, need.what),
 				"lower the number if you accept that, or use a trusted root that has them", "root", name, need.key)
@@ -78,13 +67,34 @@ func (l *loader) offers(name string, m root.TrustedMaterial, p proof) bool {
 	return ok
 }
 
+// need is one threshold beside what a trusted root has to offer.
+type need struct {
+	key, what  string
+	want, have int
+}
+
+func (p proof) needs(m root.TrustedMaterial) []need {
+	times := len(m.TimestampingAuthorities())
+	if p.integrated {
+		times += len(m.RekorLogs())
+	}
+	return []need{
+		{"sct", "certificate logs", p.sct, len(m.CTLogs())},
+		{"tlog", "transparency logs", p.tlog, len(m.RekorLogs())},
+		{"timestamps", "timestamp authorities", p.timestamps, times},
+	}
+}
+
+// maxThreshold bounds every threshold of a root.
+const maxThreshold = 32
+
 // count is a threshold that may be left out.
 func (l *loader) count(n *int, fallback int, path []any) int {
 	if n == nil {
 		return fallback
 	}
-	if *n < 0 || *n > 32 {
-		l.bad(fmt.Sprintf("%d is not a number from 0 to 32", *n), "", path...)
+	if *n < 0 || *n > maxThreshold {
+		l.bad(fmt.Sprintf("%d is not a number from 0 to %d", *n, maxThreshold), "", path...)
 		return fallback
 	}
 	return *n
@@ -106,6 +116,10 @@ func (l *loader) loadSigner(name string, in signerEntry) *signer {
 		if base == nil {
 			return nil // the root has its own complaint
 		}
+	}
+	if !in.From.IsZero() && !in.Until.IsZero() && !in.From.Before(in.Until) {
+		l.bad("its time ends before it begins", "let until be later than from", "signer", name, "until")
+		return nil
 	}
 	keyless := in.Issuer != "" || in.Identity != "" || len(in.Claims) > 0
 	switch {
@@ -157,7 +171,7 @@ func (l *loader) loadKeySigner(name string, in signerEntry, base *trustedRoot) *
 	if want.tlog == 0 {
 		l.warn("its signatures need not stand in any log, so misuse of the key would leave no trace", at("tlog")...)
 	}
-	return &signer{name: name, keyID: id, material: material, proof: want}
+	return &signer{name: name, keyID: id, material: material, proof: want, from: in.From, until: in.Until}
 }
 
 func (l *loader) loadKeyless(name string, in signerEntry, base *trustedRoot) *signer {
@@ -194,7 +208,8 @@ func (l *loader) loadKeyless(name string, in signerEntry, base *trustedRoot) *si
 		l.bad(err.Error(), "", "signer", name)
 		return nil
 	}
-	return &signer{name: name, identity: &identity, glob: in.Identity, material: base.material, proof: base.proof}
+	return &signer{name: name, identity: &identity, glob: in.Identity, material: base.material, proof: base.proof,
+		from: in.From, until: in.Until}
 }
 
 // loadClaims refuses an empty claim: to the library it would mean "any".

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Policy is a loaded trust.toml with every key and trusted root it names: who may sign which packs. It is immutable.
@@ -24,17 +25,22 @@ func (p *Policy) Digest() string { return p.digest }
 // that nothing uses, a rule for every pack. The caller owns the slice.
 func (p *Policy) Warnings() []string { return slices.Clone(p.warnings) }
 
-// rule says what a set of packs needs: every demand of it.
+// rule says what a set of packs needs: every demand of it. A [[rule]] of several patterns is several of these.
 type rule struct {
-	pattern string
-	prefix  string // the pattern less its final *
-	exact   bool   // there was none
-	demands []demand
+	pattern    string
+	prefix     string // the pattern less its final *
+	exact      bool   // there was none
+	publisher  string
+	minVersion string    // canonical, with its v; empty: any
+	expires    time.Time // zero: never
+	demands    []demand
+	path       []any // where the pattern stands in the file
 }
 
 // demand wants distinct signers of one statement about the pack. A rule's first demand is its own, the rest are its
 // [[rule.require]].
 type demand struct {
+	role      string
 	predicate string
 	signers   []*signer
 	threshold int
@@ -63,6 +69,35 @@ func (p *Policy) ruleFor(pack string) *rule {
 		return p.rules[i]
 	}
 	return nil
+}
+
+// RuleNote says of one rule of a policy whether it decides about a pack, and why (not).
+type RuleNote struct {
+	Rule      string `json:"rule"` // its pattern
+	Publisher string `json:"publisher,omitempty"`
+	Applies   bool   `json:"applies"`
+	Why       string `json:"why"`
+}
+
+// Rules lists every rule with what it has to say about the pack, in the order in which they are asked.
+func (p *Policy) Rules(pack string) []RuleNote {
+	applies := p.ruleFor(pack)
+	notes := make([]RuleNote, len(p.rules))
+	for i, r := range p.rules {
+		n := RuleNote{Rule: r.pattern, Publisher: r.publisher, Applies: r == applies}
+		switch {
+		case n.Applies && r.exact:
+			n.Why = "it names the pack"
+		case n.Applies:
+			n.Why = "of the rules that cover the pack, its pattern is the longest"
+		case r.covers(pack):
+			n.Why = fmt.Sprintf("rule %q is nearer to the pack", applies.pattern)
+		default:
+			n.Why = "it does not cover the pack"
+		}
+		notes[i] = n
+	}
+	return notes
 }
 
 var (

@@ -3,6 +3,7 @@ package signing
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/sigstore/sigstore-go/pkg/fulcio/certificate"
 )
@@ -31,17 +32,24 @@ type signerEntry struct {
 	Claims     map[string]string `toml:"claims"`
 	TLog       *int              `toml:"tlog"`
 	Timestamps *int              `toml:"timestamps"`
+	From       time.Time         `toml:"from"`
+	Until      time.Time         `toml:"until"`
 }
 
 type ruleEntry struct {
-	Packs     string         `toml:"packs,required"`
-	Signers   []string       `toml:"signers,required"`
-	Threshold any            `toml:"threshold"`
-	Predicate string         `toml:"predicate"`
-	Require   []requireEntry `toml:"require"`
+	Publisher  string         `toml:"publisher"`
+	Packs      any            `toml:"packs,required"` // a pattern or a list of them
+	Role       string         `toml:"role"`
+	Signers    []string       `toml:"signers,required"`
+	Threshold  any            `toml:"threshold"`
+	Predicate  string         `toml:"predicate"`
+	MinVersion string         `toml:"min_version"`
+	Expires    time.Time      `toml:"expires"`
+	Require    []requireEntry `toml:"require"`
 }
 
 type requireEntry struct {
+	Role      string   `toml:"role"`
 	Predicate string   `toml:"predicate,required"`
 	Signers   []string `toml:"signers,required"`
 	Threshold any      `toml:"threshold"`

@@ -22,10 +22,14 @@ const (
 	PredicateSign = "https://sigstore.dev/cosign/sign/v1"
 	// PredicateProvenance is SLSA provenance v1, the one predicate of which a policy may also name the builder.
 	PredicateProvenance = "https://slsa.dev/provenance/v1"
+	// PredicateSBOM is a CycloneDX bill of materials.
+	PredicateSBOM = "https://cyclonedx.org/bom"
 	// BundleMediaType is the media type of a bundle, and the artifact type of the referrer that carries it.
 	BundleMediaType = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
-	payloadType     = "application/vnd.in-toto+json"
+	// PayloadType is the DSSE payload type of a statement.
+	PayloadType = "application/vnd.in-toto+json"
+
 	statementType   = "https://in-toto.io/Statement/v1"
 	statementTypeV0 = "https://in-toto.io/Statement/v0.1" // what older attesters write; the fields we read are the same
 )
@@ -48,12 +52,40 @@ func Sign(ctx context.Context, k *Key, manifestDigest string) ([]byte, error) {
 	return Attest(ctx, k, manifestDigest, PredicateSign, json.RawMessage("{}"))
 }
 
-// Attest is Sign for any predicate: SLSA provenance, an SBOM, a review. The predicate must be one JSON object, within the
-// limits that Verify puts on a statement; it goes into the statement without white space. Errors: Invalid.
+// Attest is Sign for any predicate: SLSA provenance, an SBOM, a review. Errors: those of Statement.
 func Attest(ctx context.Context, k *Key, manifestDigest, predicateType string, predicate json.RawMessage) ([]byte, error) {
+	return k.Attest(ctx, manifestDigest, predicateType, predicate)
+}
+
+// Attester makes signed statements about digests, as Sigstore bundles v0.3. A Key does, offline; package keyless has one
+// for identities.
+type Attester interface {
+	Attest(ctx context.Context, manifestDigest, predicateType string, predicate json.RawMessage) ([]byte, error)
+}
+
+// Attest makes Key an Attester.
+func (k *Key) Attest(ctx context.Context, manifestDigest, predicateType string, predicate json.RawMessage) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	payload, err := Statement(manifestDigest, predicateType, predicate)
+	if err != nil {
+		return nil, err
+	}
+	made, err := sign.Bundle(&sign.DSSEData{Data: payload, PayloadType: PayloadType}, keypair{k}, sign.BundleOptions{Context: ctx})
+	if err != nil {
+		return nil, abi.Errorf(abi.Internal, "sign %q: %w", manifestDigest, err)
+	}
+	whole, err := bundle.NewBundle(made)
+	if err != nil {
+		return nil, abi.Errorf(abi.Internal, "sign %q: %w", manifestDigest, err)
+	}
+	return encodeBundle(whole)
+}
+
+// Statement is the in-toto statement that a bundle about the digest signs. The predicate must be one JSON object, within
+// the limits that Judge puts on a statement; it goes in without white space. Errors: Invalid.
+func Statement(manifestDigest, predicateType string, predicate json.RawMessage) ([]byte, error) {
 	sum, err := parseDigest(manifestDigest)
 	if err != nil {
 		return nil, err
@@ -70,15 +102,7 @@ func Attest(ctx context.Context, k *Key, manifestDigest, predicateType string, p
 	if err != nil {
 		return nil, abi.Errorf(abi.Invalid, "sign %q: %w", manifestDigest, err)
 	}
-	made, err := sign.Bundle(&sign.DSSEData{Data: payload, PayloadType: payloadType}, keypair{k}, sign.BundleOptions{Context: ctx})
-	if err != nil {
-		return nil, abi.Errorf(abi.Internal, "sign %q: %w", manifestDigest, err)
-	}
-	whole, err := bundle.NewBundle(made)
-	if err != nil {
-		return nil, abi.Errorf(abi.Internal, "sign %q: %w", manifestDigest, err)
-	}
-	return encodeBundle(whole)
+	return payload, nil
 }
 
 // encodeBundle compacts what protojson writes, because it varies its white space from build to build on purpose and the
@@ -112,6 +136,12 @@ func (k keypair) GetPublicKeyPem() (string, error) { return string(k.publicPEM),
 // SignData returns the signature over data and the digest that was signed.
 func (k keypair) SignData(_ context.Context, data []byte) ([]byte, []byte, error) {
 	sum := sha256.Sum256(data)
-	sig, err := ecdsa.SignASN1(rand.Reader, k.private, sum[:])
+	sig, err := k.SignBytes(data)
 	return sig, sum[:], err
+}
+
+// SignBytes is the ASN.1 ECDSA signature over the SHA-256 of data.
+func (k *Key) SignBytes(data []byte) ([]byte, error) {
+	sum := sha256.Sum256(data)
+	return ecdsa.SignASN1(rand.Reader, k.private, sum[:])
 }

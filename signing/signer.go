@@ -26,6 +26,8 @@ type signer struct {
 	glob     string                      // its identity as the policy writes it
 	material root.TrustedMaterial
 	proof    proof
+	from     time.Time // what it signed before counts for nothing; zero: no bound
+	until    time.Time // nor what it signed after
 }
 
 // proof is how much evidence a signature must bring beside itself; every number counts distinct authorities.
@@ -112,21 +114,29 @@ func globPattern(glob string) string {
 	return `\A` + strings.Join(parts, `[^/]*`) + `\z`
 }
 
+// subjectOf makes the library's option for what was signed; a function, because a reader can be read only once.
+type subjectOf func() (verify.ArtifactPolicyOption, error)
+
+// digestSubject is the subject a policy judges: a sha256 digest.
+func digestSubject(digest []byte) subjectOf {
+	return func() (verify.ArtifactPolicyOption, error) { return verify.WithArtifactDigest("sha256", digest), nil }
+}
+
 // check verifies a bundle as this signer's: proofs, certificate, signature, subject, identity, all offline.
-func (s *signer) check(c *claim, digest []byte) (*verify.VerificationResult, *refusal) {
-	result, r := s.checkWith(s.material, c, digest)
+func (s *signer) check(c *claim, what subjectOf) (*verify.VerificationResult, *refusal) {
+	result, r := s.checkWith(s.material, c, what)
 	if r != nil || s.proof.tlog == 0 {
 		return result, r
 	}
 	// The library ignores the end of a Rekor v2 log's validity, because such entries carry no time. The verified
 	// timestamps are the time, so a second look trusts only the logs that were in service then.
 	if live := inService(s.material, result.VerifiedTimestamps); live != nil {
-		return s.checkWith(live, c, digest)
+		return s.checkWith(live, c, what)
 	}
 	return result, nil
 }
 
-func (s *signer) checkWith(material root.TrustedMaterial, c *claim, digest []byte) (*verify.VerificationResult, *refusal) {
+func (s *signer) checkWith(material root.TrustedMaterial, c *claim, what subjectOf) (*verify.VerificationResult, *refusal) {
 	verifier, err := verify.NewVerifier(material, s.proof.options()...)
 	if err != nil {
 		return nil, refuse(ReasonSignature, "%v", err)
@@ -135,14 +145,26 @@ func (s *signer) checkWith(material root.TrustedMaterial, c *claim, digest []byt
 	if s.identity != nil {
 		who = verify.WithCertificateIdentity(*s.identity)
 	}
-	result, err := verifier.Verify(c.bundle, verify.NewPolicy(verify.WithArtifactDigest("sha256", digest), who))
+	subject, err := what()
+	if err != nil {
+		return nil, refuse(ReasonSubject, "read it: %v", err)
+	}
+	result, err := verifier.Verify(c.bundle, verify.NewPolicy(subject, who))
 	if err != nil {
 		code := s.diagnose(verifier, material, c)
 		// The library formats an absent cause so; it is noise.
 		said := strings.TrimSuffix(err.Error(), "; error: %!w(<nil>)")
-		return nil, refuse(code, "signer %q: %s (%s)", s.name, s.proof.lacks(code), clean(said))
+		return nil, refuse(code, "%s%s (%s)", s.label(), s.proof.lacks(code), clean(said))
 	}
 	return result, nil
+}
+
+// label begins a message about a signer that has a name.
+func (s *signer) label() string {
+	if s.name == "" {
+		return ""
+	}
+	return fmt.Sprintf("signer %q: ", s.name)
 }
 
 // lacks says in words what a failed step means.

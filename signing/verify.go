@@ -11,43 +11,102 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore-go/pkg/verify"
+	"golang.org/x/mod/semver"
 )
 
-// Verify decides whether the bundles make a digest trusted as the named pack ("namespace/name"). It touches neither
-// network nor disk, and never trusts the order of the bundles. The verdict is never nil when the names are well formed,
-// also beside an error, and is then the error's Detail too.
-//
-// Errors: Unsigned (a rule applies and there are no bundles), Untrusted (no rule applies, or its demands are not met),
-// TooLarge (more than MaxBundles), Invalid (malformed pack name or digest), the context's own.
-// Cost: about 0.2 ms for a bare key's bundle, 2 ms for a keyless one; hostile ones up to some 50 ms each.
+// Question is what a policy is asked: may this digest be used as this pack?
+type Question struct {
+	Pack    string    // "namespace/name"
+	Digest  string    // of its OCI manifest
+	Version string    // of the pack, as a file under the digest says; a rule with a min_version refuses without it
+	Now     time.Time // when it is asked; zero is the present
+}
+
+// Verify is Judge for a pack of no known version, asked now.
 func (p *Policy) Verify(ctx context.Context, pack, manifestDigest string, bundles [][]byte) (*Verdict, error) {
-	sum, err := parseDigest(manifestDigest)
+	return p.Judge(ctx, Question{Pack: pack, Digest: manifestDigest}, bundles)
+}
+
+// Judge decides whether the bundles make a digest trusted as the named pack. It touches neither network nor disk, and
+// never trusts the order of the bundles. The verdict is never nil when the names are well formed, also beside an error,
+// and is then the error's Detail too.
+//
+// Errors: Unsigned (a rule applies and there are no bundles), Untrusted (no rule applies, it has expired, the version is
+// too old, or its demands are not met), TooLarge (more than MaxBundles), Invalid (malformed pack name or digest), the
+// context's own.
+// Cost: about 0.2 ms for a bare key's bundle, 2 ms for a keyless one; hostile ones up to some 50 ms each.
+func (p *Policy) Judge(ctx context.Context, q Question, bundles [][]byte) (*Verdict, error) {
+	sum, err := parseDigest(q.Digest)
 	if err != nil {
 		return nil, err
 	}
-	if !packName.MatchString(pack) {
-		return nil, abi.Errorf(abi.Invalid, "trust pack %q: a pack is called namespace/name in lower case", clean(pack))
+	if !packName.MatchString(q.Pack) {
+		return nil, abi.Errorf(abi.Invalid, "trust pack %q: a pack is called namespace/name in lower case", clean(q.Pack))
 	}
-	v := &Verdict{Pack: pack, Digest: manifestDigest, PolicyDigest: p.digest, Signers: []Signer{}, Rejected: []Rejection{}}
-	r := p.ruleFor(pack)
+	if q.Now.IsZero() {
+		q.Now = time.Now()
+	}
+	v := &Verdict{Pack: q.Pack, Version: clean(q.Version), Digest: q.Digest, PolicyDigest: p.digest,
+		Predicates: []string{}, Signers: []Signer{}, Rejected: []Rejection{}}
+	r := p.ruleFor(q.Pack)
 	if r == nil {
-		namespace, _, _ := strings.Cut(pack, "/")
-		return v, abi.Errorf(abi.Untrusted, "trust pack %q: no rule of the trust policy covers it", pack).
-			WithHint("add a [[rule]] with packs = %q to trust.toml, if you know who signs it", namespace+"/*").WithDetail(v)
+		namespace, _, _ := strings.Cut(q.Pack, "/")
+		return v, v.refuse(RefusalNoRule, abi.Errorf(abi.Untrusted, "trust pack %q: no rule of the trust policy covers it", q.Pack).
+			WithHint("add a [[rule]] with packs = %q to trust.toml, if you know who signs it", namespace+"/*"))
 	}
-	v.Rule, v.Needed = r.pattern, r.demands[0].threshold
+	v.Rule, v.Publisher, v.Needed, v.MinVersion = r.pattern, r.publisher, r.demands[0].threshold, strings.TrimPrefix(r.minVersion, "v")
 	if len(bundles) > MaxBundles {
-		return v, abi.Errorf(abi.TooLarge, "trust pack %q: %d bundles on %s, at most %d are read", pack, len(bundles), manifestDigest, MaxBundles).
-			WithHint("remove the foreign referrers from the registry").WithDetail(v)
+		return v, v.refuse(RefusalTooMany, abi.Errorf(abi.TooLarge, "trust pack %q: %d bundles on %s, at most %d are read",
+			q.Pack, len(bundles), q.Digest, MaxBundles).WithHint("remove the foreign referrers from the registry"))
 	}
 	j := newJudge(p, r, sum, v)
+	j.now = q.Now
 	for n, data := range bundles {
 		if err := ctx.Err(); err != nil {
 			return v, err
 		}
 		j.weigh(n, data)
 	}
+	for _, s := range v.Signers {
+		v.Predicates = append(v.Predicates, s.Predicate)
+	}
+	slices.Sort(v.Predicates)
+	v.Predicates = slices.Compact(v.Predicates)
+	if err := r.stands(q, v); err != nil {
+		return v, err
+	}
 	return v, j.settle(len(bundles))
+}
+
+// refuse notes in the verdict why, and in the error the verdict.
+func (v *Verdict) refuse(why Refusal, err *abi.Error) error {
+	v.Refusal = why
+	return err.WithDetail(v)
+}
+
+// stands asks what no signature can make good: whether the rule still holds, and for this version.
+func (r *rule) stands(q Question, v *Verdict) error {
+	if !r.expires.IsZero() {
+		end := r.expires.UTC()
+		v.Expires = &end
+		if !q.Now.Before(end) {
+			return v.refuse(RefusalExpired, abi.Errorf(abi.Untrusted, "trust pack %q: rule %q expired at %s", q.Pack, r.pattern,
+				end.Format(time.RFC3339)).WithHint("see who stands behind the pack today, then give the rule a later expires"))
+		}
+	}
+	if r.minVersion == "" {
+		return nil
+	}
+	have, ok := canonicalVersion(q.Version)
+	if !ok {
+		return v.refuse(RefusalVersion, abi.Errorf(abi.Untrusted, "trust pack %q: rule %q wants version %s or later, and it says %q",
+			q.Pack, r.pattern, v.MinVersion, clean(q.Version)).WithHint("name a pack whose pack.toml has a version"))
+	}
+	if semver.Compare(have, r.minVersion) < 0 {
+		return v.refuse(RefusalVersion, abi.Errorf(abi.Untrusted, "trust pack %q: version %s is older than %s, the oldest that rule %q takes",
+			q.Pack, q.Version, v.MinVersion, r.pattern).WithHint("install a later version"))
+	}
+	return nil
 }
 
 // judge holds one decision while it is made.
@@ -58,6 +117,7 @@ type judge struct {
 	digest  []byte
 	verdict *Verdict
 	counted []map[*signer]int // per demand: who counts, and by which bundle
+	now     time.Time
 }
 
 func newJudge(p *Policy, r *rule, sum string, v *Verdict) *judge {
@@ -126,8 +186,11 @@ func (j *judge) attribute(n int, c *claim) (*Signer, *refusal) {
 }
 
 func (j *judge) prove(demand demand, s *signer, c *claim) (*verify.VerificationResult, *refusal) {
-	result, r := s.check(c, j.digest)
+	result, r := s.check(c, digestSubject(j.digest))
 	if r != nil {
+		return nil, r
+	}
+	if r := s.period(result.VerifiedTimestamps, j.now); r != nil {
 		return nil, r
 	}
 	if demand.builder != "" && c.builder != demand.builder {
@@ -141,27 +204,73 @@ func (j *judge) count(d int, s *signer, n int, c *claim, result *verify.Verifica
 		return nil, refuse(ReasonDuplicate, "signer %q is counted already, by bundle %d", s.name, earlier)
 	}
 	j.counted[d][s] = n
-	out := &Signer{Bundle: n, Name: s.name, Predicate: c.predicate, Time: earliest(result.VerifiedTimestamps)}
+	out := s.found(c, result)
+	out.Bundle, out.Role = n, j.rule.demands[d].role
+	return out, nil
+}
+
+// found is what a verified bundle proves about who signed it.
+func (s *signer) found(c *claim, result *verify.VerificationResult) *Signer {
+	out := &Signer{Name: s.name, Predicate: c.predicate, Builder: clean(c.builder), Time: earliest(result.VerifiedTimestamps),
+		Times: attested(result.VerifiedTimestamps)}
 	if s.identity == nil {
 		out.KeyID = s.keyID
 	} else {
 		_, out.Identity, out.Issuer = c.who()
+		out.Serial, out.Claims = c.serial, claimsOf(c.summary.Extensions)
 	}
 	if s.proof.tlog > 0 {
 		out.Log = c.loggedIn(s.material)
 	}
-	return out, nil
+	return out
+}
+
+// period holds every attested time, or the present where none is attested, to the signer's from and until.
+func (s *signer) period(times []verify.TimestampVerificationResult, now time.Time) *refusal {
+	if len(times) == 0 {
+		times = []verify.TimestampVerificationResult{{Timestamp: now}}
+	}
+	for _, t := range times {
+		at := t.Timestamp.UTC()
+		if !s.from.IsZero() && at.Before(s.from) {
+			return refuse(ReasonPeriod, "signed at %s, signer %q counts from %s", at.Format(time.RFC3339), s.name, s.from.UTC().Format(time.RFC3339))
+		}
+		if !s.until.IsZero() && !at.Before(s.until) {
+			return refuse(ReasonPeriod, "signed at %s, signer %q counts until %s", at.Format(time.RFC3339), s.name, s.until.UTC().Format(time.RFC3339))
+		}
+	}
+	return nil
 }
 
 // loggedIn is the first entry that names a log of the root; entries of other logs are skipped, as verification does.
 func (c *claim) loggedIn(material root.TrustedMaterial) *LogEntry {
 	logs := material.RekorLogs()
 	for _, entry := range c.bundle.VerificationMaterial.GetTlogEntries() {
-		if id := hex.EncodeToString(entry.GetLogId().GetKeyId()); logs[id] != nil {
-			return &LogEntry{ID: id, Index: entry.GetLogIndex()}
+		id := hex.EncodeToString(entry.GetLogId().GetKeyId())
+		log := logs[id]
+		if log == nil {
+			continue
 		}
+		out := &LogEntry{ID: id, Origin: log.BaseURL, Index: entry.GetLogIndex()}
+		if entry.GetIntegratedTime() > 0 && entry.GetInclusionPromise() != nil {
+			at := time.Unix(entry.GetIntegratedTime(), 0).UTC()
+			out.Integrated = &at
+		}
+		return out
 	}
 	return nil
+}
+
+func attested(times []verify.TimestampVerificationResult) []Attested {
+	var out []Attested
+	for _, t := range times {
+		by := "timestamp"
+		if t.Type == "Tlog" {
+			by = "log"
+		}
+		out = append(out, Attested{By: by, URI: t.URI, Time: t.Timestamp.UTC()})
+	}
+	return out
 }
 
 func earliest(times []verify.TimestampVerificationResult) *time.Time {
@@ -216,20 +325,20 @@ func (j *judge) settle(given int) error {
 	v := j.verdict
 	for d, demand := range j.rule.demands {
 		if have := len(j.counted[d]); have < demand.threshold {
-			v.Unmet = append(v.Unmet, Unmet{Predicate: demand.predicate, Needed: demand.threshold, Have: have, Signers: demand.names()})
+			v.Unmet = append(v.Unmet, Unmet{Role: demand.role, Predicate: demand.predicate, Needed: demand.threshold, Have: have, Signers: demand.names()})
 		}
 	}
 	if v.Allowed = len(v.Unmet) == 0; v.Allowed {
 		return nil
 	}
 	if given == 0 {
-		return abi.Errorf(abi.Unsigned, "trust pack %q: nothing signed %s", v.Pack, v.Digest).WithDetail(v)
+		return v.refuse(RefusalUnsigned, abi.Errorf(abi.Unsigned, "trust pack %q: nothing signed %s", v.Pack, v.Digest))
 	}
 	unmet := v.Unmet[0]
 	why := ""
 	if len(v.Rejected) > 0 {
 		why = fmt.Sprintf("; bundle %d: %s", v.Rejected[0].Bundle, v.Rejected[0].Reason)
 	}
-	return abi.Errorf(abi.Untrusted, "trust pack %q: rule %q wants %d of [%s] to sign %q, %d did%s", v.Pack, v.Rule,
-		unmet.Needed, strings.Join(unmet.Signers, " "), unmet.Predicate, unmet.Have, why).WithDetail(v)
+	return v.refuse(RefusalUnmet, abi.Errorf(abi.Untrusted, "trust pack %q: rule %q wants %d of [%s] to sign %q, %d did%s", v.Pack, v.Rule,
+		unmet.Needed, strings.Join(unmet.Signers, " "), unmet.Predicate, unmet.Have, why))
 }

@@ -65,6 +65,15 @@ type Failure struct {
 	Detail  any    `json:"detail,omitempty"`
 }
 
+// Err is the failure as the error that the tool's caller receives. A code that is not in the table is Internal.
+func (f *Failure) Err() *abi.Error {
+	code, ok := abi.CodeByName(f.Code)
+	if !ok {
+		code = abi.Internal
+	}
+	return &abi.Error{Code: code, Msg: f.Message, Hint: f.Next, Detail: f.Detail}
+}
+
 // Usage is what a call cost.
 type Usage struct {
 	Gas         uint64  `json:"gas"`
@@ -166,7 +175,7 @@ type List[T any] struct {
 
 // Health is the answer of GET /healthz.
 type Health struct {
-	Status  string `json:"status"` // "ok", or "degraded" when a pack is broken
+	Status  string `json:"status"` // "ok", or "degraded" when a pack is broken or suspended
 	Version string `json:"version"`
 	ABI     string `json:"abi"`
 	Events  int64  `json:"events"` // id of the last event

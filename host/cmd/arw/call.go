@@ -123,8 +123,7 @@ func clip(s string) string {
 // showAction prints an action's answer, or returns its failure.
 func (a *app) showAction(act api.Action) error {
 	if act.Error != nil && !a.json {
-		code, _ := abi.CodeByName(act.Error.Code)
-		return &abi.Error{Code: code, Msg: act.Error.Message, Hint: act.Error.Next, Detail: act.Error.Detail}
+		return act.Error.Err()
 	}
 	err := a.print(act, func(u ui) error {
 		switch {
@@ -138,8 +137,9 @@ func (a *app) showAction(act api.Action) error {
 		return indented(u, act.Output)
 	})
 	if err == nil && act.Error != nil {
-		code, _ := abi.CodeByName(act.Error.Code)
-		return &abi.Error{Code: code, Msg: act.Error.Message, Hint: act.Error.Next}
+		e := act.Error.Err()
+		e.Detail = nil // it was printed
+		return e
 	}
 	return err
 }

@@ -142,7 +142,7 @@ func (d *demo) publish(ctx context.Context) error {
 	}
 	if _, err := f.Module(); abi.CodeOf(err) == abi.NotFound {
 		d.ui.say("  building %s once with the Go toolchain …", f.Manifest.Name)
-		if _, err := f.Build(ctx); err != nil {
+		if _, err := f.Build(ctx, author.BuildOptions{}); err != nil {
 			return err
 		}
 	}
@@ -166,7 +166,7 @@ func (d *demo) publish(ctx context.Context) error {
 
 func (d *demo) start(ctx context.Context, g *errgroup.Group) error {
 	state := filepath.Join(d.dir, "state")
-	if _, err := addTrust(state, "demo-publisher", "arw/*", d.key.PublicPEM()); err != nil {
+	if _, err := addTrust(state, trusted{name: "demo-publisher", packs: "arw/*", key: d.key.PublicPEM()}); err != nil {
 		return err
 	}
 	began := time.Now()

@@ -11,7 +11,6 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/author"
 	"github.com/arw-project/arw/registry"
-	"github.com/arw-project/arw/signing"
 )
 
 func (a *app) packCmd() *cobra.Command {
@@ -21,11 +20,19 @@ func (a *app) packCmd() *cobra.Command {
 		Long: `The author's loop:
   arw pack init acme/hello        a new pack, ready to build offline
   arw pack build acme-hello       compile it and hold it to its manifest
-  arw pack test acme-hello        run its own examples on the real engine
+  arw pack test acme-hello        play its examples and cases on the real engine
+  arw pack lint acme-hello        what to add to its manifest, what to take out
+  arw pack dev acme-hello         build, test and serve it again at every change
   arw pack push acme-hello --to dir:./registry --key acme.key`,
 	}
-	cmd.AddCommand(a.packInitCmd(), a.packBuildCmd(), a.packTestCmd(), a.packPushCmd(), a.packSignCmd(), a.packPullCmd(),
-		a.installCmd(), a.listCmd(), a.showCmd(), a.removeCmd())
+	cmd.AddCommand(
+		a.packInitCmd(), a.packBuildCmd(), a.packTestCmd(), a.packLintCmd(), a.packDevCmd(), a.packConformCmd(),
+		a.packPushCmd(), a.packSignCmd(), a.packPullCmd(),
+		a.packSearchCmd(), a.packInfoCmd(), a.packOutdatedCmd(), a.packNewsCmd(),
+		a.installCmd(), a.listCmd(), a.showCmd(), a.removeCmd(),
+		a.packUpgradeCmd(), a.packRollbackCmd(), a.packHistoryCmd(), a.packAcceptCmd(), a.packSuspendCmd(), a.packResumeCmd(),
+		a.packLockCmd(), a.packSyncCmd(),
+	)
 	return cmd
 }
 
@@ -64,7 +71,8 @@ func folder(args []string) (*author.Folder, error) {
 }
 
 func (a *app) packBuildCmd() *cobra.Command {
-	return &cobra.Command{
+	var o author.BuildOptions
+	cmd := &cobra.Command{
 		Use:   "build [DIR]",
 		Short: "Compile a pack and check its module against its manifest",
 		Args:  cobra.MaximumNArgs(1),
@@ -73,37 +81,45 @@ func (a *app) packBuildCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			built, err := f.Build(cmd.Context())
+			o.Tool = version
+			built, err := f.Build(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
 			return a.print(built, func(u ui) error {
 				u.say("%s %s: %s, %d bytes", u.bold(f.Manifest.Name), f.Manifest.Version, built.Module, built.Bytes)
+				u.say("  %s", u.dim(built.Digest)) // without a name before it: the two fit a terminal's line only so
+				u.facts("provenance", built.Provenance, "sbom", built.SBOM)
 				return nil
 			})
 		},
 	}
+	cmd.Flags().StringVar(&o.Builder, "builder", author.DefaultBuilder, "URI that names the builder in the provenance, such as that of a CI job")
+	return cmd
 }
 
 func (a *app) packPushCmd() *cobra.Command {
-	var to, keyFile string
+	var to string
+	var with signWith
 	var replace bool
 	cmd := &cobra.Command{
 		Use:   "push [DIR]",
-		Short: "Publish a built pack, and sign it when a key is given",
+		Short: "Publish a built pack, and sign it when a key is given, or keylessly",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f, err := folder(args)
 			if err != nil {
 				return err
 			}
-			var key *signing.Key
-			if keyFile != "" { // an unreadable key must not leave an unsigned push behind
-				if key, err = a.signingKey(keyFile); err != nil {
-					return err
-				}
+			by, err := a.signerFor(cmd.Context(), with) // who cannot sign must not leave an unsigned push behind
+			if err != nil {
+				return err
 			}
 			reg, err := a.registryAt(to, replace)
+			if err != nil {
+				return err
+			}
+			stated, err := f.Attestations()
 			if err != nil {
 				return err
 			}
@@ -114,36 +130,20 @@ func (a *app) packPushCmd() *cobra.Command {
 				return err
 			}
 			doc := pushed{Name: f.Manifest.Name, Version: f.Manifest.Version, Digest: digest}
-			if key != nil {
-				if err := sign(cmd, reg, key, f.Manifest.Name, digest); err != nil {
+			if by != nil {
+				if err := by.publish(cmd.Context(), reg, f.Manifest.Name, digest, stated); err != nil {
 					return err
 				}
-				doc.KeyID = key.ID()
+				doc.by(by)
+				doc.states(stated)
 			}
 			return a.print(doc, func(u ui) error { return doc.tell(u) })
 		},
 	}
 	cmd.Flags().StringVar(&to, "to", "", "registry: dir:FOLDER or HOST[:PORT] (default the configured one)")
-	cmd.Flags().StringVar(&keyFile, "key", "", "private key to sign with")
+	with.flags(cmd)
 	cmd.Flags().BoolVar(&replace, "replace", false, "let the version name other content than before; for your own registry while you work")
 	return cmd
-}
-
-type pushed struct {
-	Name    string `json:"name"`
-	Version string `json:"version,omitempty"`
-	Digest  string `json:"digest"`
-	KeyID   string `json:"key_id,omitempty"`
-}
-
-func (p pushed) tell(u ui) error {
-	u.say("%s %s  %s", u.bold(p.Name), p.Version, p.Digest)
-	if p.KeyID != "" {
-		u.say("signed by key %s", p.KeyID)
-	} else {
-		u.say("%s nobody signed it yet; next: arw pack sign %s@%s --key KEY", u.yellow("unsigned:"), p.Name, p.Digest)
-	}
-	return nil
 }
 
 func (a *app) registryAt(to string, replace bool) (*registry.Registry, error) {
@@ -155,47 +155,6 @@ func (a *app) registryAt(to string, replace bool) (*registry.Registry, error) {
 		to = cfg.Registry
 	}
 	return a.openRegistry(to, replace)
-}
-
-func sign(cmd *cobra.Command, reg *registry.Registry, key *signing.Key, name, digest string) error {
-	bundle, err := signing.Sign(cmd.Context(), key, digest)
-	if err != nil {
-		return err
-	}
-	_, err = reg.Attach(cmd.Context(), name, digest, bundle, signing.PredicateSign)
-	return err
-}
-
-func (a *app) packSignCmd() *cobra.Command {
-	var keyFile, from string
-	cmd := &cobra.Command{
-		Use:   "sign REF",
-		Short: "Sign a published pack: attach a Sigstore bundle to its digest",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			key, err := a.signingKey(keyFile)
-			if err != nil {
-				return err
-			}
-			reg, ref, err := a.openRef(args[0], from)
-			if err != nil {
-				return err
-			}
-			digest, err := reg.Resolve(cmd.Context(), ref)
-			if err != nil {
-				return err
-			}
-			if err := sign(cmd, reg, key, ref.Name, digest); err != nil {
-				return err
-			}
-			doc := pushed{Name: ref.Name, Version: ref.Tag, Digest: digest, KeyID: key.ID()}
-			return a.print(doc, func(u ui) error { return doc.tell(u) })
-		},
-	}
-	cmd.Flags().StringVar(&keyFile, "key", "", "private key to sign with")
-	cmd.Flags().StringVar(&from, "registry", "", "registry of a name without one")
-	_ = cmd.MarkFlagRequired("key")
-	return cmd
 }
 
 func (a *app) packPullCmd() *cobra.Command {

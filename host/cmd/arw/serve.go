@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -19,6 +20,7 @@ import (
 
 type serveFlags struct {
 	listen      string
+	mcp         string
 	registry    string
 	registryDir string
 	install     []string
@@ -40,6 +42,7 @@ host on the same directory is refused. Configuration is arw.toml there; flags ov
 	}
 	f := cmd.Flags()
 	f.StringVar(&fl.listen, "listen", "", "address of the API (default 127.0.0.1:8091)")
+	f.StringVar(&fl.mcp, "mcp", "", "also serve MCP clients at this address, path /mcp (default none; clients that start a command need none, see arw mcp)")
 	f.StringVar(&fl.registry, "registry", "", "registry of references without one (default 127.0.0.1:8092)")
 	f.StringVar(&fl.registryDir, "registry-dir", "", "also serve the registry in this folder, at the default registry's address")
 	f.StringArrayVar(&fl.install, "install", nil, "install this reference once the host is up, unless it is installed already; may be given again")
@@ -69,7 +72,16 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 			return err
 		}
 	}
+	ix, err := indexOf(dir, cfg)
+	if err != nil {
+		return err
+	}
+	upgrade, drain, err := cfg.Upgrade.settings()
+	if err != nil {
+		return err
+	}
 	h, err := host.Open(ctx, host.Config{
+		Index: ix, Upgrade: upgrade, Limits: host.Limits{Drain: drain},
 		StateDir: dir, TrustFile: filepath.Join(dir, cfg.Trust), PolicyDir: filepath.Join(dir, cfg.Policy),
 		CacheDir: a.std.env("ARW_CACHE_DIR"), Registries: []string{cfg.Registry}, Registry: a.registryOptions(false), Workers: cfg.Workers, Version: version, Log: log,
 	})
@@ -82,12 +94,33 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 		return abi.Errorf(abi.StorageFull, "leave the host's address in %q: %w", address, err)
 	}
 	defer os.Remove(address)
+	if cfg.MCP != "" {
+		if err := startMCP(ctx, g, h, cfg.MCP, log); err != nil {
+			return err
+		}
+	}
 	g.Go(func() error { return h.Serve(ctx, ln) })
 	log.Info("host is up", "address", "http://"+ln.Addr().String(), "state", dir, "packs", len(h.Services().Packs.List()))
 	if len(fl.install) > 0 {
 		g.Go(func() error { return a.installAtStart(ctx, ln.Addr().String(), h, fl.install, log) })
 	}
 	return g.Wait()
+}
+
+// indexOf is the configured index.
+func indexOf(dir string, cfg config) (host.Index, error) {
+	if cfg.Index == "" {
+		return host.Index{}, nil
+	}
+	every, err := time.ParseDuration(cfg.IndexRefresh)
+	if err != nil || every < time.Second {
+		return host.Index{}, abi.Errorf(abi.Invalid, "read configuration: index_refresh is %q", cfg.IndexRefresh).WithHint("write a duration such as 15m")
+	}
+	root, err := readRoot(dir, cfg)
+	if err != nil {
+		return host.Index{}, err
+	}
+	return host.Index{Location: cfg.Index, Root: root, Every: every}, nil
 }
 
 // serveConfig joins file and flags.
@@ -105,6 +138,9 @@ func (a *app) serveConfig(fl serveFlags) (string, config, error) {
 	}
 	if fl.registry != "" {
 		cfg.Registry = fl.registry
+	}
+	if fl.mcp != "" {
+		cfg.MCP = fl.mcp
 	}
 	if fl.workers != 0 {
 		cfg.Workers = fl.workers
@@ -144,6 +180,17 @@ func startRegistry(ctx context.Context, g *errgroup.Group, dir, address string) 
 	return nil
 }
 
+// startMCP serves MCP clients until ctx ends.
+func startMCP(ctx context.Context, g *errgroup.Group, h *host.Host, address string, log *slog.Logger) error {
+	ln, err := listen(address)
+	if err != nil {
+		return err
+	}
+	g.Go(func() error { return h.ServeMCP(ctx, ln) })
+	log.Info("MCP clients are served", "address", "http://"+ln.Addr().String()+"/mcp")
+	return nil
+}
+
 // installAtStart installs what is asked for; what is installed already is told so by the host and costs nothing. A
 // refused pack does not end the host: it is said here, and journaled by the install itself.
 func (a *app) installAtStart(ctx context.Context, address string, h *host.Host, refs []string, log *slog.Logger) error {
@@ -161,27 +208,4 @@ func (a *app) installAtStart(ctx context.Context, address string, h *host.Host, 
 	}
 	log.Info("ready", "packs", len(h.Services().Packs.List()), "next", "arw list")
 	return nil
-}
-
-func (a *app) registryCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "registry", Short: "Serve a registry of packs"}
-	var dir, address string
-	serve := &cobra.Command{
-		Use:     "serve",
-		Short:   "Serve the registry in a folder over the OCI distribution protocol, on loopback",
-		Example: "  arw registry serve --dir ./registry --listen 127.0.0.1:8092",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			g, ctx := errgroup.WithContext(cmd.Context())
-			if err := startRegistry(ctx, g, dir, address); err != nil {
-				return err
-			}
-			a.ui(a.std.err).say("registry %s on http://%s", dir, address)
-			return g.Wait()
-		},
-	}
-	serve.Flags().StringVar(&dir, "dir", "registry", "folder of the registry")
-	serve.Flags().StringVar(&address, "listen", defaultRegistry, "address")
-	cmd.AddCommand(serve)
-	return cmd
 }

@@ -44,7 +44,7 @@ func buildOnce(t *testing.T, dir string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.Build(t.Context()); err != nil {
+		if _, err := f.Build(t.Context(), author.BuildOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -59,13 +59,22 @@ func open(t *testing.T, dir string) *author.Folder {
 	return f
 }
 
+// cacheDir keeps compiled code from one test to the next: compiling a Go guest takes seconds.
+func cacheDir(t *testing.T) string {
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return t.TempDir()
+	}
+	return filepath.Join(base, "arw-hosttest", "author")
+}
+
 // TestShippedPacks plays the cases of the three packs.
 func TestShippedPacks(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"research", "collaboration", "federation"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := open(t, packDir(t, name)).Test(t.Context(), author.TestOptions{})
+			got, err := open(t, packDir(t, name)).Test(t.Context(), author.TestOptions{CacheDir: cacheDir(t)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -95,7 +104,7 @@ func TestRunAndUpdate(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := open(t, dir)
-	only := author.TestOptions{Run: regexp.MustCompile("^describe")}
+	only := author.TestOptions{CacheDir: cacheDir(t), Run: regexp.MustCompile("^describe")}
 	got, err := f.Test(t.Context(), only)
 	if err != nil || got.Failed != 2 || got.Passed != 0 || len(got.Updated) != 0 {
 		t.Fatalf("%+v, %v", got, err)
@@ -107,7 +116,7 @@ func TestRunAndUpdate(t *testing.T) {
 	if got, err = f.Test(t.Context(), only); err != nil || got.Failed != 0 || len(got.Updated) != 1 {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	if got, err = f.Test(t.Context(), author.TestOptions{}); err != nil || got.Failed != 0 {
+	if got, err = f.Test(t.Context(), author.TestOptions{CacheDir: cacheDir(t)}); err != nil || got.Failed != 0 {
 		t.Fatalf("%+v, %v", got, err)
 	}
 }
@@ -119,7 +128,7 @@ func TestBadCase(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "tests", "a.txtar"), []byte("tool = \"x\"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := open(t, dir).Test(t.Context(), author.TestOptions{}); abi.CodeOf(err) != abi.Invalid || !regexp.MustCompile(`a\.txtar:1: tool: `).MatchString(err.Error()) {
+	if _, err := open(t, dir).Test(t.Context(), author.TestOptions{CacheDir: cacheDir(t)}); abi.CodeOf(err) != abi.Invalid || !regexp.MustCompile(`a\.txtar:1: tool: `).MatchString(err.Error()) {
 		t.Fatal(err)
 	}
 }

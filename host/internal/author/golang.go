@@ -23,7 +23,7 @@ func goLanguage() language {
 	if err != nil {
 		panic(err) // the name is right above
 	}
-	return language{name: "go", title: "Go", template: files, sdk: unpackGoSDK, owns: hasGo, build: buildGo, endings: []string{".go", ".mod", ".sum", ".work"}}
+	return language{name: "go", title: "Go", template: files, sdk: unpackGoSDK, owns: hasGo, build: buildGo, recipe: goRecipe, endings: []string{".go", ".mod", ".sum", ".work"}}
 }
 
 func hasGo(dir string) bool {
@@ -62,6 +62,22 @@ func goBuildFlags() []string {
 	return []string{"-buildmode=c-shared", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="}
 }
 
+// goEnvironment is the target.
+func goEnvironment() map[string]string {
+	return map[string]string{"GOOS": "wasip1", "GOARCH": "wasm", "CGO_ENABLED": "0"}
+}
+
+// goRecipe names the toolchain as it names itself in the pack's folder, where a go.mod may choose another.
+func goRecipe(ctx context.Context, f *Folder) recipe {
+	r := recipe{command: append(append([]string{"go", "build"}, goBuildFlags()...), "-o", f.Manifest.Module.File, "."), environment: goEnvironment(), reproducible: true}
+	cmd := exec.CommandContext(ctx, "go", "env", "GOVERSION")
+	cmd.Dir = f.Dir
+	if out, err := cmd.Output(); err == nil {
+		r.toolchain = map[string]string{"go": strings.TrimSpace(string(out))}
+	}
+	return r
+}
+
 func buildGo(ctx context.Context, f *Folder, out string) error {
 	gotool, err := exec.LookPath("go")
 	if err != nil {
@@ -70,7 +86,10 @@ func buildGo(ctx context.Context, f *Folder, out string) error {
 	}
 	cmd := exec.CommandContext(ctx, gotool, append(append([]string{"build"}, goBuildFlags()...), "-o", out, ".")...)
 	cmd.Dir = f.Dir
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
+	cmd.Env = os.Environ()
+	for name, value := range goEnvironment() {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Run(); err != nil {

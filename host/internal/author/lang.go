@@ -21,13 +21,15 @@ type language struct {
 	owns func(dir string) bool
 	// build compiles the folder into the file out. nil: the module is built by other means, and only checked.
 	build func(ctx context.Context, f *Folder, out string) error
+	// recipe tells how build does it, for provenance; nil tells nothing.
+	recipe func(ctx context.Context, f *Folder) recipe
 	// endings are those of the files that go into the module: a change of one means to build again.
 	endings []string
 }
 
 // languages are all there are; the first is the default of init.
 func languages() []language {
-	return []language{goLanguage()}
+	return []language{goLanguage(), cLanguage(), rustLanguage(), assemblyScriptLanguage(), zigLanguage(), jsLanguage()}
 }
 
 // Languages are the names that Init takes, the default first.

@@ -13,6 +13,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/files"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/view"
 	"github.com/arw-project/arw/host/internal/wasm"
 )
@@ -27,6 +28,7 @@ type world struct {
 
 	refused map[abi.Code]*abi.Error // what the host refused in this call, the last of each code
 	told    int                     // refusals journaled
+	denied  bool                    // something was refused
 	untold  int                     // refusals beyond maxTold
 }
 
@@ -70,11 +72,27 @@ const maxTold = 8
 
 // Use implements wasm.Gate: the lease book decides, a refusal is journaled.
 func (g *gate) Use(ctx context.Context, c abi.Capability, target string, n int) (string, error) {
+	if halted := g.v.halted.Load(); halted != nil {
+		(*world)(g).deny(ctx, c, target, halted)
+		return "", halted
+	}
 	scope, err := g.v.holder.Use(ctx, c, target, n)
 	if err != nil {
+		err = (*world)(g).beyond(c, target, err)
 		(*world)(g).deny(ctx, c, target, err)
 	}
 	return scope, err
+}
+
+// beyond changes the hint of a refusal that no lease could end: what the manifest does not ask for, nobody can grant.
+func (w *world) beyond(c abi.Capability, target string, err error) error {
+	e, ok := errors.AsType[*abi.Error](err)
+	asked, known := w.v.man.Capability(c)
+	if !ok || !known || e.Code != abi.Denied || target == "" || abi.CodeOf(lease.Covers(c, asked.Scope, []string{target})) != abi.Denied {
+		return err
+	}
+	out := *e
+	return out.WithHint("the manifest does not ask for it; its author would add %q to scope in [capabilities.%s] of pack.toml", target, c)
 }
 
 // Refused implements wasm.Witness: what the engine refuses is journaled like any other denial.
@@ -85,6 +103,7 @@ func (g *gate) Refused(ctx context.Context, c abi.Capability, err error) {
 func (w *world) deny(ctx context.Context, c abi.Capability, target string, err error) {
 	code := abi.CodeOf(err)
 	w.said(err)
+	w.denied = true
 	if w.told == maxTold {
 		w.untold++
 		return
@@ -252,6 +271,10 @@ func (s *states) Put(ctx context.Context, name string, doc []byte) error {
 	model := s.v.models[name]
 	if model == nil {
 		return noModel(name)
+	}
+	if err := s.v.holding("state:", name); err != nil {
+		(*world)(s).deny(ctx, abi.State, name, err)
+		return err
 	}
 	if err := model.Schema.Validate(doc); err != nil {
 		return wrap(err, "put read model %q", name)

@@ -10,7 +10,7 @@ type route struct {
 }
 
 func (s *Server) routes() []route {
-	return append(s.logicRoutes(), []route{
+	return append(append(s.logicRoutes(), s.lifecycleRoutes()...), []route{
 		{"GET", "/healthz", false, s.getHealth},
 		{"GET", "/metrics", false, s.getMetrics},
 		{"POST", "/actions", false, s.postAction},
@@ -30,6 +30,7 @@ func (s *Server) routes() []route {
 		{"GET", "/packs/:ns/:name/verdict", false, s.getVerdict},
 		{"POST", "/packs", true, s.postPack},
 		{"DELETE", "/packs/:ns/:name", true, s.deletePack},
+		{"POST", "/index/refresh", true, s.postIndexRefresh},
 		{"POST", "/leases", true, s.postLease},
 		{"DELETE", "/leases/:id", true, s.deleteLease},
 	}...)

@@ -53,7 +53,7 @@ func (b *breaker) record(kind abi.FrameKind, err error, now func() time.Time) {
 		b.failed.Store(0)
 		b.rest = 0
 		return
-	case code == abi.Cancelled, code == abi.Internal:
+	case code == abi.Cancelled, code == abi.Internal, code == abi.Busy:
 		return
 	}
 	b.last = code

@@ -6,39 +6,42 @@
 package wasm
 
 import (
-	"context"
 	"log/slog"
-	"os"
-	"runtime"
+	"sync"
 	"time"
-
-	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/experimental"
 
 	"github.com/arw-project/arw/abi"
 )
 
 // Options of an engine.
 type Options struct {
-	// CacheDir keeps compiled code between runs. Whoever can write to it can run code in this process, so it is made
-	// with mode 0700 and must not be shared. Empty: nothing is kept.
+	// CacheDir keeps rewritten modules and compiled code between runs. Whoever can write to it can run code in this
+	// process, so it is made with mode 0700 and must not be shared. Empty: nothing is kept.
 	CacheDir string
-	// Compiles bounds how many modules compile at once; 0 means 1. Each uses every core.
+	// Compiles bounds how many modules compile at once; 0 means 1.
 	Compiles int
 	// Log receives faults of the host that a guest must not see, and what a guest prints while it is loaded. nil: nowhere.
 	Log *slog.Logger
 	// Interpret runs every program on the interpreter: slow, but a second opinion on the compiler.
 	Interpret bool
+	// Portable keeps memory as systems do that have no faster way: on the heap, all of it compared after every call.
+	Portable bool
+	// Instances and MemoryBytes bound what all programs have together; 0 means 4096 and 8 GiB. How they are shared is
+	// told at share.
+	Instances   int
+	MemoryBytes int64
 }
 
 // Engine compiles and runs modules.
 type Engine struct {
-	log      *slog.Logger
-	rt       wazero.Runtime
-	cache    wazero.CompilationCache
-	compiles chan struct{}
-	base     time.Time // when the engine's clock was 0
+	log       *slog.Logger
+	cache     cache
+	interpret bool
+	portable  bool
+	compiles  chan struct{}
+	share     *share
+	base      time.Time      // when the engine's clock was 0
+	work      sync.WaitGroup // compilers in the background
 }
 
 // now reads the engine's clock, at half the price of time.Now.
@@ -46,79 +49,24 @@ func (e *Engine) now() time.Duration { return time.Since(e.base) }
 
 // Open makes an engine, and its cache directory when that is missing. Errors: Invalid when the directory cannot be used.
 func Open(o Options) (*Engine, error) {
-	e := &Engine{log: o.Log, compiles: make(chan struct{}, max(1, o.Compiles)), base: time.Now()}
+	e := &Engine{
+		log: o.Log, interpret: o.Interpret, portable: o.Portable, compiles: make(chan struct{}, max(1, o.Compiles)),
+		share: newShare(o.Instances, o.MemoryBytes), base: time.Now(),
+	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
-	cfg := wazero.NewRuntimeConfig()
-	if o.Interpret {
-		cfg = wazero.NewRuntimeConfigInterpreter()
-	}
-	if o.CacheDir != "" && !o.Interpret {
-		if err := os.MkdirAll(o.CacheDir, 0o700); err != nil {
-			return nil, abi.Errorf(abi.Invalid, "open engine cache %q: %w", o.CacheDir, err)
-		}
-		cache, err := wazero.NewCompilationCacheWithDir(o.CacheDir)
-		if err != nil {
-			return nil, abi.Errorf(abi.Invalid, "open engine cache %q: %w", o.CacheDir, err)
-		}
-		e.cache = cache
-		cfg = cfg.WithCompilationCache(cache)
-	}
-	ctx := context.Background()
-	e.rt = wazero.NewRuntimeWithConfig(ctx, cfg.WithDebugInfoEnabled(false).WithCoreFeatures(api.CoreFeaturesV2))
-	if err := e.link(ctx); err != nil {
-		e.Close()
-		return nil, abi.Errorf(abi.Internal, "open engine: %w", err)
+	e.cache = cache{dir: o.CacheDir, log: e.log}
+	if err := e.cache.open(); err != nil {
+		return nil, abi.Errorf(abi.Invalid, "open engine cache %q: %w", o.CacheDir, err)
 	}
 	return e, nil
 }
 
-// Close ends the engine. Programs that were not closed fail from here on; calls in flight must have ended.
+// Close waits for compilers in the background. Programs are closed before; those that were not keep what they have.
 func (e *Engine) Close() error {
-	ctx := context.Background()
-	err := e.rt.Close(ctx)
-	if e.cache != nil {
-		if cerr := e.cache.Close(ctx); err == nil {
-			err = cerr
-		}
-	}
-	return err
-}
-
-// compile waits for its turn, then compiles.
-func (e *Engine) compile(ctx context.Context, bin []byte) (wazero.CompiledModule, error) {
-	select {
-	case e.compiles <- struct{}{}:
-		defer func() { <-e.compiles }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	return e.rt.CompileModule(experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0)), bin)
-}
-
-// link makes the host modules that guests import from.
-func (e *Engine) link(ctx context.Context) error {
-	byModule := map[string][]hostFunc{}
-	for _, f := range hostFuncs() {
-		module := abi.ModulePrefix + string(f.Capability)
-		byModule[module] = append(byModule[module], f)
-	}
-	for module, funcs := range byModule {
-		b := e.rt.NewHostModuleBuilder(module)
-		for _, f := range funcs {
-			params := make([]api.ValueType, len(f.Params))
-			for i := range params {
-				params[i] = api.ValueTypeI32
-			}
-			b.NewFunctionBuilder().WithGoModuleFunction(e.wrap(f), params, []api.ValueType{api.ValueTypeI64}).
-				WithName(f.Name).Export(f.Name)
-		}
-		if _, err := b.Instantiate(ctx); err != nil {
-			return err
-		}
-	}
-	return e.linkWASI(ctx)
+	e.work.Wait()
+	return nil
 }
 
 // Limits bound a program and each call of it; a zero field means the default, and a call can only lower what the

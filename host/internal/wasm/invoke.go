@@ -78,6 +78,7 @@ func (p *Program) invoke(ctx context.Context, req *Call) (Reply, error) {
 		return Reply{}, err
 	}
 	p.stats.calls.Add(1)
+	in.calls++
 	c := &call{
 		parent: ctx, due: start + l.Time, in: in, tool: req.Tool, effects: req.Effects,
 		output: l.Output, gate: req.Gate, host: req.Host,
@@ -87,7 +88,7 @@ func (p *Program) invoke(ctx context.Context, req *Call) (Reply, error) {
 	if c.recorder != nil {
 		c.recorder.begin(c, l, req.Input)
 	}
-	pages := min(p.cap, uint32(min(l.MemoryBytes/pageSize, maxPages)))
+	pages := min(p.code.Cap, uint32(min(l.MemoryBytes/pageSize, maxPages)))
 	in.begin(c, l, pages)
 	reply, runErr := in.exchange(c, req)
 	used, err := in.end(c, runErr)
@@ -123,6 +124,7 @@ func (in *instance) begin(c *call, l Limits, pages uint32) {
 	in.limit.Set(min(c.allowed, slice))
 	in.depth.Set(uint64(min(l.Depth, 1<<30)))
 	in.why.Set(0)
+	in.mem.crowded = false
 	if in.pagesNow != pages {
 		in.pages.Set(uint64(pages))
 		in.pagesNow = pages
@@ -151,6 +153,9 @@ func (in *instance) end(c *call, err error) (Usage, error) {
 
 // exchange writes the request, calls, and reads the reply.
 func (in *instance) exchange(c *call, req *Call) (Reply, error) {
+	if in.plug != nil {
+		return in.exchangePlugin(c, req)
+	}
 	tool, input := uint32(len(req.Tool)), uint32(len(req.Input))
 	if need := tool + input; need > in.inCap {
 		if err := in.alloc(c, need); err != nil {
@@ -186,6 +191,9 @@ func (in *instance) exchange(c *call, req *Call) (Reply, error) {
 }
 
 func (in *instance) noRoom(need uint32) error {
+	if in.mem.crowded {
+		return abi.Errorf(abi.Busy, "%w", errCrowded).WithHint("try again when other calls have ended")
+	}
 	if api.DecodeI32(in.why.Get()) == rewrite.WhyMemory {
 		return abi.Errorf(abi.MemoryExhausted, "no room for a request of %d bytes within the memory limit", need)
 	}
@@ -205,6 +213,8 @@ func (in *instance) explain(c *call, err error) error {
 		return abi.Errorf(abi.GasExhausted, "it used up its gas")
 	case why == rewrite.WhyDepth, strings.Contains(err.Error(), "stack overflow"):
 		return abi.Errorf(abi.DepthExceeded, "its calls nest too deep")
+	case why == rewrite.WhyMemory && in.mem.crowded:
+		return abi.Errorf(abi.Busy, "%w", errCrowded).WithHint("try again when other calls have ended")
 	case why == rewrite.WhyMemory:
 		return abi.Errorf(abi.MemoryExhausted, "it asked for more than %d KiB of memory%s", in.pages.Get()*64, c.lastWords())
 	case c.exited:

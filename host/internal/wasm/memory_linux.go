@@ -15,18 +15,14 @@ import (
 // an instance has written: those that are no longer the file's. Setting back copies just these, in place, so that the
 // next call meets no page faults; idle instances share all the rest.
 
-// backing is the file behind an image; fd is -1 when there is none.
-type backing struct{ fd int }
-
 // newImage copies buf into an image. Without anonymous files the image lives on the heap, and everything is compared.
-func newImage(buf []byte) *image {
-	onHeap := func() *image { return &image{bytes: append([]byte(nil), buf...), backing: backing{-1}} }
-	if len(buf) == 0 {
-		return onHeap()
+func newImage(buf []byte, portable bool) *image {
+	if len(buf) == 0 || portable {
+		return heapImage(buf)
 	}
 	fd, err := unix.MemfdCreate("arw-image", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
-		return onHeap()
+		return heapImage(buf)
 	}
 	for off := 0; off < len(buf) && err == nil; {
 		var n int
@@ -43,9 +39,9 @@ func newImage(buf []byte) *image {
 	}
 	if err != nil {
 		_ = unix.Close(fd) // a descriptor that was never written to disk
-		return onHeap()
+		return heapImage(buf)
 	}
-	return &image{bytes: mem, backing: backing{fd}}
+	return &image{bytes: mem, fd: fd}
 }
 
 func (i *image) release() {
@@ -56,8 +52,15 @@ func (i *image) release() {
 	i.bytes, i.fd = nil, -1
 }
 
-// room is a reservation of addresses, the beginning of which can be used.
-type room struct {
+func newRoom(portable bool) room {
+	if portable {
+		return &heapRoom{}
+	}
+	return &mapRoom{}
+}
+
+// mapRoom is a reservation of addresses, the beginning of which can be used.
+type mapRoom struct {
 	base      unsafe.Pointer
 	most      int
 	committed int
@@ -68,7 +71,7 @@ type room struct {
 }
 
 // reserve takes addresses for most bytes, and no memory. One page is taken when most is 0, so that there is a base.
-func (r *room) reserve(most int) error {
+func (r *mapRoom) reserve(most int) error {
 	base, err := unix.MmapPtr(-1, 0, nil, uintptr(max(most, pageSize)), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
 	if err != nil {
 		return os.NewSyscallError("mmap", err)
@@ -77,10 +80,10 @@ func (r *room) reserve(most int) error {
 	return nil
 }
 
-func (r *room) bytes() []byte { return unsafe.Slice((*byte)(r.base), r.committed) }
+func (r *mapRoom) bytes() []byte { return unsafe.Slice((*byte)(r.base), r.committed) }
 
 // commit makes the first n bytes usable; new ones are zero.
-func (r *room) commit(n int) error {
+func (r *mapRoom) commit(n int) error {
 	if n > r.most {
 		return errNoMemory
 	}
@@ -96,7 +99,7 @@ func (r *room) commit(n int) error {
 }
 
 // attach puts the image at the beginning of the room.
-func (r *room) attach(img *image) error {
+func (r *mapRoom) attach(img *image) error {
 	if img.fd < 0 {
 		if err := r.commit(len(img.bytes)); err != nil {
 			return err
@@ -113,19 +116,19 @@ func (r *room) attach(img *image) error {
 }
 
 // drop gives the memory between from and to back; it reads as zero afterwards.
-func (r *room) drop(from, to int) bool {
+func (r *mapRoom) drop(from, to int) bool {
 	return unix.Madvise(unsafe.Slice((*byte)(unsafe.Add(r.base, from)), to-from), unix.MADV_DONTNEED) == nil
 }
 
-func (r *room) release() {
+func (r *mapRoom) release() {
 	if r.base != nil {
 		_ = unix.MunmapPtr(r.base, uintptr(max(r.most, pageSize))) // it is ours and mapped: there is nothing to do about an error
 	}
-	*r = room{}
+	*r = mapRoom{}
 }
 
 // changed tells the ranges of the image's mapping that may have been written; false when the kernel does not say.
-func (r *room) changed(img *image, tell func(from, to int)) bool {
+func (r *mapRoom) changed(img *image, tell func(from, to int)) bool {
 	if !r.mapped {
 		return false
 	}
@@ -157,7 +160,7 @@ var pagemap = sync.OnceValue(func() *pagemapFile {
 	var entry [8]byte
 	probe := make([]byte, 2*pm.page)
 	at := uintptr(unsafe.Pointer(&probe[0])) / uintptr(pm.page) * uintptr(pm.page)
-	r := &room{}
+	r := &mapRoom{}
 	_, pm.scan = r.ioctl(pm, at, at+uintptr(pm.page))
 	if _, err := f.ReadAt(entry[:], int64(at)/int64(pm.page)*8); err != nil && !pm.scan {
 		return nil
@@ -181,17 +184,18 @@ type pagemapScanArg struct {
 }
 
 // ioctl asks for the pages between start and end that exist and are not the file's; the answer is in r.regions.
-func (r *room) ioctl(pm *pagemapFile, start, end uintptr) (found int, ok bool) {
+func (r *mapRoom) ioctl(pm *pagemapFile, start, end uintptr) (found int, ok bool) {
 	r.ask = pagemapScanArg{
 		size: uint64(unsafe.Sizeof(r.ask)), start: uint64(start), end: uint64(end),
 		vec: uint64(uintptr(unsafe.Pointer(&r.regions[0]))), vecLen: uint64(len(r.regions)),
 		inverted: pageIsFile, mask: pageIsFile, anyOf: pageIsPresent | pageIsSwapped,
 	}
-	n, _, errno := unix.Syscall(unix.SYS_IOCTL, pm.fd, pagemapScan, uintptr(unsafe.Pointer(&r.ask)))
+	// Raw: the answer takes a microsecond, and telling the scheduler of it would take as long again.
+	n, _, errno := unix.RawSyscall(unix.SYS_IOCTL, pm.fd, pagemapScan, uintptr(unsafe.Pointer(&r.ask)))
 	return int(n), errno == 0
 }
 
-func (r *room) scan(pm *pagemapFile, n int, tell func(from, to int)) bool {
+func (r *mapRoom) scan(pm *pagemapFile, n int, tell func(from, to int)) bool {
 	base := uintptr(r.base)
 	for at, end := base, base+uintptr(n); at < end; at = uintptr(r.ask.walkEnd) {
 		found, ok := r.ioctl(pm, at, end)
@@ -212,7 +216,7 @@ const (
 	entryPresent = 1 << 63
 )
 
-func (r *room) read(pm *pagemapFile, n int, tell func(from, to int)) bool {
+func (r *mapRoom) read(pm *pagemapFile, n int, tell func(from, to int)) bool {
 	var entries [512 * 8]byte
 	for from := 0; from < n; {
 		count := min(len(entries)/8, (n-from+pm.page-1)/pm.page)

@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 	"time"
@@ -28,6 +29,9 @@ type pool struct {
 	flights  int
 	closed   bool
 	drained  chan struct{} // closed when closed and flights is 0
+
+	live   int   // instances, and
+	memory int64 // their memory: both belong to the engine's share and its lock
 }
 
 // session is one kept instance; the permit of turn is held while a call uses it.
@@ -65,11 +69,11 @@ func (po *pool) get(ctx context.Context, name string, wait time.Duration) (*inst
 		in, err = po.session(ctx, name, wait)
 	case po.busy < po.most:
 		po.busy++
-		in, err = po.take(ctx)
+		in, err = po.take(ctx, wait)
 	default:
 		if err = po.queue(ctx, wait); err == nil {
 			po.mu.Lock()
-			in, err = po.take(ctx)
+			in, err = po.take(ctx, wait)
 		}
 	}
 	if err != nil {
@@ -79,7 +83,7 @@ func (po *pool) get(ctx context.Context, name string, wait time.Duration) (*inst
 }
 
 // take gives an idle instance or makes one, for a caller that has a permit and the lock; it unlocks.
-func (po *pool) take(ctx context.Context) (*instance, error) {
+func (po *pool) take(ctx context.Context, wait time.Duration) (*instance, error) {
 	if n := len(po.idle); n > 0 {
 		in := po.idle[n-1]
 		po.idle[n-1], po.idle = nil, po.idle[:n-1]
@@ -88,12 +92,21 @@ func (po *pool) take(ctx context.Context) (*instance, error) {
 	}
 	po.mu.Unlock()
 	in, err := po.p.fresh(ctx)
-	if err != nil {
-		po.mu.Lock()
-		po.unpermit()
-		po.mu.Unlock()
+	if err == nil {
+		return in, nil
 	}
-	return in, err
+	po.mu.Lock()
+	if errors.Is(err, errFull) && po.busy > 1 { // an instance of our own comes back sooner or later
+		po.busy--
+		if err = po.queue(ctx, wait); err != nil {
+			return nil, err
+		}
+		po.mu.Lock()
+		return po.take(ctx, wait)
+	}
+	po.unpermit()
+	po.mu.Unlock()
+	return nil, err
 }
 
 // queue waits for a permit in order of arrival, for a caller that has the lock; it unlocks.
@@ -169,7 +182,7 @@ func (po *pool) give(in *instance, name string) {
 		po.land()
 		return
 	}
-	keep := po.p.snap != nil && !in.spent && in.restore(po.p.snap)
+	keep := in.keepable() && in.restore(po.p.snap)
 	if keep {
 		po.p.stats.restores.Add(1)
 	} else {
@@ -182,6 +195,41 @@ func (po *pool) give(in *instance, name string) {
 	po.unpermit()
 	po.landed()
 	po.mu.Unlock()
+}
+
+// evict lets the idle instance go that was used least recently; false when there is none.
+func (po *pool) evict() bool {
+	po.mu.Lock()
+	if len(po.idle) == 0 {
+		po.mu.Unlock()
+		return false
+	}
+	in := po.idle[0]
+	po.idle = append(po.idle[:0], po.idle[1:]...)
+	po.mu.Unlock()
+	po.discard(in)
+	return true
+}
+
+// renew lets idle instances of an earlier machine go. Those at work follow when they come back.
+func (po *pool) renew() {
+	now := po.p.tier.Load()
+	var gone []*instance
+	po.mu.Lock()
+	kept := po.idle[:0]
+	for _, in := range po.idle {
+		if in.machine == now {
+			kept = append(kept, in)
+		} else {
+			gone = append(gone, in)
+		}
+	}
+	clear(po.idle[len(kept):])
+	po.idle = kept
+	po.mu.Unlock()
+	for _, in := range gone {
+		po.discard(in)
+	}
 }
 
 // put adds a ready instance.
@@ -263,6 +311,13 @@ func (po *pool) expire(name string, s *session) {
 	if gone {
 		po.discard(s.in)
 	}
+}
+
+// keeps reports whether a session is open.
+func (po *pool) keeps(name string) bool {
+	po.mu.Lock()
+	defer po.mu.Unlock()
+	return po.sessions[name] != nil
 }
 
 func (po *pool) counts() (idle, sessions int) {

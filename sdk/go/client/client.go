@@ -45,6 +45,9 @@ func New(base, token string) *Client {
 	}}
 }
 
+// Base is the URL the client was made with.
+func (c *Client) Base() string { return c.base }
+
 // Health asks whether the host is well.
 func (c *Client) Health(ctx context.Context) (h api.Health, err error) {
 	err = c.do(ctx, call{method: "GET", path: "/healthz"}, &h)
@@ -59,8 +62,19 @@ func (c *Client) Submit(ctx context.Context, in api.SubmitAction, wait bool) (ap
 	if err := c.do(ctx, req, &act); err != nil {
 		return act, err
 	}
-	for wait && !act.Final() {
-		if err := c.do(ctx, call{method: "GET", path: "/actions/" + url.PathEscape(act.ID), wait: true}, &act); err != nil {
+	if wait && !act.Final() {
+		return c.Await(ctx, act.ID)
+	}
+	return act, nil
+}
+
+// Await holds on until an action is final, however long that takes within ctx. After an error the action is what was
+// last known of it, its id at least.
+func (c *Client) Await(ctx context.Context, id string) (api.Action, error) {
+	act := api.Action{ID: id}
+	for !act.Final() {
+		if err := c.do(ctx, call{method: "GET", path: "/actions/" + url.PathEscape(id), wait: true}, &act); err != nil {
+			act.ID = id
 			return act, err
 		}
 	}
@@ -115,7 +129,12 @@ func (c *Client) raw(ctx context.Context, path string) (out json.RawMessage, err
 
 // Install installs a pack and returns its verdict; progress may be nil and is called from this goroutine.
 func (c *Client) Install(ctx context.Context, in api.InstallPack, progress func(api.Progress)) (json.RawMessage, error) {
-	resp, err := c.send(ctx, call{method: "POST", path: "/packs", body: in, accept: "application/x-ndjson"})
+	return c.install(ctx, in.Ref, call{method: "POST", path: "/packs", body: in, accept: "application/x-ndjson"}, progress)
+}
+
+// install follows an install to its last line.
+func (c *Client) install(ctx context.Context, ref string, req call, progress func(api.Progress)) (json.RawMessage, error) {
+	resp, err := c.send(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +143,7 @@ func (c *Client) Install(ctx context.Context, in api.InstallPack, progress func(
 	for {
 		var step api.InstallStep
 		if err := dec.Decode(&step); err != nil {
-			return nil, abi.Errorf(abi.Unavailable, "install %q: the host stopped answering: %w", in.Ref, err).
+			return nil, abi.Errorf(abi.Unavailable, "install %q: the host stopped answering: %w", ref, err).
 				WithHint("see \"arw list\": the pack is either installed or not, never half")
 		}
 		switch {
@@ -136,6 +155,12 @@ func (c *Client) Install(ctx context.Context, in api.InstallPack, progress func(
 			progress(*step.Progress)
 		}
 	}
+}
+
+// RefreshIndex has the host ask its signed index for news, and returns what it knows of it then.
+func (c *Client) RefreshIndex(ctx context.Context) (out json.RawMessage, err error) {
+	err = c.do(ctx, call{method: http.MethodPost, path: "/index/refresh"}, &out)
+	return out, err
 }
 
 // Remove uninstalls a pack; purge also deletes what it stored.

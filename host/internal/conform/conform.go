@@ -1,0 +1,129 @@
+// Package conform runs the conformance suite of package abitest on the real engine, against one module.
+package conform
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/abi/abitest"
+	"github.com/arw-project/arw/host/internal/wasm"
+)
+
+// Report says how a module did.
+type Report struct {
+	Runtime  string        `json:"runtime"`
+	ABI      string        `json:"abi"`
+	Bytes    int           `json:"bytes"`
+	Passed   int           `json:"passed"`
+	Failures []Failure     `json:"failures,omitempty"`
+	Call     time.Duration `json:"call_ns"` // one warm call in fresh state, the quickest of several rounds' means
+}
+
+// Failure is a case that did not hold.
+type Failure struct {
+	Topic string `json:"topic"`
+	Case  string `json:"case"`
+	Error string `json:"error"`
+}
+
+// Run plays the whole suite. The error is of loading the module or the suite; what the module does wrong is in the report.
+func Run(ctx context.Context, module []byte, runtime string) (*Report, error) {
+	suite, err := abitest.Suite()
+	if err != nil {
+		return nil, abi.Errorf(abi.Internal, "read the conformance suite: %w", err)
+	}
+	engine, err := wasm.Open(wasm.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer engine.Close()
+	sum := sha256.Sum256(module)
+	p, err := engine.Load(ctx, wasm.Spec{
+		Name: "conformance", Digest: "sha256:" + hex.EncodeToString(sum[:]), Module: module, Runtime: runtime, SessionIdle: time.Minute,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close(context.WithoutCancel(ctx))
+	r := &Report{Runtime: runtime, ABI: abi.Version, Bytes: len(module)}
+	for i := range suite {
+		c := &suite[i]
+		if err := c.Run(ctx, program{p}); err != nil {
+			r.Failures = append(r.Failures, Failure{c.Topic, c.Name, err.Error()})
+			continue
+		}
+		r.Passed++
+	}
+	r.Call, err = clock(ctx, p)
+	return r, err
+}
+
+// program lets the suite call an engine's program.
+type program struct{ p *wasm.Program }
+
+func (p program) Call(ctx context.Context, c abitest.Call) (abitest.Reply, error) {
+	l := c.Limits
+	reply, err := p.p.Call(ctx, wasm.Call{
+		Tool: c.Tool, Input: c.Input, Session: c.Session, Effects: c.Effects, Gate: c.World, Host: host(c.World),
+		Limits: wasm.Limits{
+			Gas: l.Gas, MemoryBytes: l.Memory, Time: time.Duration(l.TimeMS) * time.Millisecond,
+			Input: l.Input, Output: l.Output, Depth: l.Depth,
+		},
+	})
+	if quarantined(err) {
+		err = fmt.Errorf("%w (the suite makes guests fail on purpose; this is a fault of the suite)", err)
+	}
+	return abitest.Reply{Kind: reply.Kind, Body: reply.Body}, err
+}
+
+func quarantined(err error) bool { return err != nil && abi.CodeOf(err) == abi.Quarantined }
+
+func host(w *abitest.World) (h wasm.Host) {
+	if w.Granted(abi.Log) {
+		h.Log = w.Log()
+	}
+	if w.Granted(abi.KV) {
+		h.KV = w.KV()
+	}
+	if w.Granted(abi.Event) {
+		h.Event = w.Event()
+	}
+	if w.Granted(abi.State) {
+		h.State = w.State()
+	}
+	if w.Granted(abi.FS) {
+		h.FS = w.FS()
+	}
+	if w.Granted(abi.Clock) {
+		h.Clock = w.Clock()
+	}
+	if w.Granted(abi.Rand) {
+		h.Rand = w.Rand()
+	}
+	if w.Granted(abi.Action) {
+		h.Action = w.Action()
+	}
+	return h
+}
+
+// clock times a small typed call, whole path: copy in, fresh state, decode, encode, copy out.
+func clock(ctx context.Context, p *wasm.Program) (time.Duration, error) {
+	const rounds, calls = 9, 300
+	c := wasm.Call{Tool: "conform.typed", Input: []byte(`{"name":"ada","count":2,"ratio":0.5,"on":true,"tags":["a"]}`)}
+	var means []time.Duration
+	for range rounds {
+		start := time.Now()
+		for range calls {
+			if _, err := p.Call(ctx, c); err != nil {
+				return 0, err
+			}
+		}
+		means = append(means, time.Since(start)/calls)
+	}
+	return slices.Min(means), nil
+}

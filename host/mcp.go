@@ -1,0 +1,75 @@
+package host
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/action"
+	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/mcp"
+)
+
+// mcpActor is who acts when an MCP client calls: an agent, never the operator.
+const mcpActor = "agent:mcp"
+
+// ServeMCP offers the tools of installed packs to MCP clients on a listener, which it closes, until ctx ends. Call it
+// beside Run or Serve.
+func (h *Host) ServeMCP(ctx context.Context, ln net.Listener) error {
+	return mcp.New(agents{h.parts}, mcp.Options{Version: h.parts.Version, Log: h.parts.Log}).Serve(ctx, ln)
+}
+
+// agents are the services as MCP clients reach them.
+type agents struct{ parts Services }
+
+// Tools implements mcp.Backend.
+func (a agents) Tools(context.Context) ([]mcp.Tool, error) {
+	tools := []mcp.Tool{}
+	for _, p := range a.parts.Packs.List() {
+		for _, t := range p.Tools {
+			tools = append(tools, mcp.Tool{
+				ID: t.ID, Pack: p.Name, Digest: p.Digest, Title: t.Title, Description: t.Description, Effects: t.Effects, Input: t.Input, Output: t.Output,
+			})
+		}
+	}
+	return tools, nil
+}
+
+// Call implements mcp.Backend.
+func (a agents) Call(ctx context.Context, c mcp.Call) (mcp.Result, error) {
+	act, _, err := a.parts.Actions.Submit(ctx, action.Request{Kind: c.Tool, Input: c.Input, Actor: mcpActor, Session: c.Session})
+	if err != nil {
+		return mcp.Result{}, err
+	}
+	done, err := a.parts.Actions.Wait(ctx, act.ID)
+	if err != nil { // nobody waits for it any more
+		grace, stop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer stop()
+		if _, cerr := a.parts.Actions.Cancel(grace, act.ID, mcpActor, "the client went away"); cerr != nil && abi.CodeOf(cerr) != abi.Conflict {
+			a.parts.Log.Warn("cancel an MCP client's call", "action", act.ID, "error", cerr)
+		}
+		return mcp.Result{}, err
+	}
+	if done.Failure != nil {
+		return mcp.Result{}, done.Failure.Err()
+	}
+	res := mcp.Result{Action: done.ID}
+	if done.OutKind == abi.FrameBytes {
+		res.Bytes = done.Output
+	} else {
+		res.JSON = done.Output
+	}
+	return res, nil
+}
+
+// Watch implements mcp.Backend: what packs are there changes with their events.
+func (a agents) Watch(ctx context.Context, changed func()) error {
+	for _, err := range a.parts.Journal.Follow(ctx, a.parts.Journal.Last(), journal.Filter{Prefixes: []string{"pack."}}) {
+		if err != nil {
+			return err
+		}
+		changed()
+	}
+	return nil
+}

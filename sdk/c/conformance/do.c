@@ -1,0 +1,146 @@
+// conform.do: host functions, one after another.
+#include "arw.h"
+
+typedef struct { arw_list entries; bool more; } page;
+static const arw_type entries_type = ARW_LIST_OF(arw_entry_type);
+
+static arw_str text(const arw_json *op, const char *key) { return arw_json_text(arw_json_get(op, key)); }
+static int64_t integer(const arw_json *op, const char *key) {
+  int64_t n = 0;
+  arw_json_i64(arw_json_get(op, key), &n);
+  return n;
+}
+static arw_str doc(const arw_json *op) {
+  const arw_json *v = arw_json_get(op, "doc");
+  arw_buf b = {0};
+  if (!v) return ARW_STR("null");
+  arw_put_json(&b, v);
+  return arw_built(&b);
+}
+static void put_text(arw_buf *out, const char *key, arw_str value) {
+  arw_put(out, arw_format(",\"%z\":", key));
+  arw_put_quoted(out, value);
+}
+static void put_raw(arw_buf *out, const char *key, arw_str value) { arw_put(out, arw_format(",\"%z\":%s", key, value)); }
+
+static arw_code kv(arw_str name, const arw_json *op, arw_buf *out) {
+  arw_code code;
+  if (arw_equal(name, ARW_STR("kv.get"))) {
+    arw_str value;
+    if (!(code = arw_kv_get(text(op, "key"), &value))) put_text(out, "value", value);
+    return code;
+  }
+  if (arw_equal(name, ARW_STR("kv.put"))) return arw_kv_put(text(op, "key"), text(op, "value"));
+  if (arw_equal(name, ARW_STR("kv.delete"))) return arw_kv_delete(text(op, "key"));
+  if (arw_equal(name, ARW_STR("kv.batch"))) {
+    arw_buf batch = {0};
+    const arw_json *puts = arw_json_get(op, "puts"), *deletes = arw_json_get(op, "deletes");
+    for (const arw_json *p = puts ? puts->first : NULL; p; p = p->next) arw_batch_put(&batch, text(p, "key"), text(p, "value"));
+    for (const arw_json *d = deletes ? deletes->first : NULL; d; d = d->next) arw_batch_delete(&batch, arw_json_text(d));
+    return arw_kv_apply(&batch);
+  }
+  arw_list keys;
+  bool more;
+  if ((code = arw_kv_list(text(op, "prefix"), text(op, "after"), (uint32_t)integer(op, "limit"), &keys, &more))) return code;
+  arw_put(out, ARW_STR(",\"keys\":["));
+  for (uint32_t i = 0; i < keys.len; i++) {
+    arw_kv_key *k = (arw_kv_key *)keys.items + i;
+    arw_put(out, i ? ARW_STR(",{\"key\":") : ARW_STR("{\"key\":"));
+    arw_put_quoted(out, k->key);
+    arw_put(out, arw_format(",\"size\":%d}", (int64_t)k->size));
+  }
+  arw_put_char(out, ']');
+  put_raw(out, "more", more ? ARW_STR("true") : ARW_STR("false"));
+  return ARW_OK;
+}
+
+static arw_code fs(arw_str name, const arw_json *op, arw_buf *out) {
+  arw_code code;
+  arw_str path = text(op, "path"), data;
+  if (arw_equal(name, ARW_STR("fs.list"))) {
+    page p = {0};
+    const arw_json *recursive = arw_json_get(op, "recursive");
+    if ((code = arw_fs_list(path, recursive && recursive->truth, text(op, "after"), (uint32_t)integer(op, "limit"), &p.entries, &p.more))) return code;
+    arw_put(out, ARW_STR(",\"entries\":"));
+    arw_write(out, &entries_type, &p.entries);
+    put_raw(out, "more", p.more ? ARW_STR("true") : ARW_STR("false"));
+    return ARW_OK;
+  }
+  if (arw_equal(name, ARW_STR("fs.stat"))) {
+    arw_entry e = {0};
+    if ((code = arw_fs_stat(path, &e))) return code;
+    arw_put(out, ARW_STR(",\"entry\":"));
+    arw_write(out, &arw_entry_type, &e);
+    return ARW_OK;
+  }
+  if (arw_equal(name, ARW_STR("fs.read"))) {
+    uint32_t cap = (uint32_t)integer(op, "size"), n;
+    char *buf = arw_new(cap);
+    if (!(code = arw_fs_read(path, (uint64_t)integer(op, "offset"), buf, cap, &n))) put_text(out, "value", (arw_str){buf, n});
+    return code;
+  }
+  if (arw_equal(name, ARW_STR("fs.read_all"))) {
+    if (!(code = arw_fs_read_all(path, &data))) put_text(out, "value", data);
+    return code;
+  }
+  if (arw_equal(name, ARW_STR("fs.write"))) return arw_fs_write(path, text(op, "value"));
+  return arw_fs_remove(path);
+}
+
+static arw_code rest(arw_str name, const arw_json *op, arw_buf *out) {
+  arw_code code;
+  arw_str reply;
+  int64_t ns;
+  if (arw_equal(name, ARW_STR("log.write"))) {
+    arw_log((int)integer(op, "level"), text(op, "value"));
+    return ARW_OK;
+  }
+  if (arw_equal(name, ARW_STR("event.emit"))) return arw_emit(text(op, "kind"), doc(op));
+  if (arw_equal(name, ARW_STR("state.put"))) return arw_state_put(text(op, "name"), doc(op));
+  if (arw_equal(name, ARW_STR("state.get"))) {
+    if (!(code = arw_state_get(text(op, "name"), &reply))) put_raw(out, "doc", reply);
+    return code;
+  }
+  if (arw_equal(name, ARW_STR("clock.now")) || arw_equal(name, ARW_STR("clock.monotonic"))) {
+    code = name.len == 9 ? arw_now(&ns) : arw_monotonic(&ns);
+    if (!code) arw_put(out, arw_format(",\"ns\":%d", ns));
+    return code;
+  }
+  if (arw_equal(name, ARW_STR("rand.bytes"))) {
+    uint32_t n = (uint32_t)integer(op, "size");
+    unsigned char *buf = arw_new(n);
+    arw_buf hex = {0};
+    if ((code = arw_random(buf, n))) return code;
+    for (uint32_t i = 0; i < n; i++) {
+      arw_put_char(&hex, "0123456789abcdef"[buf[i] >> 4]);
+      arw_put_char(&hex, "0123456789abcdef"[buf[i] & 15]);
+    }
+    put_text(out, "hex", arw_built(&hex));
+    return ARW_OK;
+  }
+  if (arw_equal(name, ARW_STR("action.call"))) {
+    bool json;
+    if ((code = arw_action(text(op, "tool"), doc(op), &reply, &json))) return code;
+    if (json) put_raw(out, "doc", reply);
+    else put_text(out, "value", reply);
+    return ARW_OK;
+  }
+  return arw_fail(ARW_UNSUPPORTED, arw_format("there is no operation \"%s\"", name));
+}
+
+arw_code conform_do(const arw_json *in, arw_buf *out) {
+  arw_put(out, ARW_STR("{\"results\":["));
+  const arw_json *ops = arw_json_get(in, "ops");
+  for (const arw_json *op = ops ? ops->first : NULL; op; op = op->next) {
+    arw_str name = text(op, "op");
+    arw_buf result = {0};
+    arw_code code = name.len > 3 && name.ptr[0] == 'k' ? kv(name, op, &result) : name.len > 3 && name.ptr[0] == 'f' ? fs(name, op, &result) : rest(name, op, &result);
+    if (op != ops->first) arw_put_char(out, ',');
+    arw_put(out, arw_format("{\"code\":%d", (int64_t)code));
+    if (code) put_text(out, "message", arw_message());
+    else arw_put(out, arw_built(&result));
+    arw_put_char(out, '}');
+  }
+  arw_put(out, ARW_STR("]}"));
+  return ARW_OK;
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"encoding/hex"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/sdk/go/guest"
+	"github.com/arw-project/arw/sdk/go/guest/codec"
+)
+
+type pair struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
+type op struct {
+	Op        string    `json:"op"`
+	Key       string    `json:"key"`
+	Value     string    `json:"value"`
+	Prefix    string    `json:"prefix"`
+	After     string    `json:"after"`
+	Limit     int       `json:"limit"`
+	Puts      []pair    `json:"puts"`
+	Deletes   []string  `json:"deletes"`
+	Level     int       `json:"level"`
+	Kind      string    `json:"kind"`
+	Name      string    `json:"name"`
+	Path      string    `json:"path"`
+	Recursive bool      `json:"recursive"`
+	Offset    int64     `json:"offset"`
+	Size      int       `json:"size"`
+	Tool      string    `json:"tool"`
+	Doc       codec.Raw `json:"doc"`
+}
+
+type result struct {
+	Code    uint32         `json:"code"`
+	Message *string        `json:"message,omitempty"`
+	Value   *string        `json:"value,omitempty"`
+	Keys    *[]guest.Key   `json:"keys,omitempty"`
+	Entries *[]abi.FSEntry `json:"entries,omitempty"`
+	More    *bool          `json:"more,omitempty"`
+	Entry   *abi.FSEntry   `json:"entry,omitempty"`
+	NS      *int64         `json:"ns,omitempty"`
+	Hex     *string        `json:"hex,omitempty"`
+	Doc     codec.Raw      `json:"doc,omitempty"`
+}
+
+type ops struct {
+	Ops []op `json:"ops"`
+}
+
+type results struct {
+	Results []result `json:"results"`
+}
+
+func do(c *guest.Call, in ops) (results, error) {
+	out := results{Results: make([]result, 0, len(in.Ops))}
+	for i := range in.Ops {
+		var r result
+		if err := in.Ops[i].run(c, &r); err != nil {
+			text := err.Error()
+			r = result{Code: uint32(abi.CodeOf(err)), Message: &text}
+		}
+		out.Results = append(out.Results, r)
+	}
+	return out, nil
+}
+
+func (o *op) run(c *guest.Call, r *result) (err error) {
+	switch o.Op {
+	case "log.write":
+		c.Log(o.Level, o.Value)
+	case "kv.get":
+		return r.text(c.KV().Get(o.Key))
+	case "kv.put":
+		return c.KV().Put(o.Key, []byte(o.Value))
+	case "kv.delete":
+		return c.KV().Delete(o.Key)
+	case "kv.list":
+		return r.list(c.KV().List(o.Prefix, o.After, o.Limit))
+	case "kv.batch":
+		var b guest.Batch
+		for _, p := range o.Puts {
+			b.Put(p.Key, []byte(p.Value))
+		}
+		for _, k := range o.Deletes {
+			b.Delete(k)
+		}
+		return c.KV().Apply(&b)
+	case "event.emit":
+		return c.Emit(o.Kind, o.doc())
+	case "state.get":
+		return c.State().Get(o.Name, &r.Doc)
+	case "state.put":
+		return c.State().Put(o.Name, o.doc())
+	case "clock.now":
+		t, err := c.Now()
+		ns := t.UnixNano()
+		r.NS = &ns
+		return err
+	case "clock.monotonic":
+		d, err := c.Elapsed()
+		ns := int64(d)
+		r.NS = &ns
+		return err
+	case "rand.bytes":
+		buf := make([]byte, o.Size)
+		err := c.Random(buf)
+		text := hex.EncodeToString(buf)
+		r.Hex = &text
+		return err
+	case "action.call":
+		return o.call(c, r)
+	default:
+		return o.file(c.FS(), r)
+	}
+	return nil
+}
+
+// doc is what a missing document reads as: null.
+func (o *op) doc() codec.Raw {
+	if o.Doc == nil {
+		return codec.Raw("null")
+	}
+	return o.Doc
+}
+
+func (o *op) call(c *guest.Call, r *result) error {
+	if o.Tool == "other/pack:bytes" {
+		return r.text(c.Action().CallRaw(o.Tool, o.doc()))
+	}
+	return c.Action().Call(o.Tool, o.doc(), &r.Doc)
+}
+
+func (o *op) file(f guest.FS, r *result) error {
+	switch o.Op {
+	case "fs.list":
+		entries, more, err := f.List(abi.FSList{Path: o.Path, Recursive: o.Recursive, After: o.After, Limit: o.Limit})
+		r.Entries, r.More = &entries, &more
+		return err
+	case "fs.stat":
+		e, err := f.Stat(o.Path)
+		r.Entry = &e
+		return err
+	case "fs.read":
+		buf := make([]byte, o.Size)
+		n, err := f.ReadAt(o.Path, buf, o.Offset)
+		return r.text(buf[:n], err)
+	case "fs.read_all":
+		return r.text(f.ReadFile(o.Path))
+	case "fs.write":
+		return f.Write(o.Path, []byte(o.Value))
+	case "fs.remove":
+		return f.Remove(o.Path)
+	}
+	return guest.Errorf(abi.Unsupported, "there is no operation %q", o.Op)
+}
+
+func (r *result) text(b []byte, err error) error {
+	text := string(b)
+	r.Value = &text
+	return err
+}
+
+func (r *result) list(found []guest.Key, more bool, err error) error {
+	r.Keys, r.More = &found, &more
+	return err
+}

@@ -1,0 +1,2 @@
+# C: the compiler and the linker for WebAssembly; no C library is needed.
+apt clang lld
