@@ -41,7 +41,11 @@ func TestStories(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stories(t, filepath.Join(moduleRoot, "testdata", "script"), filepath.Join(dir, "cache"), map[string]string{"PACKS": dir, "UNITS": units})
+	real, err := filepath.Abs(filepath.Join(moduleRoot, "signing", "testdata", "real")) // signatures by real Sigstore services
+	if err != nil {
+		t.Fatal(err)
+	}
+	stories(t, filepath.Join(moduleRoot, "testdata", "script"), filepath.Join(dir, "cache"), map[string]string{"PACKS": dir, "UNITS": units, "REAL": real})
 }
 
 // stories runs the scripts of a folder.
