@@ -79,6 +79,7 @@ type Limits struct {
 	Grace     time.Duration // running actions at a stop: 5 s
 	Drain     time.Duration // running calls at an upgrade: 30 s
 	Sweep     time.Duration // how often unused blobs are looked for: 1 h
+	Record    int64         // bytes of the record of one call: 64 MiB
 	BlobGrace time.Duration // how long an unused blob is kept: 24 h
 }
 
@@ -197,7 +198,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Trust: s.Trust,
 		Engine: h.engine, Second: h.second, Revocations: revocations, Catalogue: names, Log: cfg.Log,
 	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain,
-		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now})
+		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now, Record: cfg.Limits.Record})
 	if err != nil {
 		return err
 	}
@@ -287,7 +288,7 @@ func (h *Host) Run(ctx context.Context) error {
 	return err
 }
 
-// sweep removes blobs that no installed pack refers to.
+// sweep removes blobs that no installed pack and no record of an action refers to.
 func (h *Host) sweep(ctx context.Context) error {
 	tick := time.NewTicker(h.cfg.Limits.Sweep)
 	defer tick.Stop()
@@ -297,10 +298,15 @@ func (h *Host) sweep(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if _, err := h.parts.CAS.Sweep(ctx, h.parts.Packs.Live, h.cfg.Limits.BlobGrace); err != nil && ctx.Err() == nil {
+		if _, err := h.parts.CAS.Sweep(ctx, h.live, h.cfg.Limits.BlobGrace); err != nil && ctx.Err() == nil {
 			h.cfg.Log.Error("sweep blobs", "error", err)
 		}
 	}
+}
+
+// live reports whether anything refers to a blob.
+func (h *Host) live(digest string) bool {
+	return h.parts.Packs.Live(digest) || h.parts.Actions.Keeps(digest)
 }
 
 // Close takes everything down in the reverse order of Open. Run must have returned. A second Close does nothing.

@@ -7,4 +7,7 @@ import "embed"
 // Source holds one folder for each language, without conformance guests and examples.
 //
 //go:embed c/*.h c/*.c
+//go:embed rust/Cargo.toml rust/src
+//go:embed assemblyscript/lib
+//go:embed zig/*.zig
 var Source embed.FS

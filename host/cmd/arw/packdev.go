@@ -94,7 +94,7 @@ type devEvent struct {
 	Error   string            `json:"error,omitempty"`
 	Next    string            `json:"next,omitempty"`
 	Tests   *author.Tested    `json:"tests,omitempty"`
-	Changes []author.Change   `json:"changes,omitempty"`
+	Changes []devChange       `json:"changes,omitempty"`
 	Pending []string          `json:"pending,omitempty"` // commands that would grant what nobody granted yet
 	Took    map[string]string `json:"took,omitempty"`
 	took    []string          // the keys of Took in order
@@ -326,7 +326,7 @@ func (d *dev) build(ctx context.Context, e *devEvent) (step string, err error) {
 	for _, s := range steps {
 		began := time.Now()
 		err := s.do()
-		if took := time.Since(began); took > time.Millisecond {
+		if took := time.Since(began); took > 5*time.Millisecond {
 			e.took, e.Took[s.name] = append(e.took, s.name), short3(took)
 		}
 		if err != nil {
@@ -377,18 +377,44 @@ func (d *dev) install(ctx context.Context, f *author.Folder, digest string, e *d
 	if err != nil {
 		return err
 	}
-	e.Changes = author.Changes(d.serving, f.Manifest)
+	e.Changes = d.changes(f.Manifest, v)
 	d.serving, d.digest, d.verdict = f.Manifest, digest, v
 	e.Pending = d.pending(v)
 	return nil
 }
 
+// devChange is what a build asks for or offers and the one before did not, or the other way round.
+type devChange struct {
+	Wider bool   `json:"wider"`
+	What  string `json:"what"`
+}
+
+// changes are those of the host's own comparison; of the first build, all that it asks for.
+func (d *dev) changes(m *manifests.Pack, v *pack.Verdict) []devChange {
+	var out []devChange
+	if d.serving == nil {
+		for _, c := range m.Capabilities {
+			out = append(out, devChange{true, strings.Join(append([]string{"it asks for", string(c.Name)}, c.Scope...), " ") + ": " + c.Reason})
+		}
+		return out
+	}
+	if v.Diff != nil {
+		for _, i := range v.Diff.Items {
+			out = append(out, devChange{i.Class == pack.Wider, i.Words})
+		}
+	}
+	return out
+}
+
 // pending are the commands that would give what the pack asks for and nobody gave.
 func (d *dev) pending(v *pack.Verdict) []string {
 	var commands []string
+	for _, subject := range v.Held {
+		commands = append(commands, fmt.Sprintf("arw --state %s pack accept %s %s", d.state, d.name, subject))
+	}
 	for _, l := range v.Links {
 		carried := slices.ContainsFunc(v.Carried, func(c pack.Carry) bool { return c.Capability == l.Capability })
-		if l.Outcome == pack.Granted || carried {
+		if l.Outcome == pack.Granted || l.Outcome == pack.Held || carried {
 			continue
 		}
 		cmd := fmt.Sprintf("arw --state %s lease grant %s %s", d.state, d.name, l.Capability)

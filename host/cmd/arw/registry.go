@@ -21,6 +21,7 @@ type registryFlags struct {
 	cert, key       string
 	access, mirror  string
 	hosts           []string
+	addressFile     string
 	rate            float64
 	maxBlob         int64
 	gc, grace       time.Duration
@@ -57,6 +58,7 @@ and serves what it has when that one does not answer.`,
 	f.StringVar(&fl.access, "access", "", "file that says who may read and write what")
 	f.StringVar(&fl.mirror, "mirror", "", "mirror this registry, read only")
 	f.StringArrayVar(&fl.hosts, "host", nil, "a name the registry may be asked by; may be given again")
+	f.StringVar(&fl.addressFile, "address-file", "", "file to leave HOST:PORT in once it listens, for scripts that let it choose the port")
 	f.Float64Var(&fl.rate, "rate", 0, "requests a second for each address (default no limit)")
 	f.Int64Var(&fl.maxBlob, "max-blob", 8<<30, "largest blob in bytes")
 	f.DurationVar(&fl.gc, "gc", 0, "how often to remove blobs that nothing refers to (default never)")
@@ -99,6 +101,13 @@ func (a *app) serveRegistry(ctx context.Context, fl registryFlags) error {
 	if err != nil {
 		return abi.Errorf(abi.Unavailable, "listen on %q: %w", fl.listen, err).
 			WithHint("another program has the port: end it, or choose another with --listen")
+	}
+	if fl.addressFile != "" {
+		if err := os.WriteFile(fl.addressFile, []byte(ln.Addr().String()), 0o644); err != nil {
+			ln.Close()
+			return abi.Errorf(abi.Unavailable, "leave the address in %q: %w", fl.addressFile, err)
+		}
+		defer os.Remove(fl.addressFile)
 	}
 	a.ui(a.std.err).say("registry %s on %s://%s", fl.dir, scheme, ln.Addr())
 	return d.Serve(ctx, ln, o)

@@ -24,6 +24,11 @@ type Call struct {
 	Corr, Project, Action string
 	// Nested says that another tool makes the call; it may pass a pack that drains.
 	Nested bool
+	// In and Out are the caller's streams; nil when it attached none.
+	In  wasm.Source
+	Out wasm.Sink
+	// Record keeps the call in the content store.
+	Record bool
 	// Invoke calls another tool on behalf of this call; nil refuses. An error with FrameError is that tool's own answer.
 	Invoke func(ctx context.Context, tool string, input []byte) (abi.FrameKind, []byte, error)
 }
@@ -33,6 +38,8 @@ type Reply struct {
 	Kind  abi.FrameKind
 	Body  []byte
 	Usage wasm.Usage
+	// Record says where the call was recorded, or why it was not; nil when nobody asked. Set also when the call failed.
+	Record *Recorded
 }
 
 // Resolve finds a tool by "tool.id", "namespace/name:tool.id", or "namespace/name" when that pack has just one. NotFound
@@ -68,7 +75,7 @@ func (m *Manager) Resolve(kind string) (Callable, error) {
 	if t == nil {
 		return Callable{}, abi.Errorf(abi.NotFound, "find tool %q: the pack %q has none of that name", kind, s.name)
 	}
-	return Callable{Pack: s.name, ID: id, Digest: v.row.Digest, Effects: t.Effects, MaxInput: v.limitsOf(t).Input, Validate: t.checkInput}, nil
+	return Callable{Pack: s.name, ID: id, Digest: v.row.Digest, Effects: t.Effects, MaxInput: v.limitsOf(t).Input, Streams: t.Streams, Validate: t.checkInput}, nil
 }
 
 // fault is what keeps the version from running, nil when nothing does.
@@ -174,11 +181,19 @@ func (m *Manager) ready(ctx context.Context, v *version, t *tool, c *Call) error
 
 // run makes the call and judges the answer.
 func (m *Manager) run(ctx context.Context, p *wasm.Program, w *world) (Reply, error) {
-	got, err := p.Call(ctx, wasm.Call{
+	call := wasm.Call{
 		Tool: w.t.ID, Input: w.c.Input, Session: w.c.session(), Effects: w.t.Effects, Limits: w.v.limitsOf(w.t), Gate: (*gate)(w), Host: w.host(),
-	})
+		In: w.c.In, Out: w.c.Out,
+	}
+	if w.c.Record {
+		call.Record = m.recorder(w)
+	}
+	got, err := p.Call(ctx, call)
 	w.close(ctx)
 	r := Reply{Kind: got.Kind, Body: got.Body, Usage: got.Usage}
+	if call.Record != nil {
+		r.Record = m.keep(ctx, w, call.Record)
+	}
 	switch {
 	case err != nil && got.Kind == abi.FrameError:
 		return r, w.own(err)

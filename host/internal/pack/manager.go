@@ -63,6 +63,8 @@ type Config struct {
 	Guard Guard
 	// Now is the clock of trials and records; nil means the real one.
 	Now func() time.Time
+	// Record bounds the record of one call in bytes; 0 means 64 MiB.
+	Record int64
 }
 
 // Manager keeps the packs of a host. A pack's life:

@@ -88,6 +88,7 @@ type Tool struct {
 	Description string          `json:"description,omitempty"`
 	Effects     string          `json:"effects"`
 	Isolation   string          `json:"isolation"`
+	Streams     []string        `json:"streams,omitempty"` // those of "input" and "output" that it uses
 	Input       json.RawMessage `json:"input_schema,omitempty"`
 	Output      json.RawMessage `json:"output_schema,omitempty"`
 }
@@ -106,5 +107,6 @@ type Callable struct {
 	Digest   string // of the version: Validate speaks for this one (see Call.Checked)
 	Effects  abi.Effect
 	MaxInput int64                    // bytes
+	Streams  []string                 // those it uses, as the manifest has them
 	Validate func(input []byte) error // Invalid with the JSON pointers of the faults
 }

@@ -191,7 +191,7 @@ func (v *version) info() Info {
 	info.Description, info.License = v.man.Description, v.man.License
 	for _, t := range v.man.Tools {
 		info.Tools = append(info.Tools, Tool{
-			ID: t.ID, Pack: v.row.Name, Title: t.Title, Description: t.Description, Effects: t.Effects.String(), Isolation: t.Isolation,
+			ID: t.ID, Pack: v.row.Name, Title: t.Title, Description: t.Description, Effects: t.Effects.String(), Isolation: t.Isolation, Streams: t.Streams,
 			Input: t.Input.JSON(), Output: t.Output.JSON(),
 		})
 	}

@@ -15,7 +15,7 @@ type Recorder struct {
 	head  RecordHead
 	limit int64
 	buf   []byte
-	size  int64 // also of what was not kept
+	size  int64 // of buf; above limit, when it was thrown away
 	calls int
 	ended bool
 }
@@ -38,7 +38,7 @@ func (r *Recorder) Bytes() ([]byte, error) {
 	case !r.ended:
 		return nil, abi.Errorf(abi.Invalid, "record a call: it did not run")
 	case r.size > r.limit:
-		return nil, abi.Errorf(abi.TooLarge, "record a call: its record has %d bytes, the limit is %d", r.size, r.limit).
+		return nil, abi.Errorf(abi.TooLarge, "record a call: its record grew to %d bytes, the limit is %d", r.size, r.limit).
 			WithHint("call it without recording, or with a smaller input; bytes that a tool reads are all kept")
 	}
 	return r.buf, nil
@@ -50,28 +50,28 @@ func (r *Recorder) Calls() int { return r.calls }
 func (r *Recorder) begin(c *call, l Limits, input []byte) {
 	r.head.Version, r.head.ABI, r.head.Tool, r.head.Effects, r.head.Limits = 1, abi.Version, c.tool, c.effects.String(), l
 	r.head.Module = "sha256:" + hexOf(c.in.p.seed[:])
-	r.add(appendHead(nil, r.head, input))
+	r.add(func(to []byte) []byte { return appendHead(to, r.head, input) })
 }
 
-func (r *Recorder) add(part []byte) {
-	if r.size += int64(len(part)); r.size > r.limit {
-		r.buf = nil // memory must not grow with what will be thrown away
+// add appends one part. Past the limit nothing is kept: memory must not grow with what will be thrown away.
+func (r *Recorder) add(write func(to []byte) []byte) {
+	if r.size > r.limit {
 		return
 	}
-	r.buf = append(r.buf, part...)
+	r.buf = write(r.buf)
+	if r.size = int64(len(r.buf)); r.size > r.limit {
+		r.buf = nil
+	}
 }
 
 func (r *Recorder) note(h HostCall) {
 	r.calls++
-	if r.size > r.limit {
-		return
-	}
-	r.add(appendCall(nil, h))
+	r.add(func(to []byte) []byte { return appendCall(to, h) })
 }
 
 func (r *Recorder) end(c *call, reply Reply, err error) {
 	r.ended = true
-	r.add(appendEnd(nil, endOf(c, reply, err), reply.Body))
+	r.add(func(to []byte) []byte { return appendEnd(to, endOf(c, reply, err), reply.Body) })
 }
 
 // endOf says how a call ended.

@@ -87,6 +87,16 @@ func (c *Client) Action(ctx context.Context, id string) (act api.Action, err err
 	return act, err
 }
 
+// Wait holds on until an action is final, however long that takes within ctx.
+func (c *Client) Wait(ctx context.Context, id string) (act api.Action, err error) {
+	for !act.Final() {
+		if err := c.do(ctx, call{method: "GET", path: "/actions/" + url.PathEscape(id), wait: true}, &act); err != nil {
+			return act, err
+		}
+	}
+	return act, nil
+}
+
 // Cancel takes an action back; one that is final is a Conflict.
 func (c *Client) Cancel(ctx context.Context, id string) (act api.Action, err error) {
 	err = c.do(ctx, call{method: "POST", path: "/actions/" + url.PathEscape(id) + "/cancel"}, &act)

@@ -1,0 +1,119 @@
+// conform.do: host functions, one after another.
+import { action, Batch, clock, Code, event, fail, failCode, failure, FileEntry, fs, Json, kv, log, rand, state, text, utf8 } from "arw";
+
+function bool_(v: bool): Json {
+  const j = new Json();
+  j.kind = 1;
+  j.truth = v;
+  return j;
+}
+
+function entry(e: FileEntry): Json {
+  return Json.object().set("path", Json.of(e.path)).set("size", Json.integer(e.size)).set("mode", Json.of(e.mode)).set("mtime_ms", Json.integer(e.mtimeMS));
+}
+
+function value(out: Json, bytes: Uint8Array | null): bool {
+  if (!bytes) return false;
+  out.set("value", Json.of(text(bytes)));
+  return true;
+}
+
+function nanoseconds(out: Json, ns: i64): bool {
+  if (ns < 0) return false;
+  out.set("ns", Json.integer(ns));
+  return true;
+}
+
+function doc(op: Json): Json {
+  const v = op.get("doc");
+  return v ? v : new Json();
+}
+
+function keys(op: Json, out: Json): bool {
+  const page = kv.list(op.text("prefix"), op.text("after"), <i32>op.integer("limit"));
+  if (!page) return false;
+  const list = Json.list();
+  for (let i = 0; i < page.keys.length; i++) list.push(Json.object().set("key", Json.of(page.keys[i].key)).set("size", Json.integer(page.keys[i].size)));
+  out.set("keys", list).set("more", bool_(page.more));
+  return true;
+}
+
+function batch(op: Json): bool {
+  const b = new Batch(), puts = op.get("puts"), deletes = op.get("deletes");
+  if (puts) for (let i = 0; i < puts.items.length; i++) b.put(puts.items[i].text("key"), utf8(puts.items[i].text("value")));
+  if (deletes) for (let i = 0; i < deletes.items.length; i++) b.delete(deletes.items[i].words);
+  return b.apply();
+}
+
+function files(op: Json, out: Json): bool {
+  const page = fs.list(op.text("path"), op.flag("recursive"), op.text("after"), <i32>op.integer("limit"));
+  if (!page) return false;
+  const list = Json.list();
+  for (let i = 0; i < page.entries.length; i++) list.push(entry(page.entries[i]));
+  out.set("entries", list).set("more", bool_(page.more));
+  return true;
+}
+
+function random(op: Json, out: Json): bool {
+  const bytes = rand.bytes(<i32>op.integer("size"));
+  if (!bytes) return false;
+  let hex = "";
+  for (let i = 0; i < bytes.length; i++) hex += "0123456789abcdef".charAt(bytes[i] >> 4) + "0123456789abcdef".charAt(bytes[i] & 15);
+  out.set("hex", Json.of(hex));
+  return true;
+}
+
+function call(op: Json, out: Json): bool {
+  const reply = action.call(op.text("tool"), doc(op));
+  if (!reply) return false;
+  const json = reply.json;
+  if (!json) return value(out, reply.bytes);
+  out.set("doc", json);
+  return true;
+}
+
+function one(name: string, op: Json, out: Json): bool {
+  const key = op.text("key"), path = op.text("path");
+  if (name == "log.write") {
+    log.write(<i32>op.integer("level"), op.text("value"));
+    return true;
+  }
+  if (name == "kv.get") return value(out, kv.get(key));
+  if (name == "kv.put") return kv.put(key, utf8(op.text("value")));
+  if (name == "kv.delete") return kv.remove(key);
+  if (name == "kv.list") return keys(op, out);
+  if (name == "kv.batch") return batch(op);
+  if (name == "event.emit") return event.emit(op.text("kind"), doc(op));
+  if (name == "state.get") {
+    const v = state.get(op.text("name"));
+    if (v) out.set("doc", v);
+    return v !== null;
+  }
+  if (name == "state.put") return state.put(op.text("name"), doc(op));
+  if (name == "fs.list") return files(op, out);
+  if (name == "fs.stat") {
+    const e = fs.stat(path);
+    if (e) out.set("entry", entry(e));
+    return e !== null;
+  }
+  if (name == "fs.read") return value(out, fs.readAt(path, op.integer("offset"), <i32>op.integer("size")));
+  if (name == "fs.read_all") return value(out, fs.read(path));
+  if (name == "fs.write") return fs.write(path, utf8(op.text("value")));
+  if (name == "fs.remove") return fs.remove(path);
+  if (name == "clock.now") return nanoseconds(out, clock.now());
+  if (name == "clock.monotonic") return nanoseconds(out, clock.monotonic());
+  if (name == "rand.bytes") return random(op, out);
+  if (name == "action.call") return call(op, out);
+  return failCode(Code.Unsupported, 'there is no operation "' + name + '"');
+}
+
+export function operations(input: Json): Json | null {
+  const ops = input.get("ops"), results = Json.list();
+  if (!ops) return fail<Json>(Code.Invalid, "ops is missing");
+  for (let i = 0; i < ops.items.length; i++) {
+    let out = Json.object().set("code", Json.integer(0));
+    if (!one(ops.items[i].text("op"), ops.items[i], out)) out = Json.object().set("code", Json.integer(failure().code)).set("message", Json.of(failure().message));
+    results.push(out);
+  }
+  return Json.object().set("results", results);
+}

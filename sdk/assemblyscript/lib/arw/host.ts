@@ -1,0 +1,287 @@
+// The host's functions. Each capability needs its line in pack.toml; without a live lease failure() has the code denied,
+// lease_expired and the like. What is imported is what the code reaches.
+import { Bytes } from "./bytes";
+import { Code, failCode, failWith } from "./error";
+import { Fields, Json, Record } from "./json";
+
+@external("arw:io", "take") declare function io_take(out: usize, cap: u32): u64;
+@external("arw:log", "write") declare function log_write(level: u32, msg: usize, len: u32): u64;
+@external("arw:kv", "get") declare function kv_get(key: usize, keyLen: u32, out: usize, cap: u32): u64;
+@external("arw:kv", "put") declare function kv_put(key: usize, keyLen: u32, val: usize, valLen: u32): u64;
+@external("arw:kv", "delete") declare function kv_delete(key: usize, keyLen: u32): u64;
+@external("arw:kv", "list") declare function kv_list(req: usize, reqLen: u32, out: usize, cap: u32): u64;
+@external("arw:kv", "batch") declare function kv_batch(ops: usize, len: u32): u64;
+@external("arw:event", "emit") declare function event_emit(kind: usize, kindLen: u32, body: usize, bodyLen: u32): u64;
+@external("arw:state", "get") declare function state_get(name: usize, nameLen: u32, out: usize, cap: u32): u64;
+@external("arw:state", "put") declare function state_put(name: usize, nameLen: u32, doc: usize, docLen: u32): u64;
+@external("arw:fs", "list") declare function fs_list(req: usize, reqLen: u32, out: usize, cap: u32): u64;
+@external("arw:fs", "stat") declare function fs_stat(path: usize, pathLen: u32, out: usize, cap: u32): u64;
+@external("arw:fs", "read") declare function fs_read(path: usize, pathLen: u32, low: u32, high: u32, out: usize, cap: u32): u64;
+@external("arw:fs", "write") declare function fs_write(path: usize, pathLen: u32, data: usize, dataLen: u32): u64;
+@external("arw:fs", "remove") declare function fs_remove(path: usize, pathLen: u32): u64;
+@external("arw:clock", "now") declare function clock_now(out: usize, cap: u32): u64;
+@external("arw:clock", "monotonic") declare function clock_monotonic(out: usize, cap: u32): u64;
+@external("arw:rand", "bytes") declare function rand_bytes(out: usize, cap: u32): u64;
+@external("arw:action", "call") declare function action_call(tool: usize, toolLen: u32, input: usize, inputLen: u32, out: usize, cap: u32): u64;
+@external("arw:stream", "read") declare function stream_read(handle: u32, out: usize, cap: u32): u64;
+@external("arw:stream", "write") declare function stream_write(handle: u32, data: usize, len: u32): u64;
+@external("arw:stream", "send") declare function stream_send(handle: u32, doc: usize, len: u32): u64;
+@external("arw:stream", "close") declare function stream_close(handle: u32): u64;
+
+const small: u32 = 1024; // most replies fit
+const scratch = memory.data(1024, 8);
+
+function done(status: u64): bool {
+  const code = <u32>(status >> 32), n = <u32>status;
+  if (code == <u32>Code.OK) return true;
+  if (code == <u32>Code.More || code > <u32>Code.Internal) return failCode(Code.Internal, "the host answered with a status that fits nothing that was asked");
+  let message = "";
+  if (n > 0) {
+    const buf = new ArrayBuffer(n);
+    if (io_take(changetype<usize>(buf), n) >> 32 == 0) message = String.UTF8.decode(buf);
+  }
+  return failCode(code, message);
+}
+
+// fetch is what a function wrote to scratch, or the larger reply that waits.
+function fetch(status: u64): Uint8Array | null {
+  const n = <u32>status;
+  if (status >> 32 == Code.More) {
+    const large = new Uint8Array(n);
+    return done(io_take(large.dataStart, n)) ? large : null;
+  }
+  if (!done(status)) return null;
+  const reply = new Uint8Array(n);
+  memory.copy(reply.dataStart, scratch, n);
+  return reply;
+}
+function fetchJson(status: u64): Json | null {
+  const raw = fetch(status);
+  return raw ? Json.parse(raw.dataStart, raw.length) : null;
+}
+
+// Text is UTF-8 of a string, for the time of one host function.
+class Text {
+  bytes: ArrayBuffer;
+  constructor(s: string) {
+    this.bytes = String.UTF8.encode(s, false, String.UTF8.ErrorMode.REPLACE);
+  }
+  get ptr(): usize { return changetype<usize>(this.bytes); }
+  get len(): u32 { return this.bytes.byteLength; }
+}
+
+function written(doc: Json): Bytes {
+  const out = new Bytes();
+  doc.write(out);
+  return out;
+}
+
+export namespace log {
+  // A refusal is not the tool's business.
+  export function write(level: i32, line: string): void {
+    const t = new Text(line);
+    log_write(level, t.ptr, t.len);
+  }
+  export function debug(line: string): void { write(0, line); }
+  export function info(line: string): void { write(1, line); }
+  export function warn(line: string): void { write(2, line); }
+  export function error(line: string): void { write(3, line); }
+}
+
+export class KeyEntry extends Record {
+  key: string = "";
+  size: i64 = 0;
+  fields(f: Fields): void {
+    this.key = f.text("key", this.key);
+    this.size = f.integer("size", this.size);
+  }
+}
+export class KeyPage extends Record {
+  keys: KeyEntry[] = [];
+  more: bool = false;
+  fields(f: Fields): void {
+    this.keys = f.records<KeyEntry>("keys", this.keys);
+    this.more = f.flag("more", this.more);
+  }
+}
+
+// Batch is puts and deletes that happen together or not at all.
+export class Batch {
+  private ops: Bytes = new Bytes();
+  put(key: string, value: Uint8Array): void {
+    this.ops.byte(1);
+    this.key(key);
+    this.ops.u32(value.length);
+    this.ops.copy(value.dataStart, value.length);
+  }
+  delete(key: string): void {
+    this.ops.byte(2);
+    this.key(key);
+  }
+  apply(): bool { return done(kv_batch(this.ops.ptr, this.ops.length)); }
+  private key(key: string): void {
+    this.ops.u32(String.UTF8.byteLength(key));
+    this.ops.text(key);
+  }
+}
+
+export namespace kv {
+  // get is null with Code.NotFound when there is no such key.
+  export function get(key: string): Uint8Array | null {
+    const k = new Text(key);
+    return fetch(kv_get(k.ptr, k.len, scratch, small));
+  }
+  export function put(key: string, value: Uint8Array): bool {
+    const k = new Text(key);
+    return done(kv_put(k.ptr, k.len, value.dataStart, value.length));
+  }
+  export function remove(key: string): bool {
+    const k = new Text(key);
+    return done(kv_delete(k.ptr, k.len));
+  }
+  // list goes in byte order; a limit of 0 means 1,000, which is the most.
+  export function list(prefix: string, after: string, limit: i32): KeyPage | null {
+    const req = written(Json.object().set("prefix", Json.of(prefix)).set("after", Json.of(after)).set("limit", Json.integer(limit)));
+    const v = fetchJson(kv_list(req.ptr, req.length, scratch, small)), page = new KeyPage();
+    return v && Fields.read(v, page) ? page : null;
+  }
+}
+
+export namespace event {
+  export function emit(kind: string, body: Json): bool {
+    const k = new Text(kind), b = written(body);
+    return done(event_emit(k.ptr, k.len, b.ptr, b.length));
+  }
+}
+
+export namespace state {
+  export function get(name: string): Json | null {
+    const n = new Text(name);
+    return fetchJson(state_get(n.ptr, n.len, scratch, small));
+  }
+  export function put(name: string, doc: Json): bool {
+    const n = new Text(name), d = written(doc);
+    return done(state_put(n.ptr, n.len, d.ptr, d.length));
+  }
+}
+
+export class FileEntry extends Record {
+  path: string = "";
+  size: i64 = 0;
+  mode: string = ""; // file, dir, symlink or other
+  mtimeMS: i64 = 0;
+  fields(f: Fields): void {
+    this.path = f.text("path", this.path);
+    this.size = f.integer("size", this.size);
+    this.mode = f.text("mode", this.mode);
+    this.mtimeMS = f.integer("mtime_ms", this.mtimeMS);
+  }
+}
+export class FilePage extends Record {
+  entries: FileEntry[] = [];
+  more: bool = false;
+  fields(f: Fields): void {
+    this.entries = f.records<FileEntry>("entries", this.entries);
+    this.more = f.flag("more", this.more);
+  }
+}
+
+export namespace fs {
+  export function list(path: string, recursive: bool, after: string, limit: i32): FilePage | null {
+    const truth = new Json();
+    truth.kind = 1;
+    truth.truth = recursive;
+    const req = written(Json.object().set("path", Json.of(path)).set("recursive", truth).set("after", Json.of(after)).set("limit", Json.integer(limit)));
+    const v = fetchJson(fs_list(req.ptr, req.length, scratch, small)), page = new FilePage();
+    return v && Fields.read(v, page) ? page : null;
+  }
+  export function stat(path: string): FileEntry | null {
+    const p = new Text(path), v = fetchJson(fs_stat(p.ptr, p.len, scratch, small)), entry = new FileEntry();
+    return v && Fields.read(v, entry) ? entry : null;
+  }
+  // readAt answers up to size bytes; none is the end.
+  export function readAt(path: string, offset: u64, size: i32): Uint8Array | null {
+    const p = new Text(path), buf = new Uint8Array(size);
+    const status = fs_read(p.ptr, p.len, <u32>offset, <u32>(offset >> 32), buf.dataStart, size);
+    return done(status) ? buf.subarray(0, <i32>status) : null;
+  }
+  export function read(path: string): Uint8Array | null {
+    const all = new Bytes();
+    while (true) {
+      const piece = readAt(path, all.length, 65536);
+      if (!piece) return null;
+      if (piece.length == 0) return all.toArray();
+      all.copy(piece.dataStart, piece.length);
+    }
+  }
+  export function write(path: string, data: Uint8Array): bool {
+    const p = new Text(path);
+    return done(fs_write(p.ptr, p.len, data.dataStart, data.length));
+  }
+  export function remove(path: string): bool {
+    const p = new Text(path);
+    return done(fs_remove(p.ptr, p.len));
+  }
+}
+
+export namespace clock {
+  // Nanoseconds, and -1 after a failure.
+  export function now(): i64 {
+    return done(clock_now(scratch, 8)) ? load<i64>(scratch) : -1;
+  }
+  export function monotonic(): i64 {
+    return done(clock_monotonic(scratch, 8)) ? load<i64>(scratch) : -1;
+  }
+}
+
+export namespace rand {
+  export function bytes(n: i32): Uint8Array | null {
+    const buf = new Uint8Array(n);
+    return done(rand_bytes(buf.dataStart, n)) ? buf : null;
+  }
+}
+
+// Reply of another tool: json, or else bytes.
+export class Reply {
+  constructor(public json: Json | null, public bytes: Uint8Array) {}
+}
+
+export namespace action {
+  // The other tool's own error comes back as failure().
+  export function call(tool: string, input: Json): Reply | null {
+    const t = new Text(tool), i = written(input);
+    const frame = fetch(action_call(t.ptr, t.len, i.ptr, i.length, scratch, small));
+    if (!frame) return null;
+    const rest = frame.length > 0 ? frame.subarray(1) : frame;
+    if (frame.length > 0 && frame[0] == 0) {
+      const json = Json.parse(rest.dataStart, rest.length);
+      return json ? new Reply(json, rest) : null;
+    }
+    if (frame.length > 0 && frame[0] == 1) return new Reply(null, rest);
+    if (rest.length < 8) return failWith<Reply>(Code.Internal, "the other tool's frame is broken", null);
+    const code = load<u32>(rest.dataStart), n = load<u32>(rest.dataStart, 4);
+    const words = String.UTF8.decodeUnsafe(rest.dataStart + 8, min<u32>(n, rest.length - 8)), end = 8 + <i32>n;
+    return failWith<Reply>(code, words, end < rest.length ? Json.parse(rest.dataStart + end, rest.length - end) : null);
+  }
+}
+
+// Bytes that the caller gives and takes while the call runs. They carry no authority: no capability, no lease.
+export namespace stream {
+  // read waits for input and answers at most size bytes; none is the end. Null with NotFound: nothing is streamed in.
+  export function read(size: i32): Uint8Array | null {
+    const buf = new Uint8Array(size), status = stream_read(0, buf.dataStart, size);
+    return done(status) ? buf.subarray(0, <i32>status) : null;
+  }
+  export function write(data: Uint8Array): bool {
+    for (let at = 0; at < data.length; at += 1 << 20)
+      if (!done(stream_write(1, data.dataStart + at, min(data.length - at, 1 << 20)))) return false;
+    return true;
+  }
+  // send gives one JSON value as a part of its own.
+  export function send(doc: Json): bool {
+    const d = written(doc);
+    return done(stream_send(1, d.ptr, d.length));
+  }
+  export function closeInput(): bool { return done(stream_close(0)); }
+  export function closeOutput(): bool { return done(stream_close(1)); }
+}

@@ -1,0 +1,97 @@
+//! conform.do: host functions, one after another.
+
+use arw_guest::{action, clock, event, fs, kv, log, object, rand, state, Code, Error, Json, Result};
+
+object! { pub struct Pair { key: String, value: String } }
+object! {
+    pub struct Op {
+        op: String, key: Option<String>, value: Option<String>, prefix: Option<String>, after: Option<String>, limit: Option<u32>,
+        puts: Option<Vec<Pair>>, deletes: Option<Vec<String>>, level: Option<u32>, kind: Option<String>, name: Option<String>,
+        path: Option<String>, recursive: Option<bool>, offset: Option<u64>, size: Option<usize>, tool: Option<String>, doc: Option<Json>,
+    }
+}
+object! { pub struct Ops { ops: Vec<Op> } }
+object! {
+    #[derive(Default)]
+    pub struct Outcome {
+        code: u32, message: Option<String>, value: Option<String>, keys: Option<Vec<kv::Key>>, more: Option<bool>,
+        entries: Option<Vec<fs::Entry>>, entry: Option<fs::Entry>, ns: Option<i64>, hex: Option<String>, doc: Option<Json>,
+    }
+}
+object! { pub struct Outcomes { results: Vec<Outcome> } }
+
+pub fn run(ops: Ops) -> Result<Outcomes> {
+    let results = ops.ops.into_iter().map(|op| match one(op) {
+        Ok(outcome) => outcome,
+        Err(e) => Outcome { code: e.code as u32, message: Some(e.message), ..Outcome::default() },
+    });
+    Ok(Outcomes { results: results.collect() })
+}
+
+fn text(bytes: Vec<u8>) -> Result<Outcome> {
+    Ok(Outcome { value: Some(String::from_utf8(bytes)?), ..Outcome::default() })
+}
+
+fn one(op: Op) -> Result<Outcome> {
+    let (key, value, name) = (op.key.unwrap_or_default(), op.value.unwrap_or_default(), op.name.unwrap_or_default());
+    let (path, after, limit) = (op.path.unwrap_or_default(), op.after.unwrap_or_default(), op.limit.unwrap_or(0));
+    let doc = op.doc.unwrap_or(Json::Null);
+    let mut out = Outcome::default();
+    match op.op.as_str() {
+        "log.write" => match op.level.unwrap_or(1) {
+            0 => log::debug(&value),
+            1 => log::info(&value),
+            2 => log::warn(&value),
+            _ => log::error(&value),
+        },
+        "kv.get" => return text(kv::get(&key)?),
+        "kv.put" => kv::put(&key, value.as_bytes())?,
+        "kv.delete" => kv::delete(&key)?,
+        "kv.list" => {
+            let page = kv::list(&op.prefix.unwrap_or_default(), &after, limit)?;
+            out.keys = Some(page.keys);
+            out.more = Some(page.more);
+        }
+        "kv.batch" => {
+            let mut batch = kv::Batch::default();
+            for p in op.puts.unwrap_or_default() {
+                batch.put(&p.key, p.value.as_bytes());
+            }
+            for k in op.deletes.unwrap_or_default() {
+                batch.delete(&k);
+            }
+            batch.apply()?;
+        }
+        "event.emit" => event::emit(&op.kind.unwrap_or_default(), &doc)?,
+        "state.get" => out.doc = Some(state::get(&name)?),
+        "state.put" => state::put(&name, &doc)?,
+        "fs.list" => {
+            let page = fs::list(&path, op.recursive.unwrap_or(false), &after, limit)?;
+            out.entries = Some(page.entries);
+            out.more = Some(page.more);
+        }
+        "fs.stat" => out.entry = Some(fs::stat(&path)?),
+        "fs.read" => {
+            let mut buf = vec![0; op.size.unwrap_or(0)];
+            let n = fs::read_at(&path, op.offset.unwrap_or(0), &mut buf)?;
+            buf.truncate(n);
+            return text(buf);
+        }
+        "fs.read_all" => return text(fs::read(&path)?),
+        "fs.write" => fs::write(&path, value.as_bytes())?,
+        "fs.remove" => fs::remove(&path)?,
+        "clock.now" => out.ns = Some(clock::now()?),
+        "clock.monotonic" => out.ns = Some(clock::monotonic()?),
+        "rand.bytes" => {
+            let mut buf = vec![0; op.size.unwrap_or(0)];
+            rand::fill(&mut buf)?;
+            out.hex = Some(buf.iter().map(|b| format!("{:02x}", b)).collect());
+        }
+        "action.call" => match action::call_raw(&op.tool.unwrap_or_default(), doc.to_string().as_bytes())? {
+            action::Reply::Json(v) => out.doc = Some(v),
+            action::Reply::Bytes(b) => return text(b),
+        },
+        other => return Err(Error::new(Code::Unsupported, format!("there is no operation \"{}\"", other))),
+    }
+    Ok(out)
+}
