@@ -55,6 +55,12 @@ type Config struct {
 	Workers int
 	// Limits bound the rest.
 	Limits Limits
+	// Upgrade is how new versions of packs are watched, and what is kept of old ones.
+	Upgrade Upgrade
+	// Index is the signed index that new installs are looked up in; the zero value is none.
+	Index Index
+	// Revocations knows which packs must not run; nil asks the Index, if there is one.
+	Revocations pack.Revocations
 	// Version of the program, for the record.
 	Version string
 	// Log receives what has no caller to return to, and what guests log; nil means nowhere.
@@ -73,7 +79,15 @@ type Limits struct {
 	Grace     time.Duration // running actions at a stop: 5 s
 	Drain     time.Duration // running calls at an upgrade: 30 s
 	Sweep     time.Duration // how often unused blobs are looked for: 1 h
+	Record    int64         // bytes of the record of one call: 64 MiB
 	BlobGrace time.Duration // how long an unused blob is kept: 24 h
+}
+
+// Upgrade says what is kept of a version that is replaced, and when its successor is taken back without being asked.
+type Upgrade struct {
+	Keep  int              // replaced versions of a pack that can come back without a registry: 3
+	Guard pack.Guard       // see there
+	Now   func() time.Time // the clock of it; nil means the real one
 }
 
 // Host is one running host.
@@ -83,6 +97,7 @@ type Host struct {
 	db       *db.DB
 	engine   *wasm.Engine
 	second   *wasm.Engine
+	index    *catalogue     // nil when none is configured
 	undo     []func() error // what Close does, in reverse order
 	closing  sync.Once
 	closeErr error
@@ -169,10 +184,21 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err = h.engines(); err != nil {
 		return err
 	}
+	if h.index, err = h.openIndex(); err != nil {
+		return err
+	}
+	revocations, names := cfg.Revocations, pack.Catalogue(nil)
+	if h.index != nil {
+		names = h.index
+		if revocations == nil {
+			revocations = h.index
+		}
+	}
 	s.Packs, err = pack.Open(ctx, pack.Parts{
 		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Trust: s.Trust,
-		Engine: h.engine, Second: h.second, Log: cfg.Log,
-	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain})
+		Engine: h.engine, Second: h.second, Revocations: revocations, Catalogue: names, Log: cfg.Log,
+	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain,
+		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now, Record: cfg.Limits.Record})
 	if err != nil {
 		return err
 	}
@@ -252,6 +278,7 @@ func (h *Host) Run(ctx context.Context) error {
 	keep(below, h.parts.Leases.Run)
 	keep(below, h.parts.Packs.Run)
 	keep(below, h.sweep)
+	keep(below, h.news)
 	err := h.parts.Actions.Run(ctx)
 	stopBelow()
 	wg.Wait()
@@ -261,7 +288,7 @@ func (h *Host) Run(ctx context.Context) error {
 	return err
 }
 
-// sweep removes blobs that no installed pack refers to.
+// sweep removes blobs that no installed pack and no record of an action refers to.
 func (h *Host) sweep(ctx context.Context) error {
 	tick := time.NewTicker(h.cfg.Limits.Sweep)
 	defer tick.Stop()
@@ -271,10 +298,15 @@ func (h *Host) sweep(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if _, err := h.parts.CAS.Sweep(ctx, h.parts.Packs.Live, h.cfg.Limits.BlobGrace); err != nil && ctx.Err() == nil {
+		if _, err := h.parts.CAS.Sweep(ctx, h.live, h.cfg.Limits.BlobGrace); err != nil && ctx.Err() == nil {
 			h.cfg.Log.Error("sweep blobs", "error", err)
 		}
 	}
+}
+
+// live reports whether anything refers to a blob.
+func (h *Host) live(digest string) bool {
+	return h.parts.Packs.Live(digest) || h.parts.Actions.Keeps(digest)
 }
 
 // Close takes everything down in the reverse order of Open. Run must have returned. A second Close does nothing.

@@ -21,23 +21,42 @@ func (r runner) Resolve(kind string) (action.Tool, error) {
 	if err != nil {
 		return action.Tool{}, err
 	}
-	return action.Tool{Kind: c.ID, Pack: c.Pack, Version: c.Digest, Effects: c.Effects, MaxInput: c.MaxInput, Validate: c.Validate}, nil
+	return action.Tool{Kind: c.ID, Pack: c.Pack, Version: c.Digest, Effects: c.Effects, MaxInput: c.MaxInput, Streams: c.Streams, Validate: c.Validate}, nil
 }
 
 // Run implements action.Runner.
 func (r runner) Run(ctx context.Context, job action.Job) (action.Result, error) {
 	a := job.Action
-	reply, err := r.packs.Call(ctx, pack.Call{
+	call := pack.Call{
 		Pack: a.Pack, Tool: a.Kind, Input: a.Input, Checked: job.Tool.Version, Session: a.Session,
 		Actor: cmp.Or(a.Actor, anyone), Corr: a.Corr, Project: a.Project, Action: a.ID, Nested: a.Parent != "",
 		Invoke: func(ctx context.Context, tool string, input []byte) (abi.FrameKind, []byte, error) {
 			res, err := job.Call(ctx, tool, input)
 			return res.Kind, res.Body, err
 		},
-	})
+		Record: a.Record != nil,
+	}
+	if s := job.Streams; s != nil && s.In != nil {
+		call.In = s.In
+	}
+	if s := job.Streams; s != nil && s.Out != nil {
+		call.Out = s.Out
+	}
+	reply, err := r.packs.Call(ctx, call)
 	u := reply.Usage
 	return action.Result{
-		Kind: reply.Kind, Body: reply.Body,
+		Record: recording(reply.Record),
+		Kind:   reply.Kind, Body: reply.Body,
 		Usage: action.Usage{Gas: u.Gas, HostCalls: u.HostCalls, Memory: u.MemoryBytes, Wall: u.Wall},
 	}, err
+}
+
+func recording(r *pack.Recorded) *action.Recording {
+	if r == nil {
+		return nil
+	}
+	if r.Err != nil {
+		return &action.Recording{Code: abi.CodeOf(r.Err).String(), Error: r.Err.Error()}
+	}
+	return &action.Recording{Digest: r.Digest, Module: r.Module, Bytes: r.Bytes, Calls: r.Calls}
 }

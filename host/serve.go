@@ -19,7 +19,7 @@ func (h *Host) Serve(ctx context.Context, ln net.Listener) error {
 	p := h.parts
 	edge := server.New(server.Services{
 		Actions: p.Actions, Packs: p.Packs, Leases: p.Leases, Journal: p.Journal, View: p.View, Policy: p.Policy, Logic: p.Logic,
-		TrustDigest: p.Trust.Digest(), Operator: p.Operator,
+		TrustDigest: p.Trust.Digest(), Operator: p.Operator, RefreshIndex: h.refreshForEdge,
 	}, server.Options{Version: p.Version, Log: p.Log})
 	g, ctx := errgroup.WithContext(ctx)
 	below, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -39,3 +39,6 @@ func (h *Host) Token() (string, error) {
 	}
 	return strings.TrimSpace(string(raw)), nil
 }
+
+// refreshForEdge is RefreshIndex for a caller that only passes the answer on.
+func (h *Host) refreshForEdge(ctx context.Context) (any, error) { return h.RefreshIndex(ctx) }

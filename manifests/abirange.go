@@ -101,3 +101,7 @@ func expand(op string, n [3]int, given int) []bound {
 	}
 	return below(n[0], n[1], n[2]+1)
 }
+
+// CompareVersions orders two versions as semver 2.0.0 section 11 does: -1, 0 or 1. What is no version lies below every
+// version.
+func CompareVersions(a, b string) int { return semver.Compare("v"+a, "v"+b) }

@@ -10,8 +10,6 @@ func ReadPack(raw []byte) (files int, err error) {
 	return len(f), err
 }
 
-func CompareVersions(a, b string) int { return compareVersions(a, b) }
-
 const ChunkSize = chunkSize
 
 func Defaults() Options { return Options{}.withDefaults() }

@@ -150,6 +150,21 @@ func Version(tag string) (string, bool) {
 	return v, versionGrammar.MatchString(v)
 }
 
+// CompareVersions orders two semantic versions by precedence: negative, zero or positive. What is no version comes before
+// all versions, by its text.
+func CompareVersions(a, b string) int {
+	va, vb := versionGrammar.MatchString(a), versionGrammar.MatchString(b)
+	switch {
+	case va && vb:
+		return compareVersions(a, b)
+	case va:
+		return 1
+	case vb:
+		return -1
+	}
+	return strings.Compare(a, b)
+}
+
 // compareVersions orders two semantic versions by precedence (semver 2.0.0, section 11).
 func compareVersions(a, b string) int {
 	x, y := versionGrammar.FindStringSubmatch(a), versionGrammar.FindStringSubmatch(b)

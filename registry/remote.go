@@ -326,13 +326,19 @@ func (s *remoteStore) names(ctx context.Context) ([]string, error) {
 }
 
 func (s *remoteStore) referrers(ctx context.Context, repo string, subject descriptor, artifactType string, limit int) ([]descriptor, error) {
+	return s.allReferrers(ctx, repo, subject, func(d descriptor) bool { return d.ArtifactType == artifactType || d.ArtifactType == "" }, limit)
+}
+
+// allReferrers lists those that keep says yes to.
+func (s *remoteStore) allReferrers(ctx context.Context, repo string, subject descriptor, keep func(descriptor) bool, limit int) ([]descriptor, error) {
 	var list []descriptor
 	desc := ocispec.Descriptor{MediaType: subject.MediaType, Digest: digest.Digest(subject.Digest), Size: subject.Size}
 	// Without a filter: one on our side would drop the entries of old tools, which do not say what they are.
 	err := s.repo(repo).Referrers(ctx, desc, "", func(page []ocispec.Descriptor) error {
 		for _, d := range page {
-			if d.ArtifactType == artifactType || d.ArtifactType == "" {
-				list = append(list, descriptor{MediaType: d.MediaType, Digest: d.Digest.String(), Size: d.Size, ArtifactType: d.ArtifactType})
+			one := descriptor{MediaType: d.MediaType, Digest: d.Digest.String(), Size: d.Size, ArtifactType: d.ArtifactType}
+			if keep(one) {
+				list = append(list, one)
 			}
 		}
 		if len(list) > limit {

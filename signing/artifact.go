@@ -211,6 +211,10 @@ func (c *Checker) prove(claim *claim, a Artifact, sum string) (found *Signer, r 
 		return nil, r
 	}
 	result, r := c.signer.check(claim, a.subject(sum))
+	if r != nil && claim.keyed && isKeyID(claim.hint) && claim.hint != c.signer.keyID {
+		// Whatever step failed, the cause is that another key signed.
+		return nil, refuse(ReasonUnknownKey, "signed by key %q, expected is key %q", claim.hint, c.signer.keyID)
+	}
 	if r != nil {
 		return nil, r
 	}

@@ -64,6 +64,12 @@ func keyID(spki []byte) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
+// isKeyID reports whether a hint has the form of keyID's, rather than being a word of some other tool.
+func isKeyID(hint string) bool {
+	raw, err := base64.StdEncoding.DecodeString(hint)
+	return err == nil && len(raw) == sha256.Size
+}
+
 // ID names the public key: base64(SHA-256(SubjectPublicKeyInfo DER)), the hint that bundles carry.
 func (k *Key) ID() string { return k.id }
 

@@ -38,7 +38,9 @@ type Action struct {
 	Created time.Time       `json:"created"`           // accepted, durable
 	Started *time.Time      `json:"started,omitempty"` // first instruction
 	Ended   *time.Time      `json:"ended,omitempty"`
-	Reused  bool            `json:"reused,omitempty"` // answered by an earlier action with the same idempotency key
+	Streams []string        `json:"streams,omitempty"` // those the caller attached
+	Record  *Recording      `json:"record,omitempty"`  // when one was asked for
+	Reused  bool            `json:"reused,omitempty"`  // answered by an earlier action with the same idempotency key
 }
 
 // The states of an action. Queued and running are passing, the others final.
@@ -89,6 +91,8 @@ type SubmitAction struct {
 	Project    string          `json:"project,omitempty"`
 	Session    string          `json:"session,omitempty"` // keeps state between calls of tools whose isolation is "session"
 	DeadlineMS int64           `json:"deadline_ms,omitempty"`
+	Streams    []string        `json:"streams,omitempty"` // "input", "output": see /actions/ID/stream
+	Record     bool            `json:"record,omitempty"`  // keep the call for a replay; for the operator alone
 }
 
 // InstallPack is the body of POST /packs. The answer is newline-delimited JSON of InstallStep when the client accepts
@@ -171,7 +175,7 @@ type List[T any] struct {
 
 // Health is the answer of GET /healthz.
 type Health struct {
-	Status  string `json:"status"` // "ok", or "degraded" when a pack is broken
+	Status  string `json:"status"` // "ok", or "degraded" when a pack is broken or suspended
 	Version string `json:"version"`
 	ABI     string `json:"abi"`
 	Events  int64  `json:"events"` // id of the last event

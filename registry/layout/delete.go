@@ -107,39 +107,57 @@ func (r *Repo) live(root *os.Root, x *index) (map[string]string, error) {
 	return used, nil
 }
 
+// Unused is a blob that no manifest of its repository stands on.
+type Unused struct {
+	Repo   string `json:"repository"`
+	Digest string `json:"digest"`
+	Size   int64  `json:"size"`
+}
+
 // Sweep removes the blobs that no manifest of their repository stands on and that are older than grace, and returns how
 // many. The grace is for pushes under way: their blobs come before their manifest. A push that is slower than that is
 // refused for the missing blob, never published without it. What cannot be read is never taken for unused: a damaged
 // manifest stops the sweep with its error.
 func (d *Dir) Sweep(ctx context.Context, grace time.Duration) (int, error) {
+	gone, err := d.collect(ctx, grace, func(root *os.Root, p string) error { return root.Remove(p) })
+	return len(gone), err
+}
+
+// Unused lists what Sweep would remove now.
+func (d *Dir) Unused(ctx context.Context, grace time.Duration) ([]Unused, error) {
+	return d.collect(ctx, grace, func(*os.Root, string) error { return nil })
+}
+
+// collect runs do over every unused blob, each repository under its lock, and lists those it was done to.
+func (d *Dir) collect(ctx context.Context, grace time.Duration, do func(root *os.Root, p string) error) ([]Unused, error) {
 	names, err := d.Names()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	removed := 0
+	all := []Unused{}
 	for _, name := range names {
 		repo, err := d.Repo(name)
 		if err != nil {
-			return removed, err
+			return all, err
 		}
 		err = repo.change(ctx, func(root *os.Root, x *index) error {
-			n, err := repo.sweep(root, x, grace)
-			removed += n
+			some, err := repo.collect(root, x, grace, do)
+			all = append(all, some...)
 			return err
 		})
 		if err != nil {
-			return removed, fault(err, "sweep repository %q", name)
+			return all, fault(err, "sweep repository %q", name)
 		}
 	}
-	return removed, nil
+	return all, nil
 }
 
-func (r *Repo) sweep(root *os.Root, x *index, grace time.Duration) (int, error) {
+func (r *Repo) collect(root *os.Root, x *index, grace time.Duration, do func(root *os.Root, p string) error) ([]Unused, error) {
 	used, err := r.live(root, x)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	removed := 0
+	var some []Unused
 	err = fs.WalkDir(root.FS(), blobsDir, func(p string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
@@ -152,11 +170,11 @@ func (r *Repo) sweep(root *os.Root, x *index, grace time.Duration) (int, error) 
 		if _, _, err := splitDigest(digest); err != nil {
 			return nil // not a blob of ours
 		}
-		if err := root.Remove(p); err != nil {
+		if err := do(root, p); err != nil {
 			return err
 		}
-		removed++
+		some = append(some, Unused{r.name, digest, info.Size()})
 		return nil
 	})
-	return removed, err
+	return some, err
 }

@@ -85,6 +85,9 @@ func readIndex(root *os.Root) (*index, error) {
 		return nil, abi.Errorf(abi.Corrupt, "read %q: %w", path.Join(root.Name(), indexFile), err).
 			WithHint("restore the file from a backup, or remove the repository and push it again")
 	}
+	if err := x.adoptSaved(root); err != nil {
+		return nil, fault(err, "read %q", root.Name())
+	}
 	return x, nil
 }
 

@@ -19,6 +19,8 @@ type Put struct {
 	Digest string // what it must have; empty = its sha256 is taken
 	Tag    string // the tag to point to it; empty = none
 	Fixed  bool   // a tag that points to another manifest stays, and abi.Conflict is returned
+	// Partial takes a manifest before what it stands on: a mirror gets the rest when somebody asks for it.
+	Partial bool
 }
 
 // Published is a manifest that has been stored.
@@ -53,8 +55,10 @@ func (r *Repo) PutManifest(ctx context.Context, mediaType string, raw []byte, pu
 			return abi.Errorf(abi.Conflict, "publish %q of repository %q: it is %s already", put.Tag, r.name, old.Digest).
 				WithHint("publish under a new version; delete the tag first if nobody has used it yet")
 		}
-		if err := r.standsOn(root, x, f, put); err != nil {
-			return err
+		if !put.Partial {
+			if err := r.standsOn(root, x, f, put); err != nil {
+				return err
+			}
 		}
 		x.put(d, put.Tag)
 		return r.storeManifest(root, x, name, raw)

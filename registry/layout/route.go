@@ -16,6 +16,18 @@ import (
 func (x *exchange) route() {
 	rest, ok := strings.CutPrefix(x.r.URL.Path, "/v2/")
 	switch {
+	case x.r.URL.Path == "/healthz":
+		x.allow(map[string]func(){http.MethodGet: x.ping})
+		return
+	case x.r.URL.Path == "/metrics" || x.r.URL.Path == "/v2" || ok && (rest == "" || rest == "_catalog"):
+		if !x.permitted("") {
+			return
+		}
+	}
+	switch {
+	case x.r.URL.Path == "/metrics":
+		x.allow(map[string]func(){http.MethodGet: func() { x.metrics(x.w) }})
+		return
 	case x.r.URL.Path == "/v2" || (ok && rest == ""):
 		x.allow(map[string]func(){http.MethodGet: x.ping})
 		return
@@ -42,7 +54,26 @@ func (x *exchange) route() {
 		return
 	}
 	x.repo, x.arg = repo, arg
-	x.allow(ops)
+	if x.permitted(name) {
+		x.allow(ops)
+	}
+}
+
+// permitted reports whether the request may go on; if not, it has answered.
+func (x *exchange) permitted(repo string) bool {
+	need := mayPush
+	if x.r.Method == http.MethodGet || x.r.Method == http.MethodHead {
+		need = mayPull
+	}
+	err := x.permit(need, repo)
+	if err == nil {
+		return true
+	}
+	if abi.CodeOf(err) == abi.Unauthenticated {
+		x.w.Header().Set("WWW-Authenticate", `Basic realm="arw registry"`)
+	}
+	x.fail(err, "DENIED")
+	return false
 }
 
 // split takes a path below /v2/ apart.
@@ -116,6 +147,12 @@ func (x *exchange) fail(err error, code string) {
 		status, code = http.StatusRequestEntityTooLarge, "SIZE_INVALID"
 	case abi.StorageFull:
 		status, code = http.StatusInsufficientStorage, "UNKNOWN"
+	case abi.Unsupported:
+		status, code = http.StatusMethodNotAllowed, "UNSUPPORTED"
+	case abi.Unavailable:
+		if x.opts.Upstream != nil {
+			status = http.StatusBadGateway
+		}
 	}
 	message := err.Error()
 	if status >= 500 {
@@ -123,6 +160,9 @@ func (x *exchange) fail(err error, code string) {
 			x.opts.Log.Error("registry request failed", "method", x.r.Method, "path", x.r.URL.Path, "err", err)
 		}
 		code, message = "UNKNOWN", "the registry's store failed: "+abi.CodeOf(err).Info().Doc
+		if status == http.StatusBadGateway {
+			message = "this mirror does not have it and its upstream does not answer"
+		}
 	}
 	x.failAs(status, code, message)
 }
@@ -152,7 +192,7 @@ func (x *exchange) ping() { x.json(http.StatusOK, "application/json", struct{}{}
 func (x *exchange) catalog() {
 	names, err := x.dir.Names()
 	if err == nil {
-		names, err = x.page(names)
+		names, err = x.page(x.visible(names))
 	}
 	if err != nil {
 		x.fail(err, "NAME_INVALID")
@@ -162,7 +202,11 @@ func (x *exchange) catalog() {
 }
 
 func (x *exchange) tags() {
-	tags, err := x.repo.Tags()
+	list := x.repo.Tags
+	if x.opts.Upstream != nil {
+		list = x.mirrorTags
+	}
+	tags, err := list()
 	if err != nil {
 		x.fail(err, "NAME_UNKNOWN")
 		return

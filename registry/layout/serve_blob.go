@@ -12,7 +12,26 @@ import (
 	"github.com/arw-project/arw/abi"
 )
 
+// blobHead sets what every answer with a blob says.
+func (x *exchange) blobHead(digest string) {
+	h := x.w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Docker-Content-Digest", digest)
+	h.Set("Accept-Ranges", "bytes")
+	h.Set("ETag", `"`+digest+`"`)
+}
+
 func (x *exchange) getBlob() {
+	if x.opts.Upstream != nil {
+		done, err := x.mirrorBlob()
+		if err != nil {
+			x.fail(err, "BLOB_UNKNOWN")
+			return
+		}
+		if done {
+			return
+		}
+	}
 	b, err := x.repo.OpenBlob(x.arg)
 	if err != nil {
 		code := "BLOB_UNKNOWN"
@@ -23,11 +42,8 @@ func (x *exchange) getBlob() {
 		return
 	}
 	defer b.Close()
+	x.blobHead(b.digest)
 	h := x.w.Header()
-	h.Set("Content-Type", "application/octet-stream")
-	h.Set("Docker-Content-Digest", b.digest)
-	h.Set("Accept-Ranges", "bytes")
-	h.Set("ETag", `"`+b.digest+`"`)
 	switch {
 	case x.r.Header.Get("Range") != "": // a part, which nothing can be checked against; the receiver checks the whole
 		http.ServeContent(x.w, x.r, "", time.Time{}, io.NewSectionReader(b, 0, b.size))
@@ -105,7 +121,7 @@ func (x *exchange) mount(digest, from string) bool {
 		return false
 	}
 	other, err := x.dir.Repo(from)
-	if err != nil {
+	if err != nil || x.permit(mayPull, from) != nil { // who may not read it there must not get it here
 		return false
 	}
 	if err := x.repo.Mount(x.r.Context(), other, digest); err != nil {

@@ -21,6 +21,12 @@ const referrersPage = 500
 var fixedTag = regexp.MustCompile(`^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(_[0-9A-Za-z.-]+)?$`)
 
 func (x *exchange) getManifest() {
+	if x.opts.Upstream != nil {
+		if err := x.mirrorManifest(); err != nil {
+			x.fail(err, "MANIFEST_UNKNOWN")
+			return
+		}
+	}
 	d, raw, err := x.repo.Manifest(x.arg)
 	if err != nil {
 		code := "MANIFEST_UNKNOWN"
@@ -96,6 +102,12 @@ func (x *exchange) deleteManifest() {
 func (x *exchange) referrers() {
 	q := x.r.URL.Query()
 	only := q.Get("artifactType")
+	if x.opts.Upstream != nil {
+		if err := x.mirrorReferrers(); err != nil {
+			x.fail(err, "MANIFEST_UNKNOWN")
+			return
+		}
+	}
 	list, err := x.repo.Referrers(x.arg, only)
 	if err != nil {
 		x.fail(err, "DIGEST_INVALID")

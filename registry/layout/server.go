@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -11,7 +12,9 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/arw-project/arw/abi"
@@ -24,6 +27,17 @@ type ServerOptions struct {
 	Token string
 	// Private asks for the token for reading too.
 	Private bool
+	// Access says who may read and write what, instead of Token and Private; nil = those two do.
+	Access *Access
+	// Upstream makes the server a mirror: it takes nothing from clients, gets what it does not have from there, and serves
+	// what it has when that does not answer.
+	Upstream Upstream
+	// TLS is how Serve speaks https; nil = http, which it does on loopback alone.
+	TLS *tls.Config
+	// Rate is how many requests a second each address may make, and Burst how many at once after a rest; 0 = no limit.
+	Rate, Burst float64
+	// Sweep is how often Serve removes blobs that no manifest stands on and that are older than Grace; 0 = never.
+	Sweep, Grace time.Duration // Grace: 0 = 24 hours
 	// FixedVersions refuses to point a tag that is a semantic version to another manifest.
 	FixedVersions bool
 	// Hosts are the names the registry may be asked by, with or without port. On a loopback address the names of this
@@ -47,6 +61,12 @@ func (o ServerOptions) withDefaults() ServerOptions {
 	if o.Expiry == 0 {
 		o.Expiry = 24 * time.Hour
 	}
+	if o.Grace == 0 {
+		o.Grace = 24 * time.Hour
+	}
+	if o.Burst == 0 {
+		o.Burst = max(1, 4*o.Rate)
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -55,9 +75,11 @@ func (o ServerOptions) withDefaults() ServerOptions {
 
 // server answers the distribution API.
 type server struct {
-	dir   *Dir
-	opts  ServerOptions
-	cross *http.CrossOriginProtection
+	dir    *Dir
+	opts   ServerOptions
+	cross  *http.CrossOriginProtection
+	limit  *limiter // nil = none
+	counts *counts
 }
 
 // Handler serves the directory as the OCI distribution specification 1.1 has it, with push, pull, content discovery and
@@ -65,7 +87,11 @@ type server struct {
 // directions; a damaged one is cut off before its end. It may be mounted at the root of a server only, and sets the
 // deadlines of its connections itself.
 func (d *Dir) Handler(o ServerOptions) http.Handler {
-	return &server{dir: d, opts: o.withDefaults(), cross: http.NewCrossOriginProtection()}
+	s := &server{dir: d, opts: o.withDefaults(), cross: http.NewCrossOriginProtection(), counts: &counts{}}
+	if o.Rate > 0 {
+		s.limit = &limiter{rate: o.Rate, burst: s.opts.Burst, now: time.Now}
+	}
+	return s
 }
 
 // Serve runs a server over Handler on a listener until ctx ends, and removes abandoned uploads meanwhile. It closes the
@@ -73,6 +99,13 @@ func (d *Dir) Handler(o ServerOptions) http.Handler {
 // otherwise.
 func (d *Dir) Serve(ctx context.Context, l net.Listener, o ServerOptions) error {
 	o = o.withDefaults()
+	if err := o.fit(l.Addr()); err != nil {
+		l.Close()
+		return err
+	}
+	if o.TLS != nil {
+		l = tls.NewListener(l, o.TLS)
+	}
 	srv := &http.Server{
 		Handler:           d.Handler(o),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -84,8 +117,20 @@ func (d *Dir) Serve(ctx context.Context, l net.Listener, o ServerOptions) error 
 	go func() { failed <- srv.Serve(l) }()
 	tick := time.NewTicker(max(o.Expiry/4, time.Second))
 	defer tick.Stop()
+	var sweep <-chan time.Time
+	if o.Sweep > 0 {
+		t := time.NewTicker(o.Sweep)
+		defer t.Stop()
+		sweep = t.C
+	}
 	for {
 		select {
+		case <-sweep:
+			if n, err := d.Sweep(ctx, o.Grace); err != nil && ctx.Err() == nil {
+				o.Log.Warn("sweep blobs", "err", err)
+			} else if n > 0 {
+				o.Log.Info("swept blobs", "removed", n)
+			}
 		case <-tick.C:
 			if _, err := d.Expire(ctx, o.Expiry); err != nil && ctx.Err() == nil {
 				o.Log.Warn("expire uploads", "err", err)
@@ -104,6 +149,19 @@ func (d *Dir) Serve(ctx context.Context, l net.Listener, o ServerOptions) error 
 	}
 }
 
+// fit refuses to serve beyond this machine what anybody could then change, or overhear.
+func (o *ServerOptions) fit(at net.Addr) error {
+	ap, err := netip.ParseAddrPort(at.String())
+	if err == nil && ap.Addr().Unmap().IsLoopback() || at.Network() == "unix" {
+		return nil
+	}
+	if o.TLS == nil || o.Access == nil && o.Token == "" {
+		return abi.Errorf(abi.Denied, "serve a registry on %q: that is not this machine alone, and it has no certificate or no access file", at).
+			WithHint("listen on 127.0.0.1, or give --tls-cert, --tls-key and --access")
+	}
+	return nil
+}
+
 // exchange is one request and its answer.
 type exchange struct {
 	*server
@@ -115,22 +173,26 @@ type exchange struct {
 
 // ServeHTTP finds who asks for what.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w = &paced{ResponseWriter: w, control: http.NewResponseController(w), stall: s.opts.Stall}
-	r.Body = &pacedBody{ReadCloser: r.Body, control: http.NewResponseController(w), stall: s.opts.Stall}
+	w = &counted{ResponseWriter: &paced{ResponseWriter: w, control: http.NewResponseController(w), stall: s.opts.Stall}, c: s.counts}
+	r.Body = &pacedBody{ReadCloser: r.Body, control: http.NewResponseController(w), stall: s.opts.Stall, in: &s.counts.in}
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	x := &exchange{server: s, w: w, r: r}
 	if err := s.admit(r); err != nil {
-		if abi.CodeOf(err) == abi.Unauthenticated {
-			w.Header().Set("WWW-Authenticate", `Basic realm="arw registry"`)
-		}
 		x.fail(err, "DENIED")
 		return
+	}
+	if s.limit != nil {
+		if wait, ok := s.limit.allow(r); !ok {
+			w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
+			x.failAs(http.StatusTooManyRequests, "TOOMANYREQUESTS", "too many requests from this address")
+			return
+		}
 	}
 	x.route()
 }
 
-// admit refuses requests that come from a web page, under a strange name, or without the token.
+// admit refuses requests that come from a web page or under a strange name.
 func (s *server) admit(r *http.Request) error {
 	if err := s.cross.Check(r); err != nil {
 		return abi.Errorf(abi.Denied, "write to the registry: the request comes from a web page of another origin")
@@ -139,11 +201,7 @@ func (s *server) admit(r *http.Request) error {
 		return abi.Errorf(abi.Denied, "ask the registry: it is not known as %q", r.Host).
 			WithHint("use its address, or list the name in the server's hosts")
 	}
-	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-	if s.opts.Token == "" || (reads && !s.opts.Private) || s.authentic(r) {
-		return nil
-	}
-	return abi.Errorf(abi.Unauthenticated, "write to the registry: the token is missing or wrong")
+	return nil
 }
 
 func (s *server) knows(r *http.Request) bool {
@@ -206,11 +264,13 @@ type pacedBody struct {
 	io.ReadCloser
 	control *http.ResponseController
 	stall   time.Duration
+	in      *atomic.Int64
 }
 
 func (p *pacedBody) Read(b []byte) (int, error) {
 	_ = p.control.SetReadDeadline(time.Now().Add(p.stall))
 	n, err := p.ReadCloser.Read(b)
+	p.in.Add(int64(n))
 	if errors.Is(err, io.EOF) {
 		// The server listens on for the client leaving: a deadline left behind would look like that in a long hash.
 		_ = p.control.SetReadDeadline(time.Time{})

@@ -116,11 +116,12 @@ type TokenSource interface {
 	Token(ctx context.Context) (Token, error)
 }
 
-// Given is a token that somebody has already.
-type Given Token
+// Given is the source of a token that somebody has already. It is a function inside, so that no printer reaches the token.
+func Given(t Token) TokenSource { return given(func() Token { return t }) }
 
-// Token returns it.
-func (g Given) Token(context.Context) (Token, error) { return Token(g), nil }
+type given func() Token
+
+func (g given) Token(context.Context) (Token, error) { return g(), nil }
 
 // Ambient takes the token that a CI system offers to its jobs: GitHub Actions by a request to the address in the
 // environment, GitLab and others in the variable SIGSTORE_ID_TOKEN.

@@ -17,11 +17,15 @@ func (a *app) callCmd() *cobra.Command {
 	var in api.SubmitAction
 	var detach bool
 	var deadline time.Duration
+	var files streamFlags
 	cmd := &cobra.Command{
 		Use:   "call TOOL [JSON | @FILE | -]",
 		Short: "Call a tool and print what it answers",
 		Long: `Call a tool of an installed pack. The input is one JSON value: on the command line, from a file (@FILE) or from
 standard input (-); without one it is {}. The answer goes to standard output, so it can be piped on.
+
+A tool that streams takes a file of any size with --input-file and gives one with --output-file; JSON parts that it gives on
+the way go to standard error. Interrupting the command ends the call.
 
 A tool is named by its id, or in full where two packs could be meant: NAMESPACE/NAME:TOOL.`,
 		Example: `  arw call research.ingest '{"dir":"/home/me/notes"}'
@@ -39,9 +43,23 @@ A tool is named by its id, or in full where two packs could be meant: NAMESPACE/
 			if err != nil {
 				return err
 			}
-			act, err := c.Submit(cmd.Context(), in, !detach)
+			var act api.Action
+			if in.Streams = files.named(); len(in.Streams) > 0 {
+				if detach || files.in == "-" && len(args) > 1 && args[1] == "-" {
+					return &usageError{"streams need this command to stay, and standard input is one", "leave --detach out, or name files"}
+				}
+				act, err = a.callStreamed(cmd.Context(), c, in, files)
+			} else {
+				act, err = c.Submit(cmd.Context(), in, !detach)
+			}
 			if err != nil {
 				return err
+			}
+			if r := act.Record; r != nil && act.Final() {
+				a.saidRecord(act)
+			}
+			if files.out == "-" && !a.json && act.Error == nil {
+				return nil // standard output is the stream
 			}
 			return a.showAction(act)
 		},
@@ -51,8 +69,25 @@ A tool is named by its id, or in full where two packs could be meant: NAMESPACE/
 	f.StringVar(&in.Session, "session", "", "session whose state the call continues, for tools with isolation = \"session\"")
 	f.StringVar(&in.IdemKey, "key", "", "idempotency key: the same key and input give the same action back")
 	f.DurationVar(&deadline, "deadline", 0, "give up after this long (default the tool's own limit)")
+	f.StringVar(&files.in, "input-file", "", "stream this file in while the call runs (- is standard input)")
+	f.StringVar(&files.out, "output-file", "", "write what the call streams out to this file (- is standard output, in the reply's stead)")
+	f.BoolVar(&in.Record, "record", false, "keep all that the call sees, for \"arw replay\"; needs the operator's token")
 	f.BoolVar(&detach, "detach", false, "print the action and do not wait for its end")
 	return cmd
+}
+
+// saidRecord tells where the record is, or why there is none, beside the answer.
+func (a *app) saidRecord(act api.Action) {
+	if a.json {
+		return // the document has it
+	}
+	u := a.ui(a.std.err)
+	switch r := act.Record; {
+	case r.Error != "":
+		u.say("%s %s", u.yellow("not recorded:"), r.Error)
+	case r.Digest != "":
+		u.say("recorded: %d bytes; replay it with: arw replay %s", r.Bytes, act.ID)
+	}
 }
 
 // input reads the one JSON value of a call.

@@ -10,7 +10,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/pack"
-	"github.com/arw-project/arw/sdk/go/client"
+	"github.com/arw-project/arw/signing"
 )
 
 func (a *app) installCmd() *cobra.Command {
@@ -55,43 +55,6 @@ func (a *app) showVerdict(raw json.RawMessage) error {
 	return a.print(raw, func(u ui) error { return tellVerdict(u, &v) })
 }
 
-func (a *app) whyCmd() *cobra.Command {
-	return &cobra.Command{
-		Use:   "why PACK",
-		Short: "Tell who signed a pack, what decided, and what it may and may not do",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			raw, err := c.Verdict(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return a.showVerdict(raw)
-			}
-			if err := a.showVerdict(raw); err != nil {
-				return err
-			}
-			leases, err := a.leasesOf(cmd, c, args[0])
-			if err != nil {
-				return err
-			}
-			u := a.ui(a.std.out)
-			u.say("\n%s", u.bold("Leases now"))
-			return tellLeases(u, leases)
-		},
-	}
-}
-
-func (a *app) leasesOf(cmd *cobra.Command, c *client.Client, name string) ([]api.Lease, error) {
-	var doc api.List[api.Lease]
-	err := c.State(cmd.Context(), "leases", map[string][]string{"pack": {name}}, &doc)
-	return doc.Items, err
-}
-
 // tellVerdict prints the record of a decision in the order in which it was made.
 func tellVerdict(u ui, v *pack.Verdict) error {
 	head := u.green("admitted")
@@ -100,7 +63,7 @@ func tellVerdict(u ui, v *pack.Verdict) error {
 	}
 	u.say("%s %s  %s", u.bold(v.Pack), v.Version, head)
 	u.facts("reference", v.Ref, "manifest", v.Digests.Manifest, "module", v.Digests.Module, "decided", v.Time.Local().Format("2006-01-02 15:04:05"),
-		"by", v.By, "replaces", v.Replaces)
+		"by", v.By, "replaces", v.Replaces, "warning", v.Warning)
 	tellSigners(u, v)
 	if d := v.Load; d != nil {
 		u.say("\n%s", u.bold("Admitted by Cedar"))
@@ -125,7 +88,7 @@ func tellSigners(u ui, v *pack.Verdict) {
 	}
 	u.say("\n%s", u.bold("Signed by"))
 	for _, by := range s.Signers {
-		u.facts(by.Name, strings.TrimSpace(strings.Join([]string{"key " + by.KeyID, by.Identity, by.Issuer}, " ")))
+		u.facts(by.Name, signedBy(by))
 	}
 	if len(s.Signers) == 0 {
 		u.say("  nobody the trust policy knows")
@@ -137,6 +100,27 @@ func tellSigners(u ui, v *pack.Verdict) {
 		u.facts("not counted", fmt.Sprintf("bundle %d %s%s: %s", r.Bundle, r.KeyID, r.Identity, r.Reason))
 	}
 	u.facts("override", v.Override)
+}
+
+// signedBy is one counted signature in a line: who, by whose word, where it is logged, since when, and what it says.
+func signedBy(by signing.Signer) string {
+	who := "key " + by.KeyID
+	if by.Identity != "" {
+		who = by.Identity + " by " + by.Issuer
+	}
+	if by.Role != "" {
+		who += ", " + by.Role
+	}
+	if by.Log != nil {
+		who += fmt.Sprintf(", log %s entry %d", shortDigest(by.Log.ID), by.Log.Index)
+	}
+	if by.Time != nil {
+		who += ", " + by.Time.UTC().Format("2006-01-02 15:04:05Z")
+	}
+	if by.Predicate != signing.PredicateSign {
+		who += ", " + by.Predicate
+	}
+	return who
 }
 
 func tellGrants(u ui, v *pack.Verdict) {

@@ -40,7 +40,7 @@ work. Each finding names its line, and what to write or take out there. Errors e
 				return err
 			}
 			if doc.Errors > 0 || strict && doc.Warnings > 0 {
-				return abi.Errorf(abi.Invalid, "lint pack %q: %d errors, %d warnings", f.Manifest.Name, doc.Errors, doc.Warnings).
+				return abi.Errorf(abi.Invalid, "lint pack %q: %s, %s", f.Manifest.Name, plural(doc.Errors, "error"), plural(doc.Warnings, "warning")).
 					WithHint("mend pack.toml at the lines named above")
 			}
 			return nil
@@ -97,9 +97,9 @@ func (u ui) linted(doc *linted) {
 	}
 	switch {
 	case doc.Errors > 0:
-		u.say("%s %d errors, %d warnings", u.red("failed:"), doc.Errors, doc.Warnings)
+		u.say("%s %s, %s", u.red("failed:"), plural(doc.Errors, "error"), plural(doc.Warnings, "warning"))
 	case doc.Warnings > 0:
-		u.say("%s %d warnings", u.yellow("ok, with"), doc.Warnings)
+		u.say("%s %s", u.yellow("ok, with"), plural(doc.Warnings, "warning"))
 	default:
 		u.say("%s nothing to mend", u.green("ok:"))
 	}

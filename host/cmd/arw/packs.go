@@ -20,11 +20,19 @@ func (a *app) packCmd() *cobra.Command {
 		Long: `The author's loop:
   arw pack init acme/hello        a new pack, ready to build offline
   arw pack build acme-hello       compile it and hold it to its manifest
-  arw pack test acme-hello        run its own examples on the real engine
+  arw pack test acme-hello        play its examples and cases on the real engine
+  arw pack lint acme-hello        what to add to its manifest, what to take out
+  arw pack dev acme-hello         build, test and serve it again at every change
   arw pack push acme-hello --to dir:./registry --key acme.key`,
 	}
-	cmd.AddCommand(a.packInitCmd(), a.packBuildCmd(), a.packTestCmd(), a.packLintCmd(), a.packConformCmd(), a.packPushCmd(), a.packSignCmd(), a.packPullCmd(),
-		a.installCmd(), a.listCmd(), a.showCmd(), a.removeCmd())
+	cmd.AddCommand(
+		a.packInitCmd(), a.packBuildCmd(), a.packTestCmd(), a.packLintCmd(), a.packDevCmd(), a.packConformCmd(),
+		a.packPushCmd(), a.packSignCmd(), a.packPullCmd(),
+		a.packSearchCmd(), a.packInfoCmd(), a.packOutdatedCmd(), a.packNewsCmd(),
+		a.installCmd(), a.listCmd(), a.showCmd(), a.removeCmd(),
+		a.packUpgradeCmd(), a.packRollbackCmd(), a.packHistoryCmd(), a.packAcceptCmd(), a.packSuspendCmd(), a.packResumeCmd(),
+		a.packLockCmd(), a.packSyncCmd(),
+	)
 	return cmd
 }
 
@@ -80,7 +88,8 @@ func (a *app) packBuildCmd() *cobra.Command {
 			}
 			return a.print(built, func(u ui) error {
 				u.say("%s %s: %s, %d bytes", u.bold(f.Manifest.Name), f.Manifest.Version, built.Module, built.Bytes)
-				u.facts("digest", built.Digest, "provenance", built.Provenance, "sbom", built.SBOM)
+				u.say("  %s", u.dim(built.Digest)) // without a name before it: the two fit a terminal's line only so
+				u.facts("provenance", built.Provenance, "sbom", built.SBOM)
 				return nil
 			})
 		},

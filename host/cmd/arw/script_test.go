@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"net"
 	"net/http"
@@ -40,18 +41,28 @@ func TestStories(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	real, err := filepath.Abs(filepath.Join(moduleRoot, "signing", "testdata", "real")) // signatures by real Sigstore services
+	if err != nil {
+		t.Fatal(err)
+	}
+	stories(t, filepath.Join(moduleRoot, "testdata", "script"), filepath.Join(dir, "cache"), map[string]string{"PACKS": dir, "UNITS": units, "REAL": real})
+}
+
+// stories runs the scripts of a folder.
+func stories(t *testing.T, scripts, cache string, variables map[string]string) {
 	testscript.Run(t, testscript.Params{
-		Dir:                 filepath.Join(moduleRoot, "testdata", "script"),
+		Dir:                 scripts,
 		UpdateScripts:       os.Getenv("ARW_UPDATE") != "",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
-			env.Setenv("PACKS", dir)
-			env.Setenv("UNITS", units)
+			for name, value := range variables {
+				env.Setenv(name, value)
+			}
 			env.Setenv("ARW_STATE_DIR", filepath.Join(env.WorkDir, "state"))
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("NO_COLOR", "1")
-			env.Setenv("ARW_CACHE_DIR", filepath.Join(dir, "cache")) // compiling a Go guest takes seconds: once is enough
+			env.Setenv("ARW_CACHE_DIR", cache) // compiling a Go guest takes seconds: once is enough
 			for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH", "GOROOT"} {
 				out, err := exec.Command("go", "env", name).Output()
 				if err != nil {
@@ -64,7 +75,9 @@ func TestStories(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": ready, "flip": flip, "until": untilEvent, "liar": liar, "occupy": occupy, "component": component, "big": big, "ingest": ingest, "mcp": mcpClient,
+			"ready": ready, "address": address, "cut": cut, "stray": stray, "dockerlogin": dockerLogin, "flip": flip,
+			"until": untilEvent, "liar": liar, "occupy": occupy, "component": component, "big": big, "ingest": ingest,
+			"mcp": mcpClient, "lastaction": lastAction, "unmark": unmark,
 		},
 	})
 }
@@ -98,6 +111,14 @@ func buildPacks(t *testing.T) (string, error) {
 		}
 	}
 	return dir, nil
+}
+
+// unmark FROM TO copies a file and makes the marks of an archive of lines that begin with "=- ".
+func unmark(ts *testscript.TestScript, _ bool, args []string) {
+	raw, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[1])), 0o755))
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), bytes.ReplaceAll(raw, []byte("\n=- "), []byte("\n-- ")), 0o644))
 }
 
 // eventually asks until it is so, or the time is over; it is how a story waits for another process.
@@ -226,6 +247,36 @@ func serve(ts *testscript.TestScript, variable string, h http.Handler) {
 	go func() { defer close(done); _ = srv.Serve(ln) }()
 	ts.Defer(func() { _ = srv.Close(); <-done })
 	ts.Setenv(variable, ln.Addr().String())
+}
+
+// address FILE VAR waits for the address that a server leaves in a file and puts it into VAR.
+func address(ts *testscript.TestScript, _ bool, args []string) {
+	var raw []byte
+	eventually(ts, "the address in "+args[0], func() bool {
+		var err error
+		raw, err = os.ReadFile(ts.MkAbs(args[0]))
+		return err == nil && len(raw) > 0
+	})
+	ts.Setenv(args[1], string(raw))
+}
+
+// cut FILE takes the second half of a file away.
+func cut(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.Truncate(ts.MkAbs(args[0]), size(ts, ts.MkAbs(args[0]))/2))
+}
+
+// stray DIR puts a blob into a layout that nothing refers to.
+func stray(ts *testscript.TestScript, _ bool, args []string) {
+	name := filepath.Join(ts.MkAbs(args[0]), "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824")
+	ts.Check(os.WriteFile(name, []byte("hello"), 0o644))
+}
+
+// dockerLogin FILE HOST USER TOKENFILE writes what docker login would.
+func dockerLogin(ts *testscript.TestScript, _ bool, args []string) {
+	auth := args[2] + ":" + strings.TrimSpace(ts.ReadFile(args[3]))
+	doc, err := json.Marshal(map[string]any{"auths": map[string]any{args[1]: map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(auth))}}})
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), doc, 0o600))
 }
 
 // occupy VAR takes a port and puts its address into VAR.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -71,7 +72,16 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 			return err
 		}
 	}
+	ix, err := indexOf(dir, cfg)
+	if err != nil {
+		return err
+	}
+	upgrade, drain, err := cfg.Upgrade.settings()
+	if err != nil {
+		return err
+	}
 	h, err := host.Open(ctx, host.Config{
+		Index: ix, Upgrade: upgrade, Limits: host.Limits{Drain: drain},
 		StateDir: dir, TrustFile: filepath.Join(dir, cfg.Trust), PolicyDir: filepath.Join(dir, cfg.Policy),
 		CacheDir: a.std.env("ARW_CACHE_DIR"), Registries: []string{cfg.Registry}, Registry: a.registryOptions(false), Workers: cfg.Workers, Version: version, Log: log,
 	})
@@ -95,6 +105,22 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 		g.Go(func() error { return a.installAtStart(ctx, ln.Addr().String(), h, fl.install, log) })
 	}
 	return g.Wait()
+}
+
+// indexOf is the configured index.
+func indexOf(dir string, cfg config) (host.Index, error) {
+	if cfg.Index == "" {
+		return host.Index{}, nil
+	}
+	every, err := time.ParseDuration(cfg.IndexRefresh)
+	if err != nil || every < time.Second {
+		return host.Index{}, abi.Errorf(abi.Invalid, "read configuration: index_refresh is %q", cfg.IndexRefresh).WithHint("write a duration such as 15m")
+	}
+	root, err := readRoot(dir, cfg)
+	if err != nil {
+		return host.Index{}, err
+	}
+	return host.Index{Location: cfg.Index, Root: root, Every: every}, nil
 }
 
 // serveConfig joins file and flags.
@@ -182,27 +208,4 @@ func (a *app) installAtStart(ctx context.Context, address string, h *host.Host, 
 	}
 	log.Info("ready", "packs", len(h.Services().Packs.List()), "next", "arw list")
 	return nil
-}
-
-func (a *app) registryCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "registry", Short: "Serve a registry of packs"}
-	var dir, address string
-	serve := &cobra.Command{
-		Use:     "serve",
-		Short:   "Serve the registry in a folder over the OCI distribution protocol, on loopback",
-		Example: "  arw registry serve --dir ./registry --listen 127.0.0.1:8092",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			g, ctx := errgroup.WithContext(cmd.Context())
-			if err := startRegistry(ctx, g, dir, address); err != nil {
-				return err
-			}
-			a.ui(a.std.err).say("registry %s on http://%s", dir, address)
-			return g.Wait()
-		},
-	}
-	serve.Flags().StringVar(&dir, "dir", "registry", "folder of the registry")
-	serve.Flags().StringVar(&address, "listen", defaultRegistry, "address")
-	cmd.AddCommand(serve)
-	return cmd
 }

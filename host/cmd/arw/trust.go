@@ -229,28 +229,29 @@ func tellTrust(u ui, v trustAnswer) {
 		word = u.red("not trusted") + " (" + string(v.Refusal) + ")"
 	}
 	u.say("%s %s  %s", u.bold(v.Pack), v.Digest, word)
-	u.facts("rule", v.Rule, "publisher", v.Publisher)
+	facts := []string{"rule", v.Rule, "publisher", v.Publisher}
 	for _, s := range v.Signers {
-		tellSigner(u, s)
+		facts = append(facts, signerFacts(s)...)
 	}
 	for _, r := range v.Rejected {
-		u.facts("not counted", fmt.Sprintf("bundle %d by %s, %s: %s", r.Bundle, cmp.Or(r.KeyID, r.Identity, "nobody"), r.Code, r.Reason))
+		facts = append(facts, "not counted", fmt.Sprintf("bundle %d by %s, %s: %s", r.Bundle, cmp.Or(r.KeyID, r.Identity, "nobody"), r.Code, r.Reason))
 	}
 	for _, d := range v.Unmet {
-		u.facts("missing", fmt.Sprintf("%d of [%s] to sign %s, %d did", d.Needed, strings.Join(d.Signers, " "), d.Predicate, d.Have))
+		facts = append(facts, "missing", fmt.Sprintf("%d of [%s] to sign %s, %d did", d.Needed, strings.Join(d.Signers, " "), d.Predicate, d.Have))
 	}
 	for _, r := range v.Rules {
 		if !r.Applies {
-			u.facts("rule passed over", fmt.Sprintf("%s: %s", r.Rule, r.Why))
+			facts = append(facts, "passed over", fmt.Sprintf("rule %s: %s", r.Rule, r.Why))
 		}
 	}
 	for _, w := range v.Warnings {
-		u.facts("note", w)
+		facts = append(facts, "note", w)
 	}
+	u.facts(facts...)
 }
 
-// tellSigner shows one signature that counts.
-func tellSigner(u ui, s signing.Signer) {
+// signerFacts are what a person is told of one signature that counts.
+func signerFacts(s signing.Signer) []string {
 	who := s.KeyID
 	if s.Identity != "" {
 		who = s.Identity + " of " + s.Issuer
@@ -261,13 +262,14 @@ func tellSigner(u ui, s signing.Signer) {
 	if s.Role != "" {
 		who += " (" + s.Role + ")"
 	}
-	u.facts("signed by", who, "states", s.Predicate, "built by", s.Builder)
+	facts := []string{"signed by", who, "states", s.Predicate, "built by", s.Builder}
 	for _, t := range s.Times {
-		u.facts("at", t.Time.Format(time.RFC3339)+" says "+cmp.Or(t.URI, t.By))
+		facts = append(facts, "at", t.Time.Format(time.RFC3339)+", says "+cmp.Or(t.URI, t.By))
 	}
 	if s.Log != nil {
-		u.facts("logged", fmt.Sprintf("%s index %d", s.Log.Origin, s.Log.Index))
+		facts = append(facts, "logged", fmt.Sprintf("%s index %d", s.Log.Origin, s.Log.Index))
 	}
+	return facts
 }
 
 // trustPolicy reads a trust.toml.

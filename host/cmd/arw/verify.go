@@ -138,5 +138,5 @@ func tellProof(u ui, name string, p *signing.Proof) {
 		return
 	}
 	u.say("%s %s  %s", u.bold(name), p.Artifact, u.green("verified"))
-	tellSigner(u, *p.Signer)
+	u.facts(signerFacts(*p.Signer)...)
 }

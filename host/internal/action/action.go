@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/stream"
 )
 
 // State is where an action stands.
@@ -48,6 +49,10 @@ type Request struct {
 	Actor, Project, Corr string
 	// Session keeps one guest instance for several calls of a tool that allows it.
 	Session string
+	// Streams names what the caller attaches: "input", "output" or both. Give and take them by Executor.Streams.
+	Streams []string
+	// Record asks the runner to record the call.
+	Record bool
 	// Deadline ends the action wherever it stands; zero means the tool's own limit alone.
 	Deadline time.Time
 }
@@ -74,7 +79,19 @@ type Action struct {
 	Started  time.Time // zero until it ran
 	Ended    time.Time // zero until it is final
 	Usage    Usage
+	Streams  []string   // those the caller attached
+	Record   *Recording // nil when none was asked for
 	seq      int64
+}
+
+// Recording says where the record of a call is, or why there is none.
+type Recording struct {
+	Digest string `json:"digest,omitempty"` // of the record in the content store
+	Module string `json:"module,omitempty"` // digest of the module that ran
+	Bytes  int64  `json:"bytes,omitempty"`
+	Calls  int    `json:"calls,omitempty"`
+	Code   string `json:"code,omitempty"` // why there is none
+	Error  string `json:"error,omitempty"`
 }
 
 // Failure says why an action did not complete, in the words a caller may see.
@@ -110,6 +127,7 @@ type Tool struct {
 	Version  string // the runner's own: which version Validate speaks for
 	Effects  abi.Effect
 	Validate func(input []byte) error // nil: any JSON
+	Streams  []string                 // those it uses
 	MaxInput int64                    // bytes; zero means Config.MaxInput
 }
 
@@ -117,7 +135,9 @@ type Tool struct {
 type Job struct {
 	Action Action
 	Tool   Tool
-	call   func(ctx context.Context, kind string, input []byte) (Result, error)
+	// Streams are what the caller attached; nil when it attached nothing.
+	Streams *stream.Pair
+	call    func(ctx context.Context, kind string, input []byte) (Result, error)
 }
 
 // Call runs another tool on behalf of this job's tool, as an action of its own whose Parent is this one, and waits for
@@ -132,6 +152,8 @@ type Result struct {
 	Kind  abi.FrameKind // FrameJSON or FrameBytes
 	Body  []byte        // handed over: the runner keeps no reference
 	Usage Usage         // also read when Run fails
+	// Record is where the call was recorded, when the job asked for it; also read when Run fails.
+	Record *Recording
 }
 
 // Runner finds and runs tools. Resolve must be cheap: every Submit asks it.

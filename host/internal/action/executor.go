@@ -16,6 +16,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/db"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/stream"
 )
 
 // Causes with which a running call's context ends; finish reads them back to name the end.
@@ -39,6 +40,8 @@ type Executor struct {
 	ctx   context.Context // of Run, parent of every call's context; a goroutine's lifetime, not a request's
 	wg    sync.WaitGroup
 
+	streams stream.Hub
+
 	submitted, completed, failed, cancelled, reused atomic.Uint64
 }
 
@@ -54,10 +57,11 @@ const (
 type entry struct {
 	id, kind, pack string // of act; these never change and anyone may read them
 
-	tool Tool   // zero after a restart, until it runs
-	act  Action // Input is nil when it was too large to keep
-	done chan struct{}
-	last Action // the final action, set before done is closed; empty when its end could not be recorded
+	tool    Tool         // zero after a restart, until it runs
+	act     Action       // Input is nil when it was too large to keep
+	streams *stream.Pair // nil when the caller attached none, and after a restart
+	done    chan struct{}
+	last    Action // the final action, set before done is closed; empty when its end could not be recorded
 
 	cancel context.CancelCauseFunc // set while running; guarded by Executor.mu
 	why    *Failure                // a requested cancel; guarded by Executor.mu
@@ -134,14 +138,23 @@ func (e *Executor) admit(r Request) (*entry, error) {
 	if !r.Deadline.IsZero() && !r.Deadline.After(now) {
 		return nil, abi.Errorf(abi.Deadline, "submit %q: its deadline %s has passed", r.Kind, r.Deadline.UTC().Format(time.RFC3339Nano))
 	}
+	if err := streamsFit(tool, r); err != nil {
+		return nil, err
+	}
 	a := Action{
 		ID: newID("act_"), Kind: tool.Kind, Pack: tool.Pack, State: Queued, Input: in, IdemKey: r.IdemKey,
 		Actor: r.Actor, Project: r.Project, Corr: r.Corr, Session: r.Session, Deadline: r.Deadline, Created: now,
+		Streams: r.Streams,
+	}
+	if r.Record {
+		a.Record = &Recording{}
 	}
 	if a.Corr == "" {
 		a.Corr = newID("cor_")
 	}
-	return newEntry(a, tool), nil
+	ent := newEntry(a, tool)
+	ent.streams = stream.New(a.Streams)
+	return ent, nil
 }
 
 // input checks and compacts one input, so that spelling does not matter to idempotency.
@@ -197,6 +210,9 @@ func (e *Executor) enter(ctx context.Context, ent *entry) (Action, bool, error) 
 		ent.act = ent.act.running()
 	}
 	out := ent.act
+	if ent.streams != nil {
+		e.streams.Add(ent.id, ent.streams)
+	}
 	e.goOn(ent, started)
 	return out, false, nil
 }

@@ -25,6 +25,7 @@ type tools struct {
 type tool struct {
 	effects  abi.Effect
 	maxInput int64
+	streams  []string
 	validate func([]byte) error
 	run      func(ctx context.Context, job action.Job) (action.Result, error)
 }
@@ -55,7 +56,7 @@ func (r *tools) Resolve(kind string) (action.Tool, error) {
 		return action.Tool{}, abi.Errorf(abi.NotFound, "find tool %q: there is none", kind)
 	}
 	pack, id, _ := strings.Cut(name, ":")
-	return action.Tool{Kind: id, Pack: pack, Effects: t.effects, Validate: t.validate, MaxInput: t.maxInput}, nil
+	return action.Tool{Kind: id, Pack: pack, Effects: t.effects, Validate: t.validate, MaxInput: t.maxInput, Streams: t.streams}, nil
 }
 
 func (r *tools) Run(ctx context.Context, job action.Job) (action.Result, error) {

@@ -13,7 +13,7 @@ import (
 
 const (
 	columns = `seq, id, kind, pack, state, out_kind, code, failure, idem_key, actor, project, corr, session, parent, depth,
-		deadline, created, started, ended, usage`
+		deadline, created, started, ended, usage, streams, recording`
 	payload = `, input, output`
 )
 
@@ -23,10 +23,10 @@ func scan(row scanner, withPayload bool) (Action, error) {
 	var a Action
 	var code abi.Code
 	var fail sql.NullString
-	var usage string
+	var usage, streams, recording string
 	var deadline, created, started, ended int64
 	into := []any{&a.seq, &a.ID, &a.Kind, &a.Pack, &a.State, &a.OutKind, &code, &fail, &a.IdemKey, &a.Actor, &a.Project, &a.Corr,
-		&a.Session, &a.Parent, &a.Depth, &deadline, &created, &started, &ended, &usage}
+		&a.Session, &a.Parent, &a.Depth, &deadline, &created, &started, &ended, &usage, &streams, &recording}
 	if withPayload {
 		into = append(into, (*[]byte)(&a.Input), &a.Output)
 	}
@@ -34,6 +34,15 @@ func scan(row scanner, withPayload bool) (Action, error) {
 		return Action{}, err
 	}
 	a.Deadline, a.Created, a.Started, a.Ended = at(deadline), at(created), at(started), at(ended)
+	if streams != "" {
+		a.Streams = strings.Split(streams, ",")
+	}
+	if recording != "" {
+		a.Record = &Recording{}
+		if err := json.Unmarshal([]byte(recording), a.Record); err != nil {
+			return Action{}, abi.Errorf(abi.Corrupt, "read action %q: its record: %w", a.ID, err)
+		}
+	}
 	if fail.Valid {
 		a.Failure = &Failure{}
 		if err := json.Unmarshal([]byte(fail.String), a.Failure); err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -47,6 +48,13 @@ CREATE INDEX action_live ON action (seq) WHERE state IN ('queued','running');
 CREATE INDEX action_corr ON action (corr);
 CREATE INDEX action_parent ON action (parent) WHERE parent <> '';
 CREATE INDEX action_moved ON action (moved);
+`, `
+ALTER TABLE action ADD COLUMN streams TEXT NOT NULL DEFAULT '';
+ALTER TABLE action ADD COLUMN recording TEXT NOT NULL DEFAULT '';
+ALTER TABLE action ADD COLUMN record_digest TEXT NOT NULL DEFAULT '';
+ALTER TABLE action ADD COLUMN record_module TEXT NOT NULL DEFAULT '';
+CREATE INDEX action_record ON action (record_digest) WHERE record_digest <> '';
+CREATE INDEX action_module ON action (record_module) WHERE record_module <> '';
 `}
 
 func newID(prefix string) string { return prefix + uuid.Must(uuid.NewV7()).String() }
@@ -74,12 +82,12 @@ func inputHash(in []byte) []byte {
 // insert writes a new action as queued, with its event.
 func (e *Executor) insert(tx *sql.Tx, a Action) error {
 	stmt, err := e.db.Stmt(tx, `INSERT INTO action (id, kind, pack, state, input, input_sha, idem_key, actor, project, corr, session,
-		parent, depth, deadline, created, moved) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`)
+		parent, depth, deadline, created, moved, streams, recording) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`)
 	if err != nil {
 		return err
 	}
 	_, err = stmt.Exec(a.ID, a.Kind, a.Pack, Queued, []byte(a.Input), inputHash(a.Input), a.IdemKey, a.Actor, a.Project, a.Corr, a.Session,
-		a.Parent, a.Depth, ms(a.Deadline), ms(a.Created), ms(a.Created))
+		a.Parent, a.Depth, ms(a.Deadline), ms(a.Created), ms(a.Created), strings.Join(a.Streams, ","), recordingText(a.Record))
 	if err != nil {
 		return fmt.Errorf("record action %q: %w", a.ID, err)
 	}
@@ -100,11 +108,16 @@ func (e *Executor) move(tx *sql.Tx, from State, to Action) error {
 	}
 	usage, _ = json.Marshal(to.Usage) // numbers only
 	stmt, err := e.db.Stmt(tx, `UPDATE action SET state = ?, output = ?, out_kind = ?, code = ?, failure = ?, started = ?, ended = ?,
-		moved = ?, usage = ? WHERE id = ? AND state = ?`)
+		moved = ?, usage = ?, recording = ?, record_digest = ?, record_module = ? WHERE id = ? AND state = ?`)
 	if err != nil {
 		return err
 	}
-	res, err := stmt.Exec(to.State, to.Output, to.OutKind, code, nullText(fail), ms(to.Started), ms(to.Ended), time.Now().UnixMilli(), string(usage), to.ID, from)
+	var rec Recording
+	if to.Record != nil {
+		rec = *to.Record
+	}
+	res, err := stmt.Exec(to.State, to.Output, to.OutKind, code, nullText(fail), ms(to.Started), ms(to.Ended), time.Now().UnixMilli(), string(usage),
+		recordingText(to.Record), rec.Digest, rec.Module, to.ID, from)
 	if err != nil {
 		return fmt.Errorf("move action %q to %s: %w", to.ID, to.State, err)
 	}

@@ -115,6 +115,9 @@ func (e *Executor) forget(ent *entry) {
 	delete(e.live, ent.id)
 	e.mu.Unlock()
 	close(ent.done)
+	if ent.streams != nil { // after done: whoever sees the stream end finds the action final
+		e.streams.End(ent.id)
+	}
 }
 
 // run calls the tool and says how the action ended. Nothing is written.
@@ -160,7 +163,10 @@ func (e *Executor) call(ctx context.Context, ent *entry) (res Result, err error)
 			return Result{}, err
 		}
 	}
-	job := Job{Action: ent.act, Tool: ent.tool}
+	if len(ent.act.Streams) > 0 && ent.streams == nil {
+		return Result{}, abi.Errorf(abi.Interrupted, "run %q: the host stopped before it ran, and its caller's streams ended with it", ent.act.Kind)
+	}
+	job := Job{Action: ent.act, Tool: ent.tool, Streams: ent.streams}
 	job.call = func(ctx context.Context, kind string, input []byte) (Result, error) {
 		return e.nested(ctx, ent, kind, input)
 	}
@@ -171,6 +177,9 @@ func (e *Executor) call(ctx context.Context, ent *entry) (res Result, err error)
 func (e *Executor) judge(ctx context.Context, ent *entry, res Result, err error) Action {
 	a := ent.act
 	a.Ended, a.Usage = time.Now().UTC().Truncate(time.Millisecond), res.Usage
+	if a.Record != nil && res.Record != nil {
+		a.Record = res.Record
+	}
 	if err == nil {
 		err = e.fits(a.Kind, res)
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 // TestDenialsNameTheLine: whatever a running host refuses a pack for want of a line in its manifest, the answer names
-// that line. One version asks for nothing, the next declares every tool pure, the third asks for narrow scopes.
+// that line. One version asks for nothing, the next for narrow scopes, the third declares its tools pure.
 func TestDenialsNameTheLine(t *testing.T) {
 	t.Parallel()
 	h := hosttest.New(t, hosttest.Options{})
@@ -46,9 +46,20 @@ func TestDenialsNameTheLine(t *testing.T) {
 		}
 	}
 
+	narrow := func(toml string) string {
+		toml = strings.Replace(toml, `scope = ["read:*", "write:*"]`, `scope = ["read:/data"]`, 1)
+		return strings.Replace(toml, `scope = ["*/*:*"]`, `scope = ["acme/*:*"]`, 1)
+	}
+	install("1.1.0", narrow)
+	refused("sink.emit", `{"kind":"other.x","body":"{}"}`, `"other.x" to scope in [capabilities.event]`)
+	refused("sink.read", `{"path":"/etc/passwd"}`, `"read:/etc/passwd" to scope in [capabilities.fs]`)
+	refused("sink.write", `{"path":"/data/x","data":""}`, `"write:/data/x" to scope in [capabilities.fs]`)
+	refused("sink.call", `{"tool":"other/x:y","input":"{}"}`, `"other/x:y" to scope in [capabilities.action]`)
+	refused("sink.state", `{"name":"sink.none","n":"1"}`, `[capabilities.state]`)
+
 	// Only sink.wait and sink.write keep their effects, so that the manifest still has a use for what it asks for.
 	pure := regexp.MustCompile(`(id = "sink\.(?:put|get|emit|state|read|list|now|rand|call)"\ndescription = "[^"]*"\n)effects = "[a-z]*"\n`)
-	install("1.1.0", func(toml string) string { return pure.ReplaceAllString(toml, "$1") })
+	install("1.2.0", func(toml string) string { return pure.ReplaceAllString(narrow(toml), "$1") })
 	for tool, effect := range map[string]string{
 		`sink.get {"key":"a"}`: "reads", `sink.put {"key":"a","val":"b"}`: "writes", `sink.emit {"kind":"sink.x","body":"{}"}`: "writes",
 		`sink.state {"name":"sink.model","n":"1"}`: "writes", `sink.read {"path":"/x"}`: "reads", `sink.list {"path":"/x"}`: "reads",
@@ -57,14 +68,4 @@ func TestDenialsNameTheLine(t *testing.T) {
 		name, input, _ := strings.Cut(tool, " ")
 		refused(name, input, `set effects = "`+effect+`"`)
 	}
-
-	install("1.2.0", func(toml string) string {
-		toml = strings.Replace(toml, `scope = ["read:*", "write:*"]`, `scope = ["read:/data"]`, 1)
-		return strings.Replace(toml, `scope = ["*/*:*"]`, `scope = ["acme/*:*"]`, 1)
-	})
-	refused("sink.emit", `{"kind":"other.x","body":"{}"}`, `"other.x" to scope in [capabilities.event]`)
-	refused("sink.read", `{"path":"/etc/passwd"}`, `"read:/etc/passwd" to scope in [capabilities.fs]`)
-	refused("sink.write", `{"path":"/data/x","data":""}`, `"write:/data/x" to scope in [capabilities.fs]`)
-	refused("sink.call", `{"tool":"other/x:y","input":"{}"}`, `"other/x:y" to scope in [capabilities.action]`)
-	refused("sink.state", `{"name":"sink.none","n":"1"}`, `[capabilities.state]`)
 }

@@ -41,7 +41,11 @@ func cutTable(text []byte, header string) ([]byte, bool) {
 	if end < len(lines) && len(bytes.TrimSpace(lines[end])) == 0 {
 		end++
 	}
-	return append(bytes.Join(lines[:start], nil), bytes.Join(lines[end:], nil)...), true
+	head, rest := bytes.Join(lines[:start], nil), bytes.Join(lines[end:], nil)
+	if len(bytes.TrimSpace(rest)) == 0 {
+		return append(bytes.TrimRight(head, " \t\r\n"), '\n'), true
+	}
+	return append(head, rest...), true
 }
 
 // rewrite puts a new manifest in place of the old one, when it is one and asks for exactly so many capabilities less.

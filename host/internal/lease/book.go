@@ -154,7 +154,7 @@ func (b *Book) add(e *entry) {
 }
 
 func (b *Book) drop(e *entry) {
-	delete(b.leases, e.id)
+	delete(b.leases, e.id) // a draining version that shares it lets it go with Release
 	delete(b.holder(e.grant.Pack, e.grant.Digest).entries, e)
 	b.touch(e)
 }

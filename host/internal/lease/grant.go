@@ -172,6 +172,10 @@ func mayRenew(l Lease) error {
 
 // note journals an event about a lease in the write that changes it. Its body is the lease as it stands after it.
 func (b *Book) note(tx *sql.Tx, kind, corr, actor string, l Lease) error {
-	_, err := b.journal.AppendTx(tx, journal.Event{Kind: kind, Corr: corr, Actor: actor, Pack: l.Pack, Body: l})
+	return b.noteAs(tx, kind, corr, actor, l.Pack, l)
+}
+
+func (b *Book) noteAs(tx *sql.Tx, kind, corr, actor, pack string, body any) error {
+	_, err := b.journal.AppendTx(tx, journal.Event{Kind: kind, Corr: corr, Actor: actor, Pack: pack, Body: body})
 	return err
 }

@@ -24,6 +24,11 @@ type Call struct {
 	Corr, Project, Action string
 	// Nested says that another tool makes the call; it may pass a pack that drains.
 	Nested bool
+	// In and Out are the caller's streams; nil when it attached none.
+	In  wasm.Source
+	Out wasm.Sink
+	// Record keeps the call in the content store.
+	Record bool
 	// Invoke calls another tool on behalf of this call; nil refuses. An error with FrameError is that tool's own answer.
 	Invoke func(ctx context.Context, tool string, input []byte) (abi.FrameKind, []byte, error)
 }
@@ -33,6 +38,8 @@ type Reply struct {
 	Kind  abi.FrameKind
 	Body  []byte
 	Usage wasm.Usage
+	// Record says where the call was recorded, or why it was not; nil when nobody asked. Set also when the call failed.
+	Record *Recorded
 }
 
 // Resolve finds a tool by "tool.id", "namespace/name:tool.id", or "namespace/name" when that pack has just one. NotFound
@@ -68,11 +75,14 @@ func (m *Manager) Resolve(kind string) (Callable, error) {
 	if t == nil {
 		return Callable{}, abi.Errorf(abi.NotFound, "find tool %q: the pack %q has none of that name", kind, s.name)
 	}
-	return Callable{Pack: s.name, ID: id, Digest: v.row.Digest, Effects: t.Effects, MaxInput: t.limits.Input, Validate: t.checkInput}, nil
+	return Callable{Pack: s.name, ID: id, Digest: v.row.Digest, Effects: t.Effects, MaxInput: v.limitsOf(t).Input, Streams: t.Streams, Validate: t.checkInput}, nil
 }
 
-// fault is what broke the version, nil when nothing did.
+// fault is what keeps the version from running, nil when nothing does.
 func (v *version) fault() error {
+	if halted := v.halted.Load(); halted != nil {
+		return halted
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.broken != nil {
@@ -109,11 +119,12 @@ func (m *Manager) Call(ctx context.Context, c Call) (Reply, error) {
 	if s == nil {
 		return Reply{}, notInstalled(c.Pack)
 	}
-	v, err := s.enter(ctx, c.Nested)
+	in, inner, err := s.enter(ctx, c.Nested, c.session())
 	if err != nil {
 		return Reply{}, err
 	}
-	defer s.leave()
+	defer in.leave()
+	v := in.v
 	t := v.tools[c.Tool]
 	if t == nil {
 		return Reply{}, abi.Errorf(abi.NotFound, "call %q: version %s of the pack %q has no such tool", c.Tool, v.row.Version, c.Pack)
@@ -128,12 +139,33 @@ func (m *Manager) Call(ctx context.Context, c Call) (Reply, error) {
 	if err := m.renew(ctx, v, c.Corr); err != nil {
 		return Reply{}, err
 	}
-	return m.run(ctx, p, &world{m: m, v: v, t: t, c: &c})
+	w := &world{m: m, v: v, t: t, c: &c}
+	r, err := m.run(inner, p, w)
+	if halted := v.halted.Load(); err != nil && halted != nil && ctx.Err() == nil {
+		return r, halted // the host cut it off; what the guest made of that is no answer
+	}
+	if ctx.Err() == nil {
+		m.watch(v, err, r.Kind == abi.FrameError, w.denied)
+	}
+	return r, err
+}
+
+// session is the key under which the engine keeps the call's session: two actors never share a guest's state by choosing
+// one name.
+func (c *Call) session() string {
+	if c.Session == "" {
+		return ""
+	}
+	return c.Actor + "\x00" + c.Session
 }
 
 // ready checks everything that can refuse a call before the guest is touched.
 func (m *Manager) ready(ctx context.Context, v *version, t *tool, c *Call) error {
 	if err := v.fault(); err != nil {
+		return err
+	}
+	if err := v.holding("tool:", t.ID); err != nil {
+		m.note(ctx, "policy.denied", c, map[string]any{"action": policy.ActionCall, "tool": t.ID, "actor": c.Actor, "held": err.Detail})
 		return err
 	}
 	if c.Checked != v.row.Digest {
@@ -149,20 +181,24 @@ func (m *Manager) ready(ctx context.Context, v *version, t *tool, c *Call) error
 
 // run makes the call and judges the answer.
 func (m *Manager) run(ctx context.Context, p *wasm.Program, w *world) (Reply, error) {
-	session := w.c.Session
-	if session != "" {
-		session = w.c.Actor + "\x00" + session // two actors never share a guest's state by choosing one name
+	call := wasm.Call{
+		Tool: w.t.ID, Input: w.c.Input, Session: w.c.session(), Effects: w.t.Effects, Limits: w.v.limitsOf(w.t), Gate: (*gate)(w), Host: w.host(),
+		In: w.c.In, Out: w.c.Out,
 	}
-	got, err := p.Call(ctx, wasm.Call{
-		Tool: w.t.ID, Input: w.c.Input, Session: session, Effects: w.t.Effects, Limits: w.t.limits, Gate: (*gate)(w), Host: w.host(),
-	})
+	if w.c.Record {
+		call.Record = m.recorder(w)
+	}
+	got, err := p.Call(ctx, call)
 	w.close(ctx)
 	r := Reply{Kind: got.Kind, Body: got.Body, Usage: got.Usage}
+	if call.Record != nil {
+		r.Record = m.keep(ctx, w, call.Record)
+	}
 	switch {
 	case err != nil && got.Kind == abi.FrameError:
 		return r, w.own(err)
 	case err != nil:
-		return r, err
+		return r, w.v.overLimit(w.t, err)
 	}
 	return r, w.t.checkOutput(r)
 }
@@ -233,7 +269,11 @@ func (m *Manager) renew(ctx context.Context, v *version, corr string) error {
 			if !d.Allowed || c.Ask {
 				continue
 			}
-			fresh, err := m.Leases.Renew(ctx, corr, l.ID, leaseFor(v.who, *c, d).TTL)
+			ttl := leaseFor(v.who, *c, d).TTL
+			if v.waits("capability:", string(c.Name)) {
+				ttl = min(ttl, l.TTL) // a longer life is among what waits for a person
+			}
+			fresh, err := m.Leases.Renew(ctx, corr, l.ID, ttl)
 			if err != nil {
 				return wrap(err, "renew lease %q of pack %q", l.ID, v.row.Name)
 			}

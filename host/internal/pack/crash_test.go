@@ -21,7 +21,7 @@ func TestKillDuringInstall(t *testing.T) {
 		return
 	}
 	t.Parallel()
-	for _, step := range []string{"resolve", "pull", "verify", "manifest", "inspect", "admit", "store", "load", "examples", "drain", "commit", "done"} {
+	for _, step := range []string{"resolve", "pull", "verify", "manifest", "inspect", "admit", "compare", "store", "load", "examples", "commit", "done"} {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
 			for _, before := range []string{"", "1.0.0"} {

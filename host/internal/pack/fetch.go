@@ -10,6 +10,57 @@ import (
 	"github.com/arw-project/arw/signing"
 )
 
+// Catalogue decides which digest a name and a version mean: a signed index. Where it covers a name, no registry is asked
+// what the name means, only for the bytes of the digest.
+type Catalogue interface {
+	// Pick looks a pack up; version or digest may be empty, both mean the newest. covered is false when the name is none of
+	// its business. Errors: NotFound, Denied (yanked or revoked), DigestMismatch, and Untrusted when it cannot be believed.
+	Pick(ctx context.Context, name, version, digest string) (p Picked, covered bool, err error)
+}
+
+// Picked is what a catalogue decided.
+type Picked struct {
+	Version, Digest string
+	Warning         string // for the person who installs: yanked, superseded
+}
+
+// pick has the catalogue decide what a reference means, when there is one and it covers the name.
+func (in *install) pick(ctx context.Context, ref registry.Ref) (registry.Ref, bool, error) {
+	if in.Catalogue == nil {
+		return ref, false, nil
+	}
+	version := ""
+	if ref.Tag != "" {
+		v, ok := registry.Version(ref.Tag)
+		if !ok {
+			v = ref.Tag // no version: the catalogue does not list it, and says so
+		}
+		version = v
+	}
+	p, covered, err := in.Catalogue.Pick(ctx, ref.Name, version, ref.Digest)
+	if err != nil || !covered {
+		return ref, covered, err
+	}
+	ref.Tag, ref.Digest = registry.Tag(p.Version), p.Digest
+	in.verdict.Warning = p.Warning
+	return ref, true, nil
+}
+
+// swapped tells apart a registry that does not have a version from one that has something else under it.
+func swapped(ctx context.Context, reg *registry.Registry, ref registry.Ref, missing error) error {
+	if abi.CodeOf(missing) != abi.NotFound || ref.Tag == "" {
+		return missing
+	}
+	tagged := ref
+	tagged.Digest = ""
+	got, err := reg.Resolve(ctx, tagged)
+	if err != nil || got == ref.Digest {
+		return missing
+	}
+	return abi.Errorf(abi.DigestMismatch, "version %q of %q is %s in the index, and the registry %q has %s under it", ref.Tag, ref.Name, ref.Digest, ref.Registry, got).
+		WithHint("do not use what is there; use another registry, or ask the publisher")
+}
+
 // resolve is step 1.
 func (in *install) resolve(ctx context.Context) error {
 	places := in.cfg.Registries
@@ -27,9 +78,17 @@ func (in *install) resolve(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		ref, picked, err := in.pick(ctx, ref)
+		if err != nil {
+			return err
+		}
 		digest, err := reg.Resolve(ctx, ref)
+		if err != nil && picked {
+			err = swapped(ctx, reg, ref, err)
+		}
 		if err == nil {
 			in.reg, in.ref, in.digest, in.verdict.Digests.Manifest = reg, ref, digest, digest
+			in.verdict.Registry = ref.Registry
 			return nil
 		}
 		if ref.Registry != place || abi.CodeOf(err) != abi.NotFound {
@@ -66,11 +125,16 @@ func versionIn(art *registry.Artifact) string {
 	return ""
 }
 
-// verify is step 3.
+// verify is step 3. A revoked digest is refused whatever its signatures say, and nobody admits it by hand.
 func (in *install) verify(ctx context.Context) error {
 	verdict, err := in.Trust.Judge(ctx, signing.Question{Pack: in.ref.Name, Digest: in.digest, Version: versionIn(in.artifact)}, in.bundles)
 	in.verdict.Signature = verdict
+	if r, bad := in.revoked(in.ref.Name, in.digest); bad {
+		return abi.Errorf(abi.Denied, "admit %s: it was revoked: %s", in.digest, r.Reason).
+			WithHint("choose another version").WithDetail(r)
+	}
 	if err == nil {
+		in.verdict.Proofs = proofs(verdict, in.bundles)
 		return nil
 	}
 	code := abi.CodeOf(err)
@@ -79,4 +143,18 @@ func (in *install) verify(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// proofs names the bundles that counted.
+func proofs(v *signing.Verdict, bundles [][]byte) []Proof {
+	var out []Proof
+	for _, s := range v.Signers {
+		if s.Bundle < 0 || s.Bundle >= len(bundles) {
+			continue
+		}
+		out = append(out, Proof{
+			Predicate: s.Predicate, Bundle: sum(bundles[s.Bundle]), Signer: s.Name, KeyID: s.KeyID, Identity: s.Identity, Issuer: s.Issuer,
+		})
+	}
+	return out
 }

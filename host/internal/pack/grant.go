@@ -3,7 +3,6 @@ package pack
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"slices"
 	"strings"
 	"time"
@@ -66,7 +65,11 @@ func (m *Manager) Grant(ctx context.Context, corr, actor string, g Grant) (lease
 	l := leaseFor(v.who, *c, d)
 	l.Scope, l.By, l.Reason, l.Renewable = g.Scope, actor, g.Reason, false
 	g.bound(&l, d)
-	return m.Leases.Grant(ctx, corr, l)
+	given, err := m.Leases.Grant(ctx, corr, l)
+	if err == nil {
+		m.granted(ctx, corr, v, given)
+	}
+	return given, err
 }
 
 // bound replaces what the manifest asked for by what the person said, within what the decision lets the person give.
@@ -81,47 +84,4 @@ func (g Grant) bound(l *lease.Grant, d policy.Decision) {
 	if g.Bytes > 0 {
 		l.Budget.Bytes = budget.Bytes
 	}
-}
-
-// carryTx gives the new version what people gave the one before, so that an upgrade asks again only for what widened: a
-// lease is carried when the new manifest still asks for all of it, Cedar would still let a person give it, and one of
-// those who signed the old version signed the new one. Time and budget go on where they were.
-func (in *install) carryTx(tx *sql.Tx) error {
-	if in.slot == nil {
-		return nil
-	}
-	old := in.slot.current()
-	known := slices.ContainsFunc(in.who.Signers, func(s string) bool { return slices.Contains(old.who.Signers, s) })
-	for _, l := range in.before {
-		if !known || l.By == byPolicy || l.State != lease.Live || l.Digest != old.row.Digest || !in.keeps(l) {
-			continue
-		}
-		g := l.Grant
-		g.Digest, g.TTL, g.Renewable = in.digest, time.Until(l.Expires), false
-		spent := g.Budget.Calls > 0 && l.Used.Calls >= g.Budget.Calls || g.Budget.Bytes > 0 && l.Used.Bytes >= g.Budget.Bytes
-		if g.TTL < lease.MinTTL || spent {
-			continue
-		}
-		if g.Budget.Calls > 0 {
-			g.Budget.Calls -= l.Used.Calls
-		}
-		if g.Budget.Bytes > 0 {
-			g.Budget.Bytes -= l.Used.Bytes
-		}
-		kept, err := in.Leases.GrantTx(tx, in.verdict.Corr, g)
-		if err != nil {
-			return err
-		}
-		in.verdict.Carried = append(in.verdict.Carried, Carry{string(l.Capability), kept.ID, l.ID})
-	}
-	return nil
-}
-
-// keeps reports whether the new version may have a lease of the old one.
-func (in *install) keeps(l lease.Lease) bool {
-	c, ok := in.man.Capability(l.Capability)
-	if !ok || lease.Covers(c.Name, c.Scope, l.Scope) != nil {
-		return false
-	}
-	return slices.ContainsFunc(in.verdict.Links, func(k Link) bool { return k.Capability == string(l.Capability) && k.Outcome != Denied })
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/arw-project/arw/abi"
@@ -38,10 +39,8 @@ type install struct {
 	who      policy.Pack
 	grants   []grant
 	content  content
-	slot     *slot         // of the version before, nil at a first install
-	version  *version      // the new one, once it is loaded
-	before   []lease.Lease // of the version before, as long as that may still use them
-	drained  bool
+	slot     *slot    // of the version before, nil at a first install
+	version  *version // the new one, once it is loaded
 }
 
 // Install takes a pack through steps 1 to 11 of Manager's comment and returns the verdict, also when it fails. Errors
@@ -53,12 +52,8 @@ func (m *Manager) Install(ctx context.Context, ref string, o Options) (*Verdict,
 		return nil, abi.Errorf(abi.CodeOf(err), "install pack %q: %w", ref, err)
 	}
 	defer done()
-	o.By = cmp.Or(o.By, "operator")
-	in := &install{Manager: m, opts: o, verdict: &Verdict{
-		Ref: ref, By: o.By, Corr: cmp.Or(o.Corr, newCorr()), Time: now(),
-		Digests: Digests{PolicySet: m.Policy.Digest(), TrustPolicy: m.Trust.Digest()},
-	}}
-	if err := in.run(ctx); err != nil {
+	in := m.begin(ref, o)
+	if err := in.steps(ctx, ""); err != nil {
 		err = wrap(err, "install pack %q", ref)
 		in.undo(ctx)
 		return in.verdict, in.refuse(ctx, err)
@@ -66,14 +61,26 @@ func (m *Manager) Install(ctx context.Context, ref string, o Options) (*Verdict,
 	return in.verdict, nil
 }
 
-func (in *install) run(ctx context.Context) error {
+func (m *Manager) begin(ref string, o Options) *install {
+	o.By = cmp.Or(o.By, "operator")
+	return &install{Manager: m, opts: o, verdict: &Verdict{
+		Ref: ref, By: o.By, Corr: cmp.Or(o.Corr, newCorr()), Time: m.now(),
+		Digests: Digests{PolicySet: m.Policy.Digest(), TrustPolicy: m.Trust.Digest()},
+	}}
+}
+
+// steps runs them in order, up to the named one; "" means all.
+func (in *install) steps(ctx context.Context, until string) error {
 	for _, step := range []struct {
 		name string
 		do   func(context.Context) error
 	}{
 		{"resolve", in.resolve}, {"pull", in.pull}, {"verify", in.verify}, {"manifest", in.manifest}, {"inspect", in.inspect},
-		{"admit", in.admit}, {"store", in.store}, {"load", in.load}, {"examples", in.examples}, {"drain", in.drain}, {"commit", in.commit},
+		{"admit", in.admit}, {"compare", in.compare}, {"store", in.store}, {"load", in.load}, {"examples", in.examples}, {"commit", in.commit},
 	} {
+		if step.name == until {
+			return nil
+		}
 		in.verdict.Step = step.name
 		if in.opts.Step != nil {
 			in.opts.Step(step.name)
@@ -90,9 +97,6 @@ func (in *install) run(ctx context.Context) error {
 
 // undo leaves what was installed before as it was. Blobs already stored stay until the sweep.
 func (in *install) undo(ctx context.Context) {
-	if in.drained {
-		in.slot.open()
-	}
 	if in.version != nil {
 		if err := in.version.close(context.WithoutCancel(ctx)); err != nil {
 			in.Log.Error("close a program that was not installed", "pack", in.verdict.Pack, "error", err)
@@ -105,7 +109,8 @@ func (in *install) refuse(ctx context.Context, err error) error {
 	v := in.verdict
 	v.Refused = refusal(err)
 	werr := in.DB.Write(context.WithoutCancel(ctx), func(tx *sql.Tx) error {
-		if err := putVerdict(tx, v); err != nil {
+		c := Change{Change: Refused, Version: v.Version, Digest: v.Digests.Manifest, From: v.Replaces, Time: v.Time, By: v.By, Why: v.Refused.Message, Corr: v.Corr, Verdict: v.summary()}
+		if err := errors.Join(putVerdict(tx, v), putChange(tx, v.Pack, c)); err != nil {
 			return err
 		}
 		_, err := in.Journal.AppendTx(tx, journal.Event{Kind: "pack.refused", Corr: v.Corr, Actor: v.By, Pack: v.Pack, Body: v})
@@ -125,7 +130,7 @@ func refusal(err error) *Refusal {
 	return r
 }
 
-// store is step 7.
+// store is step 8.
 func (in *install) store(ctx context.Context) error {
 	in.content = content{Manifest: in.artifact.Digest, Module: in.verdict.Digests.Module, TOML: in.verdict.Digests.PackTOML}
 	put := func(data []byte) (string, error) { return in.CAS.PutBytes(ctx, data) }
@@ -149,7 +154,7 @@ func (in *install) store(ctx context.Context) error {
 	return nil
 }
 
-// load is step 8.
+// load is step 9.
 func (in *install) load(ctx context.Context) error {
 	v := in.newVersion(row{
 		Name: in.man.Name, Version: in.man.Version, Digest: in.digest, Ref: in.verdict.Ref, By: in.opts.By,
@@ -163,84 +168,171 @@ func (in *install) load(ctx context.Context) error {
 	return nil
 }
 
-// drain is step 10.
-func (in *install) drain(ctx context.Context) error {
-	if in.slot == nil {
-		return nil
-	}
-	if err := in.slot.drain(ctx, in.cfg.Drain); err != nil {
-		return err
-	}
-	in.drained = true
-	return nil
-}
-
 // commit is step 11.
 func (in *install) commit(ctx context.Context) error {
 	v := in.verdict
-	v.Allowed, v.Time = true, now()
-	in.before = in.Leases.List(lease.Filter{Pack: v.Pack})
-	err := in.DB.Write(ctx, in.commitTx)
+	v.Allowed, v.Time = true, in.now()
+	s := in.slot
+	if s == nil {
+		s = &slot{name: in.man.Name}
+	}
+	move := in.successor()
+	s.tidy.Lock()
+	err := in.DB.Write(ctx, func(tx *sql.Tx) error { return in.commitTx(tx, move) })
 	if err != nil {
+		s.tidy.Unlock()
 		v.Allowed, v.Carried = false, nil
 		for i := range v.Links {
 			v.Links[i].Lease, v.Links[i].Expires = "", nil // they never were
 		}
 		return err
 	}
-	s := in.slot
-	if s == nil {
-		s = &slot{name: in.man.Name}
-	}
-	in.index.Store(in.index.Load().with(s, in.version))
 	if in.opts.Step != nil {
 		in.opts.Step("done")
 	}
-	before := s.current()
-	s.swap(in.version)
-	in.version, in.drained = nil, false
-	in.retire(context.WithoutCancel(ctx), before)
+	in.replace(s, in.version, move.shelf)
+	s.tidy.Unlock()
+	if move.old != nil {
+		in.retire(retirement{s: s, v: move.old, corr: v.Corr, by: in.version.row.Version, leases: move.left})
+	}
+	in.version = nil
 	return nil
 }
 
-// retire tidies up after the version before. What fails here is done by the next start: the install stands.
-func (in *install) retire(ctx context.Context, before *version) {
-	for _, l := range in.before {
-		if err := in.revoke(ctx, in.verdict.Corr, l, in.opts.By, "version "+in.verdict.Version+" was installed"); err != nil {
-			in.Log.Error("revoke a lease of the version before", "pack", in.verdict.Pack, "lease", l.ID, "error", err)
-		}
-	}
-	if before != nil {
-		if err := before.close(ctx); err != nil {
-			in.Log.Error("close the program of the version before", "pack", in.verdict.Pack, "error", err)
-		}
-	}
+// replace lets calls find a version that has been committed.
+func (m *Manager) replace(s *slot, v *version, shelf []*row) {
+	s.swap(v)
+	m.index.Store(m.index.Load().with(s, v))
+	m.setShelf(s.name, shelf)
 }
 
-func (in *install) commitTx(tx *sql.Tx) error {
+// successor is how the version before, if there is one, hands over.
+func (in *install) successor() *handover {
 	v := in.verdict
-	if in.slot != nil {
-		v.Replaces = in.slot.current().row.Digest
-	}
-	for _, g := range in.grants {
-		l, err := in.Leases.GrantTx(tx, v.Corr, g.Grant)
-		if err != nil {
-			return err
+	h := &handover{carrier: carrier{
+		Manager: in.Manager, old: in.current(), man: in.man, digest: in.digest, corr: v.Corr, by: v.By,
+		afresh: map[abi.Capability]bool{},
+		outcome: func(c abi.Capability) string {
+			for _, l := range v.Links {
+				if l.Capability == string(c) {
+					return l.Outcome
+				}
+			}
+			return Denied
+		},
+	}}
+	if in.opts.Accept && v.Diff != nil {
+		for _, subject := range v.Diff.Held() {
+			if name, ok := strings.CutPrefix(subject, "capability:"); ok {
+				h.afresh[abi.Capability(name)] = true
+			}
 		}
-		link := &v.Links[g.link]
-		link.Lease, link.Expires = l.ID, &l.Expires
 	}
-	if err := in.carryTx(tx); err != nil {
+	return h
+}
+
+// handover is a carrier and what stands of the old version on paper.
+type handover struct {
+	carrier
+	shelf []*row
+}
+
+// knows reports whether leases may be carried at all: people gave them to a pack by those who made the version before.
+func (in *install) knows(old *version) bool {
+	return old.man != nil && (old.row.Digest == in.digest || in.verdict.Signer == nil && len(hands(in.verdict.Signature)) > 0 && len(hands(old.row.Verdict.Signature)) > 0)
+}
+
+func (in *install) commitTx(tx *sql.Tx, h *handover) error {
+	v, r := in.verdict, in.version.row
+	h.carried, h.left = nil, nil
+	change := Installed
+	if h.old != nil {
+		change = in.change(h.old)
+		if in.knows(h.old) {
+			if err := h.tx(tx); err != nil {
+				return err
+			}
+		} else {
+			h.left = in.all(h.old)
+		}
+		if h.old.row.Digest == in.digest {
+			h.left = nil
+			r.Standing = h.old.standing()
+		} else {
+			goes := h.old.paper()
+			goes.Standing.Left = h.left
+			h.shelf = in.shelve(v.Pack, goes, in.digest)
+			r.Standing.Trial = &trialStart{Since: v.Time, From: h.old.row.Digest}
+		}
+	}
+	if h.shelf == nil {
+		h.shelf = in.shelve(v.Pack, nil, in.digest)
+	}
+	v.Carried = h.carried
+	if err := in.grantTx(tx, h); err != nil {
 		return err
 	}
-	r := in.version.row
+	if v.Diff != nil && len(v.Held) > 0 {
+		for _, i := range v.Diff.Items {
+			if i.Holds {
+				r.Standing.Held = append(r.Standing.Held, i)
+			}
+		}
+	}
 	r.Installed = v.Time
-	in.version.row = r
-	if err := errors.Join(r.put(tx), putVerdict(tx, v)); err != nil {
+	in.version.stand(r, in.Manager)
+	c := Change{Change: change, Version: r.Version, Digest: r.Digest, From: v.Replaces, Time: v.Time, By: v.By, Why: in.opts.Why, Corr: v.Corr, Verdict: v.summary()}
+	if err := errors.Join(r.put(tx), putShelf(tx, r.Name, h.shelf), dropHold(tx, r.Name, r.Digest), putVerdict(tx, v), putChange(tx, r.Name, c)); err != nil {
 		return err
 	}
 	_, err := in.Journal.AppendTx(tx, journal.Event{Kind: "pack.installed", Corr: v.Corr, Actor: v.By, Pack: v.Pack, Body: v})
 	return err
+}
+
+func (in *install) change(old *version) string {
+	switch order := manifests.CompareVersions(in.man.Version, old.row.Version); {
+	case old.row.Digest == in.digest:
+		return Reinstall
+	case order < 0:
+		return Downgraded
+	}
+	return Upgraded
+}
+
+// grantTx gives what Cedar permits, unless the version before had it, was refused it by a person, or had less.
+func (in *install) grantTx(tx *sql.Tx, h *handover) error {
+	for i := range in.verdict.Links {
+		link := &in.verdict.Links[i]
+		if had, ok := h.policy[abi.Capability(link.Capability)]; ok {
+			link.Lease, link.Expires = had.ID, &had.Expires
+			if had.State == lease.Revoked {
+				link.Outcome = Asked // somebody took it back; an upgrade does not bring it
+			}
+		}
+	}
+	for _, g := range in.grants {
+		link := &in.verdict.Links[g.link]
+		if link.Lease != "" {
+			continue
+		}
+		l, err := in.Leases.GrantTx(tx, in.verdict.Corr, g.Grant)
+		if err != nil {
+			return err
+		}
+		link.Lease, link.Expires = l.ID, &l.Expires
+	}
+	return nil
+}
+
+// all are the leases of a version that nothing carries.
+func (m *Manager) all(v *version) []string {
+	var all []string
+	for _, l := range m.Leases.List(lease.Filter{Pack: v.row.Name, Digest: v.row.Digest}) {
+		if l.State == lease.Live || l.State == lease.Expired && l.Renewable {
+			all = append(all, l.ID)
+		}
+	}
+	return all
 }
 
 // grant is a lease to be, and the link of the verdict it belongs to.

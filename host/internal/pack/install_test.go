@@ -24,7 +24,7 @@ func TestInstallTellsEverythingItRestsOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"resolve", "pull", "verify", "manifest", "inspect", "admit", "store", "load", "examples", "drain", "commit", "done"}
+	want := []string{"resolve", "pull", "verify", "manifest", "inspect", "admit", "compare", "store", "load", "examples", "commit", "done"}
 	if !slices.Equal(steps, want) {
 		t.Errorf("steps: %v", steps)
 	}

@@ -25,7 +25,7 @@ import (
 	"github.com/arw-project/arw/signing"
 )
 
-// Parts are what a Manager stands on; all are required except Second.
+// Parts are what a Manager stands on; all are required except Second and Revocations.
 type Parts struct {
 	DB      *db.DB
 	Journal *journal.Journal
@@ -37,6 +37,10 @@ type Parts struct {
 	Policy  *policy.Set
 	Trust   *signing.Policy
 	Engine  *wasm.Engine
+	// Revocations knows which digests must not run; nil knows none.
+	Revocations Revocations
+	// Catalogue decides which digest a name and a version mean; nil leaves it to the registries.
+	Catalogue Catalogue
 	// Second is an engine of another kind on which a pack's examples must give the same answers; nil runs them once.
 	Second *wasm.Engine
 	Log    *slog.Logger
@@ -50,8 +54,17 @@ type Config struct {
 	Registry registry.Options
 	// Instances bounds how many guests of one pack run at once; 0 leaves it to the engine.
 	Instances int
-	// Drain is how long an upgrade or a removal waits for running calls; 0 means 30 seconds.
+	// Drain is how long a removal waits for running calls, and how long a version that was replaced may go on with its
+	// calls and sessions; 0 means 30 seconds.
 	Drain time.Duration
+	// Keep is how many replaced versions of a pack can come back without a registry; 0 means 3.
+	Keep int
+	// Guard is when a new version is taken back by the host itself.
+	Guard Guard
+	// Now is the clock of trials and records; nil means the real one.
+	Now func() time.Time
+	// Record bounds the record of one call in bytes; 0 means 64 MiB.
+	Record int64
 }
 
 // Manager keeps the packs of a host. A pack's life:
@@ -66,18 +79,22 @@ type Config struct {
 //  5. inspect: the module's imports are compared with the manifest: what it uses it must have asked for.
 //  6. admit: Cedar decides load, then link for each capability. Allowed links become leases; those a person must decide
 //     are recorded as asked; a refused one that is not optional refuses the pack.
-//  7. store: all blobs go to the content store. Nothing refers to them yet.
-//  8. load: the program is compiled and initialised.
-//  9. examples: the manifest's examples run in a scratch world, on both engines when there are two, and must hold.
-//  10. drain (upgrade): new calls wait, running ones end.
-//  11. commit: one database transaction makes the pack row, the verdict, the leases and the events pack.installed and
-//     leases.granted. Before it nothing is installed, after it everything is. Leases belong to one digest, so those of
-//     the version before serve nobody any more; they are revoked as soon as it stands, or at the next start.
+//  7. compare (upgrade): what the manifest asks for is compared with the version before. A lower version, one that was
+//     rolled back, and one by other hands are refused unless a person says so. What widened will be held.
+//  8. store: all blobs go to the content store. Nothing refers to them yet.
+//  9. load: the program is compiled and initialised; the version before serves meanwhile.
+//  10. examples: the manifest's examples run in a scratch world, on both engines when there are two, and must hold.
+//  11. commit: one database transaction makes the pack row, the verdict, the leases and the events pack.installed,
+//     leases.granted and leases.carried. Before it nothing is installed, after it everything is. From then on new calls
+//     run on the new version; those on the old one end beside it, and it is closed when they have, or when Config.Drain
+//     is over. What the new version may have too is carried to it; the rest is revoked once the old one is closed, or at
+//     the next start. The old version's row and blobs are kept, so that Rollback needs no registry.
 //  12. call: input checked against its schema, Cedar decides call, the lease book gates every host function, output
 //     checked against its schema.
 //  13. restart: the program is loaded again from the content store, its digest checked; when the trust or Cedar
 //     policies have changed, steps 3 and 6 are asked again. What does not hold makes the pack broken, not the host.
-//  14. remove: drain, then the row goes, and the leases are revoked. The journal keeps the history.
+//  14. watch: for a while after an upgrade failures and refusals are counted; too many roll it back (see Guard).
+//  15. remove: drain, then the row goes, and the leases are revoked. The journal keeps the history.
 //
 // A failure in 1 to 11 is journaled as pack.refused with the verdict so far, and what was installed before goes on.
 //
@@ -88,10 +105,13 @@ type Manager struct {
 
 	turn  chan struct{} // holds one token: the right to install or remove
 	index atomic.Pointer[index]
-	loads sync.WaitGroup // background loads
+	loads sync.WaitGroup // background loads, versions that drain, rollbacks
 
-	mu     sync.Mutex // guards closed
+	closing chan struct{} // closed by Close
+
+	mu     sync.Mutex // guards the rest
 	closed bool
+	shelf  shelf
 }
 
 // index finds packs and tools; it is replaced whole, never changed.
@@ -103,10 +123,14 @@ type index struct {
 // Open reads what is installed. Programs are not loaded yet: the first call of each does it, or Run.
 func Open(ctx context.Context, p Parts, cfg Config) (*Manager, error) {
 	cfg.Drain = cmp.Or(cfg.Drain, 30*time.Second)
-	m := &Manager{Parts: p, cfg: cfg, turn: make(chan struct{}, 1)}
+	cfg.Keep, cfg.Guard = cmp.Or(cfg.Keep, 3), cfg.Guard.or(defaultGuard)
+	m := &Manager{Parts: p, cfg: cfg, turn: make(chan struct{}, 1), closing: make(chan struct{}), shelf: shelf{}}
 	rows, err := m.rows(ctx)
 	if err != nil {
 		return nil, abi.Errorf(abi.CodeOf(err), "open packs: %w", err)
+	}
+	if err := m.openShelf(ctx); err != nil {
+		return nil, wrap(err, "open packs")
 	}
 	idx := &index{packs: map[string]*slot{}, tools: map[string]*slot{}}
 	for _, r := range rows {
@@ -115,7 +139,7 @@ func Open(ctx context.Context, p Parts, cfg Config) (*Manager, error) {
 		idx.add(s, v)
 	}
 	m.index.Store(idx)
-	if err := m.reconcile(ctx); err != nil {
+	if err := errors.Join(m.reconcile(ctx), m.Recheck(ctx)); err != nil {
 		return nil, wrap(err, "open packs")
 	}
 	return m, nil
@@ -130,7 +154,7 @@ func (m *Manager) reconcile(ctx context.Context) error {
 		if s != nil && s.current().row.Digest == l.Digest {
 			continue
 		}
-		if err := m.revoke(ctx, corr, l, "host", "its pack is not installed any more"); err != nil {
+		if err := m.revoke(ctx, corr, l, byHost, "its pack is not installed any more"); err != nil {
 			return err
 		}
 	}
@@ -184,8 +208,13 @@ func (m *Manager) Run(ctx context.Context) error {
 // Close ends all programs. Calls in flight must have ended: end the executor first.
 func (m *Manager) Close() error {
 	m.mu.Lock()
+	closed := m.closed
 	m.closed = true
 	m.mu.Unlock()
+	if closed {
+		return nil
+	}
+	close(m.closing)
 	m.loads.Wait()
 	var errs []error
 	for _, s := range m.index.Load().packs {
@@ -221,7 +250,9 @@ func (m *Manager) List() []Info {
 func (m *Manager) Get(name string) (Info, error) {
 	if s := m.index.Load().packs[name]; s != nil {
 		if v := s.current(); v != nil {
-			return v.info(s.running()), nil
+			info := v.info()
+			info.Calls, info.Draining = s.running()
+			return info, nil
 		}
 	}
 	return Info{}, notInstalled(name)
@@ -241,15 +272,44 @@ func (m *Manager) Tools() []Tool {
 	return tools
 }
 
-// Live reports whether an installed pack refers to a blob, for the content store's sweep. A running install's blobs are
+// Live reports whether an installed pack, or a version that can come back, refers to a blob, for the content store's sweep. A running install's blobs are
 // protected by the sweep's grace alone.
 func (m *Manager) Live(digest string) bool {
 	for _, s := range m.index.Load().packs {
-		if v := s.current(); v != nil && v.blobs[digest] {
-			return true
+		for _, v := range s.versions() {
+			if v.blobs[digest] {
+				return true
+			}
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, rows := range m.shelf {
+		for _, r := range rows {
+			if slices.Contains(r.Content.digests(), digest) {
+				return true
+			}
 		}
 	}
 	return false
+}
+
+// background runs f beside everything, waited for by Close; false when the Manager is closed already.
+func (m *Manager) background(f func()) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.closed {
+		m.loads.Go(f)
+	}
+	return !m.closed
+}
+
+// now is the moment by Config.Now.
+func (m *Manager) now() time.Time {
+	if m.cfg.Now != nil {
+		return m.cfg.Now().UTC().Truncate(time.Millisecond)
+	}
+	return now()
 }
 
 // take waits for the right to install or remove; the returned function gives it back.

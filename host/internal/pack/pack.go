@@ -21,6 +21,8 @@ const (
 	Loading State = "loading" // installed; the first call or the background loads the program
 	Ready   State = "ready"
 	Broken  State = "broken" // kept, but refuses calls; Info.Reason says why, and a new Install mends it
+	// Halted packs refuse calls until somebody resumes them: they were suspended by a person, or their digest was revoked.
+	Halted State = "suspended"
 )
 
 // Options of an install or a removal.
@@ -34,6 +36,12 @@ type Options struct {
 	// OverrideUnsigned admits this one manifest digest although no signature satisfies the trust policy. It never
 	// carries over to another version.
 	OverrideUnsigned string
+	// What follows is for an install that replaces another version. AcceptSigner takes a version that nobody signed who
+	// signed the one before; Downgrade takes a lower one; Again takes a digest that was rolled back; Accept gives what
+	// widened at once, as far as the policies let the one who asks.
+	AcceptSigner, Downgrade, Again, Accept bool
+	// Why is the reason, for the record.
+	Why string
 	// Purge, in a removal, also deletes the pack's keys and read models.
 	Purge bool
 }
@@ -45,15 +53,31 @@ type Info struct {
 	Digest      string    `json:"digest"`
 	Ref         string    `json:"ref"`
 	State       State     `json:"state"`
-	Reason      string    `json:"reason,omitempty"` // of a broken pack
+	Reason      string    `json:"reason,omitempty"` // of a broken or suspended pack
 	Description string    `json:"description,omitempty"`
 	License     string    `json:"license,omitempty"`
 	Tools       []Tool    `json:"tools"`
 	Models      []Model   `json:"state_models,omitempty"`
 	Installed   time.Time `json:"installed"`
 	By          string    `json:"by,omitempty"`
-	Calls       int       `json:"calls"` // running now
-	Verdict     *Verdict  `json:"verdict,omitempty"`
+	Calls       int       `json:"calls"`              // running now
+	Draining    int       `json:"draining,omitempty"` // versions before this one that finish their calls
+	// Held are what the version goes without until a person accepts it: what widened with the last upgrade.
+	Held []Item `json:"held,omitempty"`
+	// Suspension is set while the pack is suspended.
+	Suspension *Suspension `json:"suspension,omitempty"`
+	// Trial says until when the host takes the version back by itself if it does badly, and to which digest.
+	Trial   *Trial   `json:"trial,omitempty"`
+	Verdict *Verdict `json:"verdict,omitempty"`
+}
+
+// Trial is how a new version is doing while it is watched.
+type Trial struct {
+	Until    time.Time `json:"until"`
+	From     string    `json:"from"` // digest it would be rolled back to
+	Calls    int       `json:"calls"`
+	Failures int       `json:"failures"`
+	Denials  int       `json:"denials"`
 }
 
 // Tool is one tool of an installed pack.
@@ -64,6 +88,7 @@ type Tool struct {
 	Description string          `json:"description,omitempty"`
 	Effects     string          `json:"effects"`
 	Isolation   string          `json:"isolation"`
+	Streams     []string        `json:"streams,omitempty"` // those of "input" and "output" that it uses
 	Input       json.RawMessage `json:"input_schema,omitempty"`
 	Output      json.RawMessage `json:"output_schema,omitempty"`
 }
@@ -82,5 +107,6 @@ type Callable struct {
 	Digest   string // of the version: Validate speaks for this one (see Call.Checked)
 	Effects  abi.Effect
 	MaxInput int64                    // bytes
+	Streams  []string                 // those it uses, as the manifest has them
 	Validate func(input []byte) error // Invalid with the JSON pointers of the faults
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/journal"
@@ -33,7 +34,9 @@ func (m *Manager) Remove(ctx context.Context, name string, o Options) error {
 		return wrap(err, "remove pack %q", name)
 	}
 	m.index.Store(m.index.Load().with(s, nil))
+	m.setShelf(name, nil)
 	s.swap(nil)
+	s.forget(v)
 	ctx = context.WithoutCancel(ctx) // from here on it is removed; what remains is tidying, and the next start would do it too
 	if _, err := m.Leases.RevokeAll(ctx, o.Corr, name, o.By, "the pack was removed"); err != nil {
 		return wrap(err, "remove pack %q: it is removed, but its leases are not written off", name)
@@ -48,6 +51,10 @@ func (m *Manager) Remove(ctx context.Context, name string, o Options) error {
 
 func (m *Manager) removeTx(tx *sql.Tx, v *version, o Options) error {
 	if _, err := tx.Exec(`DELETE FROM pack WHERE name = ?`, v.row.Name); err != nil {
+		return err
+	}
+	c := Change{Change: Removed, Version: v.row.Version, Digest: v.row.Digest, Time: m.now(), By: o.By, Why: o.Why, Corr: o.Corr}
+	if err := errors.Join(putShelf(tx, v.row.Name, nil), putChange(tx, v.row.Name, c)); err != nil {
 		return err
 	}
 	_, err := m.Journal.AppendTx(tx, journal.Event{Kind: "pack.removed", Corr: o.Corr, Actor: o.By, Pack: v.row.Name, Body: map[string]any{

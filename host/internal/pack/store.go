@@ -33,6 +33,38 @@ CREATE TABLE pack_verdict (
 	body    TEXT NOT NULL
 ) STRICT;
 CREATE INDEX pack_verdict_name ON pack_verdict (name, seq);
+`, `
+ALTER TABLE pack ADD COLUMN standing TEXT NOT NULL DEFAULT '{}';
+CREATE TABLE pack_kept ( -- versions that were replaced and can come back without a registry
+	seq       INTEGER PRIMARY KEY,
+	name      TEXT NOT NULL,
+	version   TEXT NOT NULL,
+	digest    TEXT NOT NULL,
+	ref       TEXT NOT NULL,
+	manifest  BLOB NOT NULL,
+	content   TEXT NOT NULL,
+	verdict   TEXT NOT NULL,
+	by        TEXT NOT NULL,
+	installed INTEGER NOT NULL,
+	standing  TEXT NOT NULL,
+	UNIQUE (name, digest)
+) STRICT;
+CREATE TABLE pack_history (
+	seq     INTEGER PRIMARY KEY,
+	name    TEXT NOT NULL,
+	change  TEXT NOT NULL,
+	version TEXT NOT NULL,
+	digest  TEXT NOT NULL,
+	body    TEXT NOT NULL
+) STRICT;
+CREATE INDEX pack_history_name ON pack_history (name, seq);
+CREATE TABLE pack_hold ( -- digests that were rolled back: not installed again until a person says so
+	name   TEXT NOT NULL,
+	digest TEXT NOT NULL,
+	reason TEXT NOT NULL,
+	time   INTEGER NOT NULL,
+	PRIMARY KEY (name, digest)
+) STRICT, WITHOUT ROWID;
 `}
 
 // row is an installed pack as stored. Its manifest (pack.toml) lies in the row, so that a pack whose blobs are damaged
@@ -43,6 +75,19 @@ type row struct {
 	Content                        content
 	Verdict                        *Verdict
 	Installed                      time.Time
+	Standing                       standing
+}
+
+// standing is what changes about an installed version without being another version.
+type standing struct {
+	// Held are the subjects of the diff (see Item.Subject) that the version goes without until a person accepts them.
+	Held []Item `json:"held,omitempty"`
+	// Suspended, when set, keeps the version from running.
+	Suspended *Suspension `json:"suspended,omitempty"`
+	// Trial is set while a new version is watched; see Guard.
+	Trial *trialStart `json:"trial,omitempty"`
+	// Left are the leases the version still had of its own when it was replaced, to be given again if it comes back.
+	Left []string `json:"left,omitempty"`
 }
 
 // content names the blobs of a pack; all lie in the content store.
@@ -70,7 +115,17 @@ func (c content) digests() []string {
 	return all
 }
 
+const rowColumns = `name, version, digest, ref, manifest, content, verdict, by, installed, standing`
+
+// put makes the row the installed one of its name.
 func (r row) put(tx *sql.Tx) error {
+	return r.insert(tx, `INSERT INTO pack (`+rowColumns+`) VALUES (?,?,?,?,?,?,?,?,?,?)
+		ON CONFLICT (name) DO UPDATE SET version = excluded.version, digest = excluded.digest, ref = excluded.ref,
+		manifest = excluded.manifest, content = excluded.content, verdict = excluded.verdict, by = excluded.by,
+		installed = excluded.installed, standing = excluded.standing`)
+}
+
+func (r row) insert(tx *sql.Tx, statement string) error {
 	content, err := json.Marshal(r.Content)
 	if err != nil {
 		return err
@@ -79,11 +134,28 @@ func (r row) put(tx *sql.Tx) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(`INSERT INTO pack (name, version, digest, ref, manifest, content, verdict, by, installed) VALUES (?,?,?,?,?,?,?,?,?)
-		ON CONFLICT (name) DO UPDATE SET version = excluded.version, digest = excluded.digest, ref = excluded.ref,
-		manifest = excluded.manifest, content = excluded.content, verdict = excluded.verdict, by = excluded.by, installed = excluded.installed`,
-		r.Name, r.Version, r.Digest, r.Ref, r.TOML, string(content), string(verdict), r.By, r.Installed.UnixMilli())
+	standing, err := json.Marshal(r.Standing)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(statement, r.Name, r.Version, r.Digest, r.Ref, r.TOML, string(content), string(verdict), r.By, r.Installed.UnixMilli(), string(standing))
 	return err
+}
+
+// putStanding writes a version's standing alone; Conflict when it is not installed any more.
+func putStanding(tx *sql.Tx, name, digest string, st standing) error {
+	body, err := json.Marshal(st)
+	if err != nil {
+		return err
+	}
+	res, err := tx.Exec(`UPDATE pack SET standing = ? WHERE name = ? AND digest = ?`, string(body), name, digest)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return errors.Join(err, abi.Errorf(abi.Conflict, "change pack %q: it was replaced meanwhile", name))
+	}
+	return nil
 }
 
 func putVerdict(tx *sql.Tx, v *Verdict) error {
@@ -98,7 +170,11 @@ func putVerdict(tx *sql.Tx, v *Verdict) error {
 
 // rows reads every installed pack.
 func (m *Manager) rows(ctx context.Context) ([]row, error) {
-	rs, err := m.DB.Read().QueryContext(ctx, `SELECT name, version, digest, ref, manifest, content, verdict, by, installed FROM pack ORDER BY name`)
+	return m.scanRows(ctx, `SELECT `+rowColumns+` FROM pack ORDER BY name`)
+}
+
+func (m *Manager) scanRows(ctx context.Context, query string) ([]row, error) {
+	rs, err := m.DB.Read().QueryContext(ctx, query)
 	if err != nil {
 		return nil, err
 	}
@@ -106,12 +182,12 @@ func (m *Manager) rows(ctx context.Context) ([]row, error) {
 	var all []row
 	for rs.Next() {
 		var r row
-		var content, verdict string
+		var content, verdict, standing string
 		var installed int64
-		if err := rs.Scan(&r.Name, &r.Version, &r.Digest, &r.Ref, &r.TOML, &content, &verdict, &r.By, &installed); err != nil {
+		if err := rs.Scan(&r.Name, &r.Version, &r.Digest, &r.Ref, &r.TOML, &content, &verdict, &r.By, &installed, &standing); err != nil {
 			return nil, err
 		}
-		if err := errors.Join(json.Unmarshal([]byte(content), &r.Content), json.Unmarshal([]byte(verdict), &r.Verdict)); err != nil {
+		if err := errors.Join(json.Unmarshal([]byte(content), &r.Content), json.Unmarshal([]byte(verdict), &r.Verdict), json.Unmarshal([]byte(standing), &r.Standing)); err != nil {
 			return nil, abi.Errorf(abi.Corrupt, "read pack %q: %w", r.Name, err)
 		}
 		r.Installed = time.UnixMilli(installed).UTC()

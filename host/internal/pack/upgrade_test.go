@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,7 +20,8 @@ import (
 	"github.com/arw-project/arw/host/internal/pack"
 )
 
-func TestUpgradeDrainsThenReplaces(t *testing.T) {
+// The new version answers at once; a call inside the old one ends on the old one, with the lease it has.
+func TestUpgradeRunsBesideTheOldVersion(t *testing.T) {
 	t.Parallel()
 	h := installed(t, hosttest.Options{})
 	folder := t.TempDir()
@@ -27,45 +30,92 @@ func TestUpgradeDrainsThenReplaces(t *testing.T) {
 	waiting := h.Submit("sink.wait", `{"key":"never"}`)
 	hosttest.Eventually(t, "a call is inside", func() bool { return infoOf(t, h).Calls == 1 })
 
-	ref, digest := h.Publish(hosttest.Artifact{Module: hosttest.Sink(t), TOML: hosttest.SinkTOML("1.1.0")})
-	draining, installed := make(chan struct{}), make(chan *pack.Verdict, 1)
-	go func() {
-		v, err := h.TryInstall(ref, pack.Options{By: "operator", Step: func(s string) {
-			if s == "drain" {
-				close(draining)
-			}
-		}})
-		if err != nil {
-			t.Error(err)
-		}
-		installed <- v
-	}()
-	<-draining
-	later := h.Submit("sink.echo", `{"n":1}`) // it may come in before the gate closes, or wait behind it
-	if _, err := h.Services().Actions.Cancel(t.Context(), waiting.ID, "operator", "make room"); err != nil {
-		t.Fatal(err)
-	}
-	v := <-installed
-	if end := h.Wait(later.ID); end.State != action.Completed {
-		t.Fatalf("the call behind the gate: %+v %+v", end, end.Failure)
-	}
-	if info := infoOf(t, h); info.Version != "1.1.0" || info.Digest != digest || v.Replaces != old {
+	v := h.Install(hosttest.Artifact{Module: hosttest.Sink(t), TOML: hosttest.SinkTOML("1.1.0")})
+	info := infoOf(t, h)
+	if info.Version != "1.1.0" || v.Replaces != old || info.Calls != 1 || info.Draining != 1 {
 		t.Fatalf("info %s, verdict %s", asJSON(t, info), asJSON(t, v))
 	}
-	for _, l := range h.Services().Leases.List(lease.Filter{Pack: sinkName, Digest: old}) {
-		if l.State != lease.Revoked {
-			t.Errorf("lease of the old version: %s", asJSON(t, l))
-		}
+	h.MustCall("sink.echo", `{"n":1}`)
+	if a, err := h.Services().Actions.Get(t.Context(), waiting.ID); err != nil || a.State != action.Running {
+		t.Fatalf("the call on the old version: %+v, %v", a, err)
 	}
-	h.MustCall("sink.put", `{"key":"a","val":"b"}`)
-	if len(v.Carried) != 1 || v.Carried[0].From != given.ID {
-		t.Fatalf("carried: %s", asJSON(t, v.Carried))
+	h.MustCall("sink.put", `{"key":"never","val":"now"}`)
+	if end := h.Wait(waiting.ID); end.State != action.Completed {
+		t.Fatalf("the call on the old version: %+v %+v", end, end.Failure)
+	}
+	hosttest.Eventually(t, "the old version is closed", func() bool { return infoOf(t, h).Draining == 0 })
+	if rs := h.Events(journal.Filter{Prefixes: []string{"pack.retired"}, Pack: sinkName}); len(rs) != 1 || !strings.Contains(string(rs[0].Body), `"cut":0`) {
+		t.Fatalf("journal: %s", asJSON(t, rs))
+	}
+	if left := h.Services().Leases.List(lease.Filter{Pack: sinkName, Digest: old}); len(left) != 0 {
+		t.Errorf("leases of the old version: %s", asJSON(t, left))
+	}
+	if n := len(live(h, sinkName)); n != 7 {
+		t.Errorf("%d leases, want the 6 by policy and the person's", n)
 	}
 	h.MustCall("sink.list", fmt.Sprintf(`{"path":%q}`, folder))
-	kept, err := h.Services().Leases.Get(v.Carried[0].Lease)
-	if err != nil || kept.Expires.After(given.Expires.Add(time.Second)) || kept.By != "operator" {
+	kept, err := h.Services().Leases.Get(given.ID)
+	if err != nil || !kept.Expires.Equal(given.Expires) || kept.By != "operator" || kept.Digest != v.Digests.Manifest || kept.State != lease.Live {
 		t.Fatalf("kept: %s, %v", asJSON(t, kept), err)
 	}
+	if rs := h.Events(journal.Filter{Prefixes: []string{"leases.carried"}, Corr: v.Corr}); len(rs) != 7 || len(v.Carried) != 7 {
+		t.Fatalf("%d leases carried in the journal, %d in the verdict", len(rs), len(v.Carried))
+	}
+}
+
+// Callers never notice an upgrade: no call fails while versions go back and forth.
+func TestNoCallFailsDuringUpgrades(t *testing.T) {
+	t.Parallel()
+	h := installed(t, hosttest.Options{})
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	var calls atomic.Int64
+	for i := range 4 {
+		wg.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				a := h.Call("sink.put", fmt.Sprintf(`{"key":"k%d","val":"%d"}`, i, n))
+				if a.State != action.Completed {
+					t.Errorf("call %d: %+v %+v", n, a, a.Failure)
+					return
+				}
+				calls.Add(1)
+			}
+		})
+	}
+	for i := range 4 {
+		h.Install(hosttest.Artifact{Module: hosttest.Sink(t), TOML: hosttest.SinkTOML(fmt.Sprintf("1.%d.0", i+1))})
+		if i%2 == 1 {
+			if _, err := h.Services().Packs.Rollback(t.Context(), sinkName, pack.RollbackOptions{}); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	close(stop)
+	wg.Wait()
+	if calls.Load() < 20 {
+		t.Errorf("only %d calls were made", calls.Load())
+	}
+	hosttest.Eventually(t, "old versions are closed", func() bool { return infoOf(t, h).Draining == 0 })
+}
+
+// What is still inside when the time is over is cut off, and says why.
+func TestAnUpgradeCutsOffWhatDoesNotEnd(t *testing.T) {
+	t.Parallel()
+	h := installed(t, hosttest.Options{Config: func(c *host.Config) { c.Limits.Drain = 50 * time.Millisecond }})
+	waiting := h.Submit("sink.wait", `{"key":"never"}`)
+	hosttest.Eventually(t, "a call is inside", func() bool { return infoOf(t, h).Calls == 1 })
+	h.Install(hosttest.Artifact{Module: hosttest.Sink(t), TOML: hosttest.SinkTOML("1.1.0")})
+	end := h.Wait(waiting.ID)
+	if end.State != action.Failed || end.Failure.Code != abi.Interrupted || !strings.Contains(end.Failure.Message, "1.1.0 took its place") {
+		t.Fatalf("got %+v %+v", end, end.Failure)
+	}
+	hosttest.Eventually(t, "the old version is closed", func() bool { return infoOf(t, h).Draining == 0 })
+	h.MustCall("sink.echo", `{}`)
 }
 
 func TestUpgradeAsksAgainForWhatItNoLongerCovers(t *testing.T) {
@@ -74,7 +124,7 @@ func TestUpgradeAsksAgainForWhatItNoLongerCovers(t *testing.T) {
 	folder := t.TempDir()
 	h.Grant(sinkName, abi.FS, "read:"+folder)
 	v := h.Install(hosttest.Artifact{Module: hosttest.Sink(t), TOML: change(t, hosttest.SinkTOML("1.1.0"), `scope = ["read:*", "write:*"]`, `scope = ["read:/srv"]`)})
-	if len(v.Carried) != 0 {
+	if slices.ContainsFunc(v.Carried, func(c pack.Carry) bool { return c.Capability == "fs" }) {
 		t.Fatalf("carried: %s", asJSON(t, v.Carried))
 	}
 	h.FailCall("sink.list", fmt.Sprintf(`{"path":%q}`, folder), abi.Denied)
@@ -82,7 +132,7 @@ func TestUpgradeAsksAgainForWhatItNoLongerCovers(t *testing.T) {
 
 func TestAFailedUpgradeLeavesTheOldVersion(t *testing.T) {
 	t.Parallel()
-	for _, step := range []string{"resolve", "pull", "verify", "manifest", "inspect", "admit", "store", "load", "examples", "drain", "commit"} {
+	for _, step := range []string{"resolve", "pull", "verify", "manifest", "inspect", "admit", "compare", "store", "load", "examples", "commit"} {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
 			h := installed(t, hosttest.Options{})
@@ -110,14 +160,11 @@ func TestAFailedUpgradeLeavesTheOldVersion(t *testing.T) {
 	}
 }
 
-func TestDrainGivesUpAndChangesNothing(t *testing.T) {
+func TestARemovalWaitsAndGivesUp(t *testing.T) {
 	t.Parallel()
 	h := installed(t, hosttest.Options{Config: func(c *host.Config) { c.Limits.Drain = 50 * time.Millisecond }})
 	waiting := h.Submit("sink.wait", `{"key":"never"}`)
 	hosttest.Eventually(t, "a call is inside", func() bool { return infoOf(t, h).Calls == 1 })
-	ref, _ := h.Publish(hosttest.Artifact{Module: hosttest.Sink(t), TOML: hosttest.SinkTOML("1.1.0")})
-	v, err := h.TryInstall(ref, pack.Options{})
-	refused(t, h, v, err, "drain", abi.Busy)
 	wantCode(t, h.Services().Packs.Remove(t.Context(), sinkName, pack.Options{}), abi.Busy)
 	if got := h.MustCall("sink.echo", `{}`); got != `{}` || infoOf(t, h).Version != "1.0.0" {
 		t.Fatalf("got %s", got)
@@ -126,7 +173,7 @@ func TestDrainGivesUpAndChangesNothing(t *testing.T) {
 	if end := h.Wait(waiting.ID); end.State != action.Completed {
 		t.Fatalf("the call that was inside: %+v %+v", end, end.Failure)
 	}
-	if _, err := h.TryInstall(ref, pack.Options{}); err != nil {
+	if err := h.Services().Packs.Remove(t.Context(), sinkName, pack.Options{}); err != nil {
 		t.Fatal(err)
 	}
 }

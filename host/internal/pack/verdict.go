@@ -34,8 +34,16 @@ type Verdict struct {
 	Links    []Link           `json:"links,omitempty"`
 	Imports  []string         `json:"imports,omitempty"`  // host functions the module imports, "kv.get"
 	Replaces string           `json:"replaces,omitempty"` // digest of the version that ran before
-	Carried  []Carry          `json:"carried,omitempty"`  // leases people gave that version and this one keeps
-	Examples int              `json:"examples,omitempty"` // how many of the manifest's examples were run and held
+	// Diff is what the version asks for beyond the one it replaces, or less; Held are the subjects of it that it goes
+	// without until a person accepts them; Signer is set when nobody who signed the one before signed this one.
+	Diff     *Diff         `json:"diff,omitempty"`
+	Held     []string      `json:"held,omitempty"`
+	Signer   *SignerChange `json:"signer_change,omitempty"`
+	Registry string        `json:"registry,omitempty"` // where it came from, as resolved
+	Warning  string        `json:"warning,omitempty"`  // of the index: the version is superseded, or yanked and named by digest
+	Proofs   []Proof       `json:"proofs,omitempty"`   // the bundles that counted
+	Carried  []Carry       `json:"carried,omitempty"`  // leases people gave that version and this one keeps
+	Examples int           `json:"examples,omitempty"` // how many of the manifest's examples were run and held
 }
 
 // Refusal is the error that ended an install.
@@ -61,6 +69,7 @@ const (
 	Granted = "granted" // a lease was given
 	Asked   = "asked"   // a person must give one; until then every use is denied
 	Denied  = "denied"  // of an optional capability; a required one refuses the pack
+	Held    = "held"    // it widened with an upgrade; what the version before had stays, the rest waits for a person
 )
 
 // Link is what became of one capability.
@@ -78,7 +87,24 @@ type Link struct {
 	Decision   policy.Decision `json:"decision"`
 }
 
-// Carry is a lease that an upgrade kept: it reaches no further and lives no longer than the one it comes from.
+// SignerChange is another hand: no key or identity that counted for the version before counts for this one.
+type SignerChange struct {
+	Before []string `json:"before"`
+	After  []string `json:"after"`
+}
+
+// Proof is one bundle that counted, by what it says and the digest of its bytes.
+type Proof struct {
+	Predicate string `json:"predicate"`
+	Bundle    string `json:"bundle"`
+	Signer    string `json:"signer"` // its name in the trust policy
+	KeyID     string `json:"key_id,omitempty"`
+	Identity  string `json:"identity,omitempty"`
+	Issuer    string `json:"issuer,omitempty"`
+}
+
+// Carry is a lease that an upgrade kept: it reaches no further and lives no longer than the one it comes from. It is the
+// same lease unless the new version asks for less.
 type Carry struct {
 	Capability string `json:"capability"`
 	Lease      string `json:"lease"`

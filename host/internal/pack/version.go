@@ -2,7 +2,6 @@ package pack
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,7 +31,18 @@ type version struct {
 	renewAt  atomic.Int64 // when the first policy lease runs out, ms since 1970; 0 none does
 	renewing sync.Mutex   // one renewal at a time; may be held while mu is taken, never the other way round
 
-	mu        sync.Mutex
+	// halted, when set, is what every host call and every new call of the version answers: it was suspended, or its time
+	// to finish is over.
+	halted atomic.Pointer[abi.Error]
+	trial  *trial // not nil when the version is watched
+	held   atomic.Pointer[heldBack]
+
+	// visits are the calls inside, idle is closed when none is left, and gone says that sessions end; slot.mu guards them.
+	visits map[*visit]bool
+	gone   bool
+	idle   chan struct{}
+
+	mu        sync.Mutex // guards the rest, and row.Standing
 	prog      *wasm.Program
 	broken    *abi.Error
 	loading   chan struct{}              // not nil while a load is on; closed at its end
@@ -50,13 +60,11 @@ type tool struct {
 func (m *Manager) newVersion(r row, man *manifests.Pack, who policy.Pack) *version {
 	v := &version{
 		row: r, man: man, who: who, tools: map[string]*tool{}, models: map[string]*manifests.State{},
-		blobs: map[string]bool{}, decisions: map[string]policy.Decision{}, keys: m.KV.Space(r.Name), holder: m.Leases.Holder(r.Name, r.Digest),
+		blobs: map[string]bool{}, decisions: map[string]policy.Decision{}, visits: map[*visit]bool{}, keys: m.KV.Space(r.Name), holder: m.Leases.Holder(r.Name, r.Digest),
 	}
 	for i := range man.Tools {
 		t := &man.Tools[i]
-		v.tools[t.ID] = &tool{Tool: t, limits: wasm.Limits{
-			MemoryBytes: t.Limits.Memory, Gas: t.Limits.Gas, Time: t.Limits.Time, Input: t.Limits.Input, Output: t.Limits.Output, Streamed: t.Limits.Stream,
-		}, session: t.Isolation == "session"}
+		v.tools[t.ID] = &tool{Tool: t, limits: limitsOf(t), session: t.Isolation == "session"}
 	}
 	for i := range man.State {
 		v.models[man.State[i].ID] = &man.State[i]
@@ -68,6 +76,7 @@ func (m *Manager) newVersion(r row, man *manifests.Pack, who policy.Pack) *versi
 		v.blobs[d] = true
 	}
 	v.renewAt.Store(1) // the first call looks at the leases
+	v.stand(r, m)
 	return v
 }
 
@@ -90,6 +99,62 @@ func (v *version) load(ctx context.Context, e *wasm.Engine, module []byte, insta
 	})
 }
 
+// standing copies what changes about the version.
+func (v *version) standing() standing {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.row.Standing
+}
+
+// paper is the version's row as it would be kept; it is not watched when it comes back.
+func (v *version) paper() *row {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	r := v.row
+	r.Standing.Trial = nil
+	return &r
+}
+
+// stand gives a version that nobody sees yet its final row.
+func (v *version) stand(r row, m *Manager) {
+	v.row = r
+	v.halted.Store(nil)
+	if s := r.Standing.Suspended; s != nil {
+		v.halted.Store(s.err(r.Name))
+	}
+	v.trial = nil
+	if t := r.Standing.Trial; t != nil && m.now().Sub(t.Since) <= m.cfg.Guard.Window {
+		v.trial = &trial{start: *t, guard: m.cfg.Guard}
+	}
+	v.hold(r.Standing.Held)
+}
+
+// loaded is the program, nil when it is not loaded.
+func (v *version) loaded() *wasm.Program {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.prog
+}
+
+// keeps reports whether the version has the state of a session, or a call inside that makes it; slot.mu is held.
+func (v *version) keeps(session string) bool {
+	for in := range v.visits {
+		if in.session == session {
+			return true
+		}
+	}
+	p := v.loaded()
+	return p != nil && p.Keeps(session)
+}
+
+// sessions counts those the version keeps.
+func (v *version) sessions() int {
+	if p := v.loaded(); p != nil {
+		return p.Stats().Sessions
+	}
+	return 0
+}
+
 // close ends the program, waiting for its calls; a version that was never loaded has none.
 func (v *version) close(ctx context.Context) error {
 	v.mu.Lock()
@@ -102,10 +167,13 @@ func (v *version) close(ctx context.Context) error {
 }
 
 // info describes the version.
-func (v *version) info(calls int) Info {
+func (v *version) info() Info {
 	v.mu.Lock()
 	state, reason := Loading, ""
+	st := v.row.Standing
 	switch {
+	case st.Suspended != nil:
+		state, reason = Halted, st.Suspended.Reason
 	case v.broken != nil:
 		state, reason = Broken, v.broken.Msg
 	case v.prog != nil:
@@ -114,7 +182,8 @@ func (v *version) info(calls int) Info {
 	v.mu.Unlock()
 	info := Info{
 		Name: v.row.Name, Version: v.row.Version, Digest: v.row.Digest, Ref: v.row.Ref, State: state, Reason: reason,
-		Installed: v.row.Installed, By: v.row.By, Calls: calls, Verdict: v.row.Verdict, Tools: []Tool{},
+		Installed: v.row.Installed, By: v.row.By, Verdict: v.row.Verdict, Tools: []Tool{},
+		Held: st.Held, Suspension: st.Suspended, Trial: v.trial.tell(),
 	}
 	if v.man == nil {
 		return info
@@ -122,7 +191,7 @@ func (v *version) info(calls int) Info {
 	info.Description, info.License = v.man.Description, v.man.License
 	for _, t := range v.man.Tools {
 		info.Tools = append(info.Tools, Tool{
-			ID: t.ID, Pack: v.row.Name, Title: t.Title, Description: t.Description, Effects: t.Effects.String(), Isolation: t.Isolation,
+			ID: t.ID, Pack: v.row.Name, Title: t.Title, Description: t.Description, Effects: t.Effects.String(), Isolation: t.Isolation, Streams: t.Streams,
 			Input: t.Input.JSON(), Output: t.Output.JSON(),
 		})
 	}
@@ -183,6 +252,9 @@ func (m *Manager) startLoad(v *version) error {
 		v.loading = nil
 		v.mu.Unlock()
 		close(done)
+		if err != nil && v.trial != nil && v.trial.end() {
+			m.rollbackSoon(v, "it does not load: "+err.Error())
+		}
 	})
 	return nil
 }
@@ -209,9 +281,39 @@ func (m *Manager) tellLoaded(v *version, err error, took time.Duration) {
 	}
 }
 
-// revive makes a version of a stored row, asking again what may have changed since it was installed. What does not hold
-// makes the version broken.
+// revive makes a version of the installed row at a start, and says so when it does not hold any more. Leases that Cedar
+// gave and would not give any more are revoked.
 func (m *Manager) revive(ctx context.Context, r row) *version {
+	v := m.judge(ctx, r)
+	if v.man == nil {
+		return v
+	}
+	var err error
+	if v.broken != nil {
+		err = v.broken
+		m.tellLoaded(v, err, 0)
+	}
+	if rerr := m.takeBack(ctx, v, err); rerr != nil && v.broken == nil {
+		v.broken = wrap(rerr, "open pack %q", r.Name)
+	}
+	return v
+}
+
+// takeBack revokes what the policies of today do not give a version that is installed.
+func (m *Manager) takeBack(ctx context.Context, v *version, judged error) error {
+	r := v.row
+	switch {
+	case judged != nil && (abi.CodeOf(judged) == abi.Denied || abi.CodeOf(judged) == abi.Untrusted || abi.CodeOf(judged) == abi.Unsigned):
+		return m.revokeAll(ctx, r.Verdict, "the policies do not admit the pack any more")
+	case judged != nil || r.Verdict.Digests.PolicySet == m.Policy.Digest() && r.Verdict.Digests.TrustPolicy == m.Trust.Digest():
+		return nil
+	}
+	return m.revokeDenied(ctx, v.who, r.Verdict, v.man)
+}
+
+// judge makes a version of a stored row, asking again what may have changed since it was installed. What does not hold
+// makes the version broken; nothing else happens.
+func (m *Manager) judge(ctx context.Context, r row) *version {
 	man, err := manifests.ParsePack("pack.toml", r.TOML)
 	if err == nil && sum(r.TOML) != r.Content.TOML {
 		err = abi.Errorf(abi.Corrupt, "read the stored pack.toml: its digest is not %s", r.Content.TOML)
@@ -221,18 +323,16 @@ func (m *Manager) revive(ctx context.Context, r row) *version {
 		v.man, v.broken = nil, wrap(err, "open pack %q", r.Name)
 		return v
 	}
-	who, err := m.stillHolds(ctx, r, man)
+	who, err := m.stillHolds(ctx, r)
 	v := m.newVersion(r, man, who)
 	if err != nil {
 		v.broken = wrap(err, "open pack %q", r.Name)
-		m.tellLoaded(v, err, 0)
 	}
 	return v
 }
 
-// stillHolds asks the questions of steps 3 and 6 again when the policies that answered them have changed. Leases that
-// Cedar gave and would not give any more are revoked.
-func (m *Manager) stillHolds(ctx context.Context, r row, man *manifests.Pack) (policy.Pack, error) {
+// stillHolds asks the questions of steps 3 and 6 again when the policies that answered them have changed.
+func (m *Manager) stillHolds(ctx context.Context, r row) (policy.Pack, error) {
 	verdict := *r.Verdict
 	if verdict.Digests.TrustPolicy != m.Trust.Digest() && verdict.Override == "" {
 		var bundles [][]byte
@@ -245,7 +345,7 @@ func (m *Manager) stillHolds(ctx context.Context, r row, man *manifests.Pack) (p
 		}
 		sig, err := m.Trust.Judge(ctx, signing.Question{Pack: r.Name, Digest: r.Digest, Version: r.Version}, bundles)
 		if err != nil {
-			return policy.Pack{}, errors.Join(err, m.revokeAll(ctx, &verdict, "the trust policy does not admit the pack any more"))
+			return policy.Pack{}, err
 		}
 		verdict.Signature = sig
 	}
@@ -254,9 +354,9 @@ func (m *Manager) stillHolds(ctx context.Context, r row, man *manifests.Pack) (p
 		return who, nil
 	}
 	if d := m.mayLoad(who, &verdict); !d.Allowed {
-		return who, errors.Join(denied(d, "admit pack %q", r.Name), m.revokeAll(ctx, &verdict, "the policies do not admit the pack any more"))
+		return who, denied(d, "admit pack %q", r.Name)
 	}
-	return who, m.revokeDenied(ctx, who, &verdict, man)
+	return who, nil
 }
 
 func (m *Manager) revokeAll(ctx context.Context, v *Verdict, why string) error {

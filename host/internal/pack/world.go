@@ -28,6 +28,7 @@ type world struct {
 
 	refused map[abi.Code]*abi.Error // what the host refused in this call, the last of each code
 	told    int                     // refusals journaled
+	denied  bool                    // something was refused
 	untold  int                     // refusals beyond maxTold
 }
 
@@ -71,6 +72,10 @@ const maxTold = 8
 
 // Use implements wasm.Gate: the lease book decides, a refusal is journaled.
 func (g *gate) Use(ctx context.Context, c abi.Capability, target string, n int) (string, error) {
+	if halted := g.v.halted.Load(); halted != nil {
+		(*world)(g).deny(ctx, c, target, halted)
+		return "", halted
+	}
 	scope, err := g.v.holder.Use(ctx, c, target, n)
 	if err != nil {
 		err = (*world)(g).beyond(c, target, err)
@@ -98,6 +103,7 @@ func (g *gate) Refused(ctx context.Context, c abi.Capability, err error) {
 func (w *world) deny(ctx context.Context, c abi.Capability, target string, err error) {
 	code := abi.CodeOf(err)
 	w.said(err)
+	w.denied = true
 	if w.told == maxTold {
 		w.untold++
 		return
@@ -265,6 +271,10 @@ func (s *states) Put(ctx context.Context, name string, doc []byte) error {
 	model := s.v.models[name]
 	if model == nil {
 		return noModel(name)
+	}
+	if err := s.v.holding("state:", name); err != nil {
+		(*world)(s).deny(ctx, abi.State, name, err)
+		return err
 	}
 	if err := model.Schema.Validate(doc); err != nil {
 		return wrap(err, "put read model %q", name)

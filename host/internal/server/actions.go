@@ -27,6 +27,11 @@ func (s *Server) postAction(c *fiber.Ctx) error {
 	req := action.Request{
 		Kind: body.Kind, Input: body.Input, IdemKey: body.IdemKey, Actor: s.actor(c),
 		Project: body.Project, Corr: corr(c), Session: body.Session,
+		Streams: body.Streams, Record: body.Record,
+	}
+	if body.Record && req.Actor != "operator" {
+		return abi.Errorf(abi.Unauthenticated, "submit %q: a record holds all that the call sees, so only the operator may ask for one", body.Kind).
+			WithHint("send the operator token, or leave \"record\" out")
 	}
 	if body.DeadlineMS < 0 {
 		return abi.Errorf(abi.Invalid, "submit %q: deadline_ms %d is before now", body.Kind, body.DeadlineMS)
@@ -162,7 +167,10 @@ func wireAction(a *action.Action) api.Action {
 	out := api.Action{
 		ID: a.ID, Kind: a.Kind, State: string(a.State), Pack: a.Pack, Corr: a.Corr, Parent: a.Parent,
 		Actor: a.Actor, Project: a.Project, Input: a.Input, Created: a.Created,
-		Started: optional(a.Started), Ended: optional(a.Ended),
+		Started: optional(a.Started), Ended: optional(a.Ended), Streams: a.Streams,
+	}
+	if r := a.Record; r != nil {
+		out.Record = &api.Recording{Digest: r.Digest, Bytes: r.Bytes, Calls: r.Calls, Code: r.Code, Error: r.Error}
 	}
 	if a.State == action.Completed {
 		if a.OutKind == abi.FrameBytes {

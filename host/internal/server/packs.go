@@ -27,11 +27,23 @@ func (s *Server) getPack(c *fiber.Ctx) error {
 }
 
 func (s *Server) getVerdict(c *fiber.Ctx) error {
-	verdict, err := s.svc.Packs.Verdict(s.ctx, packName(c))
+	why, err := s.svc.Packs.Why(s.ctx, packName(c))
 	if err != nil {
 		return err
 	}
-	return c.JSON(verdict)
+	return c.JSON(why)
+}
+
+// postIndexRefresh asks the signed index for news; what it revoked is suspended when the answer comes.
+func (s *Server) postIndexRefresh(c *fiber.Ctx) error {
+	if s.svc.RefreshIndex == nil {
+		return abi.Errorf(abi.NotFound, "refresh the index: this host has none")
+	}
+	state, err := s.svc.RefreshIndex(s.ctx)
+	if err != nil {
+		return err
+	}
+	return c.JSON(state)
 }
 
 func packName(c *fiber.Ctx) string { return c.Params("ns") + "/" + c.Params("name") }
@@ -54,17 +66,20 @@ func (s *Server) postPack(c *fiber.Ctx) error {
 	if body.Ref == "" {
 		return abi.Errorf(abi.Invalid, "install pack: the body has no \"ref\"").WithHint(`send {"ref":"arw/research:0.1.0"}`)
 	}
-	opts := pack.Options{By: "operator", Corr: corr(c), OverrideUnsigned: body.AllowUnsigned}
+	return s.install(c, body.Ref, pack.Options{By: "operator", Corr: corr(c), OverrideUnsigned: body.AllowUnsigned}, fiber.StatusCreated)
+}
+
+func (s *Server) install(c *fiber.Ctx, ref string, opts pack.Options, status int) error {
 	if !strings.Contains(c.Get(fiber.HeaderAccept), "application/x-ndjson") {
-		verdict, err := s.svc.Packs.Install(s.ctx, body.Ref, opts)
+		verdict, err := s.svc.Packs.Install(s.ctx, ref, opts)
 		if err != nil {
 			return err
 		}
-		return c.Status(fiber.StatusCreated).JSON(verdict)
+		return c.Status(status).JSON(verdict)
 	}
 	c.Set(fiber.HeaderContentType, "application/x-ndjson")
 	id := corr(c)
-	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) { s.streamInstall(w, body.Ref, id, opts) })
+	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) { s.streamInstall(w, ref, id, opts) })
 	return nil
 }
 

@@ -10,12 +10,16 @@ type route struct {
 }
 
 func (s *Server) routes() []route {
-	return append(s.logicRoutes(), []route{
+	return append(append(s.logicRoutes(), s.lifecycleRoutes()...), []route{
 		{"GET", "/healthz", false, s.getHealth},
 		{"GET", "/metrics", false, s.getMetrics},
 		{"POST", "/actions", false, s.postAction},
 		{"GET", "/actions/:id", false, s.getAction},
 		{"POST", "/actions/:id/cancel", false, s.cancelAction},
+		{"PUT", "/actions/:id/stream", false, s.putStream},
+		{"GET", "/actions/:id/stream", false, s.getStream},
+		{"GET", "/actions/:id/record", true, s.getRecord},
+		{"POST", "/actions/:id/replay", true, s.postReplay},
 		{"GET", "/events", false, s.getEvents},
 		{"GET", "/state/packs", false, s.getPacks},
 		{"GET", "/state/leases", false, s.getLeases},
@@ -26,6 +30,7 @@ func (s *Server) routes() []route {
 		{"GET", "/packs/:ns/:name/verdict", false, s.getVerdict},
 		{"POST", "/packs", true, s.postPack},
 		{"DELETE", "/packs/:ns/:name", true, s.deletePack},
+		{"POST", "/index/refresh", true, s.postIndexRefresh},
 		{"POST", "/leases", true, s.postLease},
 		{"DELETE", "/leases/:id", true, s.deleteLease},
 	}...)

@@ -40,6 +40,8 @@ type Services struct {
 	TrustDigest string
 	// Operator reports in constant time whether a token is the operator's credential.
 	Operator func(token string) bool
+	// RefreshIndex asks the signed index for news and returns what is known of it then.
+	RefreshIndex func(ctx context.Context) (any, error)
 }
 
 // Options bound a Server; the zero value works.

@@ -45,7 +45,7 @@ func (s *Server) getHealth(c *fiber.Ctx) error {
 	h := api.Health{Status: "ok", Version: s.opts.Version, ABI: abi.Version, Events: s.svc.Journal.Last()}
 	for _, p := range s.svc.Packs.List() {
 		h.Packs++
-		if p.State == pack.Broken {
+		if p.State == pack.Broken || p.State == pack.Halted {
 			h.Status = "degraded"
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/wasm/rewrite"
@@ -26,8 +27,10 @@ type artifact struct {
 	Globals []uint32
 	Start   bool
 	Fixed   string
-	Places  []place // where Data goes
-	Size    int     // of the binary
+	Plugin  bool     // made for Extism
+	Tools   []string // its exports that can be tools
+	Places  []place  // where Data goes
+	Size    int      // of the binary
 
 	key    string
 	data   []rewrite.Data
@@ -71,8 +74,11 @@ func (c *cache) open() error {
 	}
 	for _, e := range entries {
 		digest, _, ours := strings.Cut(e.Name(), "-")
-		if ours = ours && len(digest) == 64 && !strings.HasSuffix(e.Name(), "-"+version); ours {
+		switch ours = ours && len(digest) == 64; {
+		case ours && !strings.HasSuffix(e.Name(), "-"+version):
 			c.remove(e.Name())
+		case ours:
+			c.tidy(e.Name())
 		}
 	}
 	return nil
@@ -199,24 +205,30 @@ func (a *artifact) decode(raw []byte) error {
 	return nil
 }
 
-// code is where an entry's compiled code lies, and whether it is there already. The compiler's own checksum does not
-// cover its tables of offsets, and a wrong one would be a jump into nowhere; so a seal over whole files is checked first.
-// The caller has the entry's lock.
+// code is where an entry's compiled code lies, and whether it is there already; when it is not, a folder of the caller's
+// own, since another process may be compiling the same module. The compiler's own checksum does not cover its tables of
+// offsets, and a wrong one would be a jump into nowhere; so a seal over whole files is checked first. The seal names the
+// folder it speaks for. The caller has the entry's lock.
 func (c *cache) code(key string) (dir string, warm bool) {
 	if c.dir == "" || key == "" {
 		return "", false
 	}
-	dir = filepath.Join(c.dir, key, codeDir)
-	want, err := os.ReadFile(filepath.Join(c.dir, key, sealFile))
-	if err == nil {
+	entry := filepath.Join(c.dir, key)
+	if sealed, err := os.ReadFile(filepath.Join(entry, sealFile)); err == nil {
+		name, want, _ := bytes.Cut(sealed, []byte("\n"))
+		dir = filepath.Join(entry, filepath.Base(string(name)))
 		have, err := seal(dir)
 		if err == nil && bytes.Equal(have, want) {
 			return dir, true
 		}
 		c.log.Warn("cached code is compiled again", "entry", key, "error", errors.Join(err, errDamaged))
 	}
-	if err := os.RemoveAll(dir); err != nil { // damaged, or left by a compiler that did not come to its end
-		c.log.Warn("cached code cannot be removed", "entry", key, "error", err)
+	err := os.MkdirAll(entry, 0o700)
+	if err == nil {
+		dir, err = os.MkdirTemp(entry, codeDir+"-")
+	}
+	if err != nil {
+		c.log.Warn("compiled code cannot be kept", "entry", key, "error", err)
 		return "", false
 	}
 	return dir, false
@@ -231,14 +243,32 @@ func (c *cache) warm(key string) bool {
 	return err == nil
 }
 
-// seal writes down what the compiler left; the caller has the entry's lock.
-func (c *cache) seal(key string) {
-	sum, err := seal(filepath.Join(c.dir, key, codeDir))
+// seal writes down what the compiler left in a folder; the caller has the entry's lock. Of two processes that compiled
+// the same module the last one's folder counts.
+func (c *cache) seal(key, dir string) {
+	sum, err := seal(dir)
 	if err == nil {
-		err = writeFile(filepath.Join(c.dir, key), sealFile, sum)
+		err = writeFile(filepath.Join(c.dir, key), sealFile, append([]byte(filepath.Base(dir)+"\n"), sum...))
 	}
 	if err != nil {
 		c.log.Warn("compiled code is not sealed, and will be made again", "entry", key, "error", err)
+	}
+}
+
+// leftFor is how long a folder of code that no seal names is left alone: a compiler may still be at work in it.
+const leftFor = time.Hour
+
+// tidy removes folders of code that no seal names: damaged ones, and those of compilers that did not come to their end.
+func (c *cache) tidy(key string) {
+	entry := filepath.Join(c.dir, key)
+	sealed, _ := os.ReadFile(filepath.Join(entry, sealFile)) // none: no folder counts
+	name, _, _ := bytes.Cut(sealed, []byte("\n"))
+	dirs, _ := filepath.Glob(filepath.Join(entry, codeDir+"-*"))
+	for _, dir := range dirs {
+		st, err := os.Stat(dir)
+		if err == nil && filepath.Base(dir) != string(name) && time.Since(st.ModTime()) > leftFor {
+			c.remove(filepath.Join(key, filepath.Base(dir)))
+		}
 	}
 }
 

@@ -29,13 +29,19 @@ type call struct {
 	host    Host
 	streams streams
 
+	recorder *Recorder // of at most one of the two
+	player   *player
+
 	over   atomic.Bool
 	armed  atomic.Bool
 	mu     sync.Mutex // guards the two below
 	inner  context.Context
 	cancel context.CancelFunc
 
-	pending   []byte // a reply or message that io.take collects
+	blocks    *linear // where host functions find their arguments when it is not the guest's memory
+	refused   error   // what ends the call of a guest that cannot be told
+	printed   int     // bytes of an Extism guest's log
+	pending   []byte  // a reply or message that io.take collects
 	hostCalls int
 	moved     int64  // bytes moved by host functions, not yet charged
 	inside    string // the host function being run
@@ -78,7 +84,12 @@ func (c *call) Done() <-chan struct{} {
 }
 
 // Value implements context.Context.
-func (c *call) Value(key any) any { return c.parent.Value(key) }
+func (c *call) Value(key any) any {
+	if key == (callKey{}) {
+		return c
+	}
+	return c.parent.Value(key)
+}
 
 // finish ends the call as a context.
 func (c *call) finish() {
@@ -96,6 +107,11 @@ func (c *call) tick() {
 	used := c.in.gas.Get()
 	if used > c.allowed {
 		return
+	}
+	if c.player != nil {
+		if c.stopped = c.player.stops(used); c.stopped != nil {
+			return
+		}
 	}
 	if c.stopped = c.Err(); c.stopped == nil {
 		c.in.limit.Set(min(c.allowed, used+slice))

@@ -26,7 +26,7 @@ type Options struct {
 	Interpret bool
 	// Portable keeps memory as systems do that have no faster way: on the heap, all of it compared after every call.
 	Portable bool
-	// Instances and MemoryBytes bound what all programs have together; 0 means 4096 and 4 GiB. How they are shared is
+	// Instances and MemoryBytes bound what all programs have together; 0 means 4096 and 8 GiB. How they are shared is
 	// told at share.
 	Instances   int
 	MemoryBytes int64
@@ -72,13 +72,13 @@ func (e *Engine) Close() error {
 // Limits bound a program and each call of it; a zero field means the default, and a call can only lower what the
 // program was loaded with in memory.
 type Limits struct {
-	MemoryBytes int64
-	Gas         uint64
-	Time        time.Duration
-	Input       int64
-	Output      int64
-	Depth       uint32 // nested calls inside the guest
-	Streamed    int64  // bytes of output streams
+	MemoryBytes int64         `json:"memory_bytes"`
+	Gas         uint64        `json:"gas"`
+	Time        time.Duration `json:"time_ns"`
+	Input       int64         `json:"input"`
+	Output      int64         `json:"output"`
+	Depth       uint32        `json:"depth"`    // nested calls inside the guest
+	Streamed    int64         `json:"streamed"` // bytes of output streams
 }
 
 // DefaultLimits are what a zero field stands for.

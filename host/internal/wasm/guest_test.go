@@ -12,29 +12,38 @@ import (
 	"github.com/arw-project/arw/host/internal/wasm"
 )
 
-var goGuestOnce = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "guest")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	out := filepath.Join(dir, "guest.wasm")
-	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", out, "./testdata/guest")
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=")
-	if msg, err := cmd.CombinedOutput(); err != nil {
-		return msg, err
-	}
-	return os.ReadFile(out)
-})
+// built keeps what buildGo made, by folder.
+var built sync.Map
 
-// goGuest builds testdata/guest, once.
-func goGuest(tb testing.TB) []byte {
+// buildGo builds a guest in Go, once.
+func buildGo(tb testing.TB, dir string) []byte {
 	tb.Helper()
-	bin, err := goGuestOnce()
+	once, _ := built.LoadOrStore(dir, sync.OnceValues(func() ([]byte, error) {
+		tmp, err := os.MkdirTemp("", "guest")
+		if err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(tmp)
+		out := filepath.Join(tmp, "guest.wasm")
+		cmd := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", out, ".")
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=-buildvcs=false")
+		if msg, err := cmd.CombinedOutput(); err != nil {
+			return msg, err
+		}
+		return os.ReadFile(out)
+	}))
+	bin, err := once.(func() ([]byte, error))()
 	if err != nil {
-		tb.Fatalf("build the Go guest: %v\n%s", err, bin)
+		tb.Fatalf("build the Go guest %s: %v\n%s", dir, err, bin)
 	}
 	return bin
+}
+
+// goGuest builds testdata/guest.
+func goGuest(tb testing.TB) []byte {
+	tb.Helper()
+	return buildGo(tb, "testdata/guest")
 }
 
 // openGate lets everything pass.

@@ -65,21 +65,27 @@ func wrapHost(f hostFunc) api.GoModuleFunc {
 		c := ctx.(*call)
 		c.hostCalls++
 		c.inside = name
-		var s abi.Status
-		switch {
-		case c.effects < f.Effect:
-			s = c.deny(f.Capability, c.effectMessage(name, f.Effect))
-		case !f.granted(&c.host):
-			s = c.deny(f.Capability, f.denied)
-		case c.gate == nil && !f.Capability.Ambient():
-			s = c.deny(f.Capability, f.ungated)
-		default:
-			s = f.run(c, stack)
+		if c.recorder == nil && c.player == nil {
+			stack[0] = uint64(f.judge(c, stack))
+		} else {
+			stack[0] = uint64(c.taped(&f, stack, func() abi.Status { return f.judge(c, stack) }))
 		}
-		stack[0] = uint64(s)
 		c.charge()
 		c.inside = ""
 	}
+}
+
+// judge refuses or runs.
+func (f *hostFunc) judge(c *call, stack []uint64) abi.Status {
+	switch {
+	case c.effects < f.Effect:
+		return c.deny(f.Capability, c.effectMessage(c.inside, f.Effect))
+	case !f.granted(&c.host):
+		return c.deny(f.Capability, f.denied)
+	case c.gate == nil && !f.Capability.Ambient():
+		return c.deny(f.Capability, f.ungated)
+	}
+	return f.run(c, stack)
 }
 
 func (c *call) effectMessage(name string, needs abi.Effect) string {
@@ -99,11 +105,15 @@ func (c *call) charge() {
 
 // bytes is the guest's memory at ptr; false when any of it lies outside. No sum of two 32-bit numbers wraps here.
 func (c *call) bytes(ptr, n uint32) ([]byte, bool) {
+	mem := c.in.mem
+	if c.blocks != nil {
+		mem = c.blocks
+	}
 	end := uint64(ptr) + uint64(n)
-	if end > uint64(len(c.in.mem.buf)) {
+	if end > uint64(len(mem.buf)) {
 		return nil, false
 	}
-	return c.in.mem.buf[ptr:end:end], true
+	return mem.buf[ptr:end:end], true
 }
 
 // view returns the guest's memory that arguments i and i+1 name, for use before the host function returns.

@@ -22,8 +22,12 @@ type Call struct {
 	Limits  Limits // zero fields mean the program's
 	Gate    Gate   // nil refuses everything but io and stream
 	Host    Host
-	In      Source // handle 0 of arw:stream; nil: the caller streams nothing in
-	Out     Sink   // handle 1; nil: the caller takes no parts
+	In      Source    // handle 0 of arw:stream; nil: the caller streams nothing in
+	Out     Sink      // handle 1; nil: the caller takes no parts
+	Record  *Recorder // keeps what the call sees; nil: nothing does
+
+	player *player         // answers instead of Gate, Host, In and Out
+	ended  func(RecordEnd) // how a replay ended
 }
 
 // Reply is what came of a call. Body belongs to the caller. Usage is set also when the call failed.
@@ -59,8 +63,14 @@ func (p *Program) invoke(ctx context.Context, req *Call) (Reply, error) {
 	if n := int64(len(req.Input)); n > l.Input {
 		return Reply{}, abi.Errorf(abi.TooLarge, "the input has %d bytes, the limit is %d", n, l.Input).WithHint("send less, or raise limits.input in pack.toml")
 	}
-	if err := p.breaker.allow(time.Now); err != nil {
-		return Reply{}, err
+	if req.Record != nil && req.Session != "" {
+		return Reply{}, abi.Errorf(abi.Unsupported, "record %q: it continues a session, whose earlier calls are not in the record", req.Tool).
+			WithHint("call it without a session")
+	}
+	if req.player == nil { // a replay says nothing about how the pack fares
+		if err := p.breaker.allow(time.Now); err != nil {
+			return Reply{}, err
+		}
 	}
 	start := p.engine.now()
 	in, err := p.pool.get(ctx, req.Session, l.Time)
@@ -72,7 +82,11 @@ func (p *Program) invoke(ctx context.Context, req *Call) (Reply, error) {
 	c := &call{
 		parent: ctx, due: start + l.Time, in: in, tool: req.Tool, effects: req.Effects,
 		output: l.Output, gate: req.Gate, host: req.Host,
-		streams: streams{in: req.In, out: req.Out, left: l.Streamed, limit: l.Streamed},
+		streams:  streams{in: req.In, out: req.Out, left: l.Streamed, limit: l.Streamed},
+		recorder: req.Record, player: req.player,
+	}
+	if c.recorder != nil {
+		c.recorder.begin(c, l, req.Input)
 	}
 	pages := min(p.code.Cap, uint32(min(l.MemoryBytes/pageSize, maxPages)))
 	in.begin(c, l, pages)
@@ -83,7 +97,15 @@ func (p *Program) invoke(ctx context.Context, req *Call) (Reply, error) {
 	if err != nil {
 		reply.Body = nil
 	}
-	p.breaker.record(reply.Kind, err, time.Now)
+	if c.recorder != nil {
+		c.recorder.end(c, reply, err)
+	}
+	if req.ended != nil {
+		req.ended(endOf(c, reply, err))
+	}
+	if req.player == nil {
+		p.breaker.record(reply.Kind, err, time.Now)
+	}
 	if fatal(reply.Kind, err) {
 		p.stats.failures.Add(1)
 		in.spent = true
@@ -112,6 +134,9 @@ func (in *instance) begin(c *call, l Limits, pages uint32) {
 
 // end finds out how the call ended.
 func (in *instance) end(c *call, err error) (Usage, error) {
+	if c.player != nil {
+		c.player.ending = true
+	}
 	c.flush(0)
 	c.flush(1)
 	in.current = nil
@@ -128,6 +153,9 @@ func (in *instance) end(c *call, err error) (Usage, error) {
 
 // exchange writes the request, calls, and reads the reply.
 func (in *instance) exchange(c *call, req *Call) (Reply, error) {
+	if in.plug != nil {
+		return in.exchangePlugin(c, req)
+	}
 	tool, input := uint32(len(req.Tool)), uint32(len(req.Input))
 	if need := tool + input; need > in.inCap {
 		if err := in.alloc(c, need); err != nil {

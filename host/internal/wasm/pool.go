@@ -313,6 +313,13 @@ func (po *pool) expire(name string, s *session) {
 	}
 }
 
+// keeps reports whether a session is open.
+func (po *pool) keeps(name string) bool {
+	po.mu.Lock()
+	defer po.mu.Unlock()
+	return po.sessions[name] != nil
+}
+
 func (po *pool) counts() (idle, sessions int) {
 	po.mu.Lock()
 	defer po.mu.Unlock()

@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -142,7 +143,7 @@ func (c *call) give(handle uint32, kind abi.FrameKind, part []byte) abi.Status {
 		return c.ok()
 	}
 	c.streams.left -= int64(len(part))
-	if err := sink.Write(c, kind, append(make([]byte, 0, len(part)), part...)); err != nil {
+	if err := sink.Write(c, kind, bytes.Clone(part)); err != nil {
 		return c.refuse(err)
 	}
 	return c.ok()

@@ -100,24 +100,26 @@ func linkWASI(ctx context.Context, rt wazero.Runtime, imports []Import) error {
 			continue
 		}
 		any = true
-		var fn api.GoModuleFunc
-		switch run := funcs[name]; {
-		case name == "proc_exit":
-			fn = wasiExit
-		case run != nil:
-			fn = wasiWrap(name, run)
-		case strings.HasPrefix(name, "fd_"), strings.HasPrefix(name, "path_"), strings.HasPrefix(name, "sock_"):
-			fn = func(_ context.Context, _ api.Module, stack []uint64) { stack[0] = wasiBadFD }
-		default:
-			fn = func(_ context.Context, _ api.Module, stack []uint64) { stack[0] = wasiNoSys }
-		}
-		b.NewFunctionBuilder().WithGoModuleFunction(fn, []byte(sig.params), []byte(sig.results)).WithName(name).Export(name)
+		b.NewFunctionBuilder().WithGoModuleFunction(wasiFunction(name, funcs), []byte(sig.params), []byte(sig.results)).WithName(name).Export(name)
 	}
 	if !any {
 		return nil
 	}
 	_, err := b.Instantiate(ctx)
 	return err
+}
+
+// wasiFunction makes one function of WASI for the engine.
+func wasiFunction(name string, funcs map[string]wasiFunc) api.GoModuleFunc {
+	switch run := funcs[name]; {
+	case name == "proc_exit":
+		return wasiExit
+	case run != nil:
+		return wasiWrap(name, run)
+	case strings.HasPrefix(name, "fd_"), strings.HasPrefix(name, "path_"), strings.HasPrefix(name, "sock_"):
+		return func(_ context.Context, _ api.Module, stack []uint64) { stack[0] = wasiBadFD }
+	}
+	return func(_ context.Context, _ api.Module, stack []uint64) { stack[0] = wasiNoSys }
 }
 
 func wasiWrap(name string, run wasiFunc) api.GoModuleFunc {
@@ -170,9 +172,17 @@ func wasiSizes(c *call, a []uint64) uint32 {
 func (c *call) ambient(i int, cap abi.Capability, offered bool) bool {
 	if !c.state().asked[i] {
 		c.state().asked[i] = true
-		if offered && c.effects > abi.Pure && !c.booting && c.gate != nil {
-			_, err := c.use(cap, "", 0)
-			c.state().granted[i] = err == nil
+		if c.effects > abi.Pure && !c.booting {
+			answer := c.ambientAnswer(wasiLease, uint64(i), 1, nil, func() []byte {
+				if !offered || c.gate == nil {
+					return []byte{0}
+				}
+				if _, err := c.use(cap, "", 0); err != nil {
+					return []byte{0}
+				}
+				return []byte{1}
+			})
+			c.state().granted[i] = len(answer) == 1 && answer[0] == 1
 		}
 	}
 	return c.state().granted[i]
@@ -189,10 +199,14 @@ func (c *call) now(id uint32) int64 {
 		}
 		return c.state().fixed
 	}
-	if id == 0 {
-		return c.host.Clock.Now().UnixNano()
-	}
-	return int64(c.host.Clock.Monotonic())
+	var t [8]byte
+	copy(t[:], c.ambientAnswer(wasiClock, uint64(id), 8, nil, func() []byte {
+		if id == 0 {
+			return le8(c.host.Clock.Now().UnixNano())
+		}
+		return le8(int64(c.host.Clock.Monotonic()))
+	}))
+	return int64(binary.LittleEndian.Uint64(t[:]))
 }
 
 func wasiClockRes(c *call, a []uint64) uint32 {
@@ -214,19 +228,23 @@ func wasiRandom(c *call, a []uint64) uint32 {
 	if !ok {
 		return wasiFault
 	}
-	var src io.Reader = cryptorand.Reader
-	switch {
-	case c.effects == abi.Pure || c.booting:
+	if c.effects == abi.Pure || c.booting {
 		if c.state().rng == nil {
 			c.state().rng = rand.NewChaCha8(c.in.p.seed)
 		}
-		src = c.state().rng
-	case c.ambient(1, abi.Rand, c.host.Rand != nil):
+		_, _ = c.state().rng.Read(out) // it never fails
+		return wasiOK
+	}
+	var src io.Reader = cryptorand.Reader
+	if c.ambient(1, abi.Rand, c.host.Rand != nil) {
 		src = c.host.Rand
 	}
-	if _, err := io.ReadFull(src, out); err != nil {
-		panic(err) // a guest that goes on with zeros would be worse
-	}
+	copy(out, c.ambientAnswer(wasiRand, uint64(len(out)), len(out), nil, func() []byte {
+		if _, err := io.ReadFull(src, out); err != nil {
+			panic(err) // a guest that goes on with zeros would be worse
+		}
+		return out
+	}))
 	return wasiOK
 }
 
@@ -358,15 +376,23 @@ func (c *call) flush(stream int) {
 		c.in.p.engine.log.Debug("guest printed while loading", "pack", c.in.p.spec.Name, "line", line)
 		return
 	}
-	if c.host.Log == nil || c.gate == nil {
-		return
-	}
-	if _, err := c.use(abi.Log, "", len(line)); err != nil {
-		return
-	}
-	if err := c.host.Log.Write(c, 1+stream, line); err != nil {
-		c.in.p.engine.log.Error("guest log failed", "pack", c.in.p.spec.Name, "error", err)
-	}
+	c.logLine(wasiPrints, uint64(stream), 1+stream, line)
+}
+
+// logLine logs what a guest says without waiting for an answer; name and arg are for the record.
+func (c *call) logLine(name string, arg uint64, level int, line string) {
+	c.ambientAnswer(name, arg, 0, []byte(line), func() []byte {
+		if c.host.Log == nil || c.gate == nil {
+			return nil
+		}
+		if _, err := c.use(abi.Log, "", len(line)); err != nil {
+			return nil
+		}
+		if err := c.host.Log.Write(c, level, line); err != nil {
+			c.in.p.engine.log.Error("guest log failed", "pack", c.in.p.spec.Name, "error", err)
+		}
+		return nil
+	})
 }
 
 const (
@@ -444,10 +470,13 @@ func (c *call) sleep(d time.Duration) {
 		c.state().fixed += int64(d)
 		return
 	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-c.Done():
-	}
+	c.ambientAnswer(wasiSleep, uint64(d), 0, nil, func() []byte {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-c.Done():
+		}
+		return nil
+	})
 }

@@ -87,6 +87,16 @@ func (c *Client) Action(ctx context.Context, id string) (act api.Action, err err
 	return act, err
 }
 
+// Wait holds on until an action is final, however long that takes within ctx.
+func (c *Client) Wait(ctx context.Context, id string) (act api.Action, err error) {
+	for !act.Final() {
+		if err := c.do(ctx, call{method: "GET", path: "/actions/" + url.PathEscape(id), wait: true}, &act); err != nil {
+			return act, err
+		}
+	}
+	return act, nil
+}
+
 // Cancel takes an action back; one that is final is a Conflict.
 func (c *Client) Cancel(ctx context.Context, id string) (act api.Action, err error) {
 	err = c.do(ctx, call{method: "POST", path: "/actions/" + url.PathEscape(id) + "/cancel"}, &act)
@@ -119,7 +129,12 @@ func (c *Client) raw(ctx context.Context, path string) (out json.RawMessage, err
 
 // Install installs a pack and returns its verdict; progress may be nil and is called from this goroutine.
 func (c *Client) Install(ctx context.Context, in api.InstallPack, progress func(api.Progress)) (json.RawMessage, error) {
-	resp, err := c.send(ctx, call{method: "POST", path: "/packs", body: in, accept: "application/x-ndjson"})
+	return c.install(ctx, in.Ref, call{method: "POST", path: "/packs", body: in, accept: "application/x-ndjson"}, progress)
+}
+
+// install follows an install to its last line.
+func (c *Client) install(ctx context.Context, ref string, req call, progress func(api.Progress)) (json.RawMessage, error) {
+	resp, err := c.send(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +143,7 @@ func (c *Client) Install(ctx context.Context, in api.InstallPack, progress func(
 	for {
 		var step api.InstallStep
 		if err := dec.Decode(&step); err != nil {
-			return nil, abi.Errorf(abi.Unavailable, "install %q: the host stopped answering: %w", in.Ref, err).
+			return nil, abi.Errorf(abi.Unavailable, "install %q: the host stopped answering: %w", ref, err).
 				WithHint("see \"arw list\": the pack is either installed or not, never half")
 		}
 		switch {
@@ -140,6 +155,12 @@ func (c *Client) Install(ctx context.Context, in api.InstallPack, progress func(
 			progress(*step.Progress)
 		}
 	}
+}
+
+// RefreshIndex has the host ask its signed index for news, and returns what it knows of it then.
+func (c *Client) RefreshIndex(ctx context.Context) (out json.RawMessage, err error) {
+	err = c.do(ctx, call{method: http.MethodPost, path: "/index/refresh"}, &out)
+	return out, err
 }
 
 // Remove uninstalls a pack; purge also deletes what it stored.
