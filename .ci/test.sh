@@ -24,6 +24,15 @@ if [ "${1:-}" != race ]; then
   echo "test: everything, shuffled"
   go test -shuffle=on -timeout 20m ./...
 fi
+if [ "${1:-}" != race ]; then
+  # Guests of the other languages, where their tools may be installed; elsewhere with those that are there, the rest skipped
+  # in so many words.
+  if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ] && [ -z "${NO_TOOLCHAINS:-}" ]; then
+    sh sdk/toolchains.sh || echo "test: some languages cannot be had here; their SDKs are SKIPPED"
+  fi
+  echo "test: every SDK's conformance guest and examples"
+  make -s sdks
+fi
 [ -z "$concurrent" ] || {
   echo "test: under the race detector"
   CGO_ENABLED=1 go test -race -shuffle=on -short -timeout 60m $concurrent
