@@ -7,7 +7,7 @@ PACKS   := research collaboration federation
 LDFLAGS := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED ?= 0
 
-.PHONY: help run demo test race check bench packs build conformance interop sdks fuzz cross clean FORCE
+.PHONY: help run demo test race check bench packs build conformance interop other-registry load-registry sdks fuzz cross clean FORCE
 
 help:
 	@echo "make run          build, sign and install the three packs, and run the host (state in $(STATE))"
@@ -18,6 +18,8 @@ help:
 	@echo "make bench        benchmarks, printed as a table"
 	@echo "make conformance  the public OCI distribution suite against our registry (slow)"
 	@echo "make interop      a private Sigstore and stock cosign against arw, written to docs/interop.md (very slow the first time)"
+	@echo "make other-registry  our registry client against the CNCF distribution registry from Debian"
+	@echo "make load-registry   a layer of 2 GB through the registry server, with a bound on memory"
 	@echo "make sdks         build and run every SDK's conformance guest and examples (sdk/toolchains.sh installs what they need)"
 	@echo "make fuzz         every fuzz target for FUZZTIME (default 30s) each"
 
@@ -63,6 +65,12 @@ conformance:
 
 interop:
 	@sh signing/interop/run.sh
+
+other-registry:
+	@sh registry/other.sh
+
+load-registry:
+	$(GO) test -count=1 -run '^TestStreams$$' -v ./registry/layout -args -stream-mb 2048
 
 cross:
 	GOOS=darwin GOARCH=arm64 $(GO) build ./...

@@ -1,9 +1,14 @@
 #!/bin/sh
-# Every benchmark, one process after another, as one table in docs/benchmarks.md. Figures of one table were taken in one
-# run on one machine: read ratios, not absolutes. BENCH narrows, BENCHTIME sets the time of each (default 300ms).
+# Every benchmark, one process after another, as tables in docs/benchmarks.md: first the engine beside its peers, then
+# every package. Figures of one table were taken in one run on one machine: read ratios, not absolutes. BENCH narrows (and
+# leaves the peers out), BENCHTIME sets the time of each (default 300ms). docs/benchmarks.in.md is the text in front.
 set -eu
 out=$(mktemp)
-trap 'rm -f "$out"' EXIT
+peers=$(mktemp)
+trap 'rm -f "$out" "$peers" "$peers.bin"' EXIT
+if [ -z "${BENCH:-}" ]; then
+  (cd host/internal/wasm/peers && go build -o "$peers.bin" . && "$peers.bin") | tee "$peers" >&2
+fi
 for pkg in $(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./...); do
   go test -run '^$' -bench "${BENCH:-.}" -benchtime "${BENCHTIME:-300ms}" "$pkg" 2>/dev/null |
     awk -v pkg="${pkg#github.com/arw-project/arw/}" '/^Benchmark/ { name=$1; sub(/^Benchmark/, "", name); sub(/-[0-9]+$/, "", name)
@@ -14,7 +19,17 @@ done
   echo "# Benchmarks"
   echo
   echo "Made by \`make bench\` on $(date -u +%Y-%m-%d), $(go env GOOS)/$(go env GOARCH), $(getconf _NPROCESSORS_ONLN) processors, $(go version | cut -d' ' -f3)."
-  echo "All rows are of one run: read ratios between rows, not absolutes. What each measures stands at the benchmark."
+  echo "All rows of a table are of one run: read ratios between rows, not absolutes."
+  echo
+  if [ -s "$peers" ]; then
+    cat docs/benchmarks.in.md
+    echo
+    cat "$peers"
+    echo
+  fi
+  echo "## Every package"
+  echo
+  echo "What each measures stands at the benchmark."
   echo
   echo "| package | benchmark | time | more |"
   echo "|---|---|---|---|"

@@ -9,4 +9,5 @@ import "embed"
 //go:embed c/*.h c/*.c
 //go:embed rust/Cargo.toml rust/src
 //go:embed assemblyscript/lib
+//go:embed zig/*.zig
 var Source embed.FS

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -260,4 +261,19 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("no %s in %s", want, got)
 		}
 	}
+}
+
+// TestAccessExample reads the example of docs/guide/registry.md.
+func TestAccessExample(t *testing.T) {
+	t.Parallel()
+	src, err := os.ReadFile("../../docs/guide/registry.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(src), "```toml access\n")
+	example, _, ok2 := strings.Cut(rest, "```")
+	if !ok || !ok2 {
+		t.Fatal("there is no example")
+	}
+	access(t, example)
 }

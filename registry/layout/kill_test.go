@@ -22,6 +22,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
 		pushForever(dir)
 	}
+	if dir := os.Getenv(childServe); dir != "" {
+		serveForever(dir)
+	}
 	os.Exit(m.Run())
 }
 

@@ -3,8 +3,11 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host"
+	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/manifests/strict"
 )
 
@@ -31,6 +34,42 @@ type config struct {
 	// IndexRefresh is how often the host asks for news, such as "15m".
 	IndexRefresh string `toml:"index_refresh"`
 	Workers      int    `toml:"workers"` // calls that may run at once; 0 is twice the processors
+	// Upgrade says how new versions of packs are watched, and what is kept of old ones; zero values are the defaults.
+	Upgrade upgradeConfig `toml:"upgrade"`
+}
+
+// upgradeConfig is the table [upgrade].
+type upgradeConfig struct {
+	Drain    string `toml:"drain"`    // how long an old version may finish its calls: "30s"
+	Keep     int    `toml:"keep"`     // replaced versions that can come back: 3
+	Window   string `toml:"window"`   // how long a new version is watched: "10m"
+	Calls    int    `toml:"calls"`    // or for how many calls: 1000
+	Failures int    `toml:"failures"` // so many failed calls roll it back: 5; -1 never
+	Denials  int    `toml:"denials"`  // so many calls with a refusal roll it back: 20; -1 never
+}
+
+// settings are the table as the host takes it.
+func (u upgradeConfig) settings() (host.Upgrade, time.Duration, error) {
+	out := host.Upgrade{Keep: u.Keep, Guard: pack.Guard{Calls: u.Calls, Failures: u.Failures, Denials: u.Denials}}
+	var drain time.Duration
+	for key, to := range map[string]struct {
+		text string
+		into *time.Duration
+	}{"drain": {u.Drain, &drain}, "window": {u.Window, &out.Guard.Window}} {
+		if to.text == "" {
+			continue
+		}
+		d, err := time.ParseDuration(to.text)
+		if err != nil || d <= 0 {
+			return out, 0, abi.Errorf(abi.Invalid, "read configuration: upgrade.%s = %q is no duration above zero", key, to.text).
+				WithHint(`write it as "30s" or "10m"`)
+		}
+		*to.into = d
+	}
+	if u.Keep < 0 || u.Calls < 0 {
+		return out, 0, abi.Errorf(abi.Invalid, "read configuration: upgrade.keep and upgrade.calls are numbers from 0").WithHint("leave them out for the defaults")
+	}
+	return out, drain, nil
 }
 
 func (a *app) config() (config, error) {

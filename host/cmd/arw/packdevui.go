@@ -19,7 +19,7 @@ func (u ui) dev(e devEvent) {
 		u.say("%s %s  %s", at, u.green("the same build is served"), u.dim(e.times()))
 	case "served":
 		u.say("%s %s %s %s", at, u.green("serving"), e.Version, u.dim(shortDigest(e.Digest)))
-		u.say("         %s", u.dim(e.times()))
+		u.wrapped("         ", u.dim(e.times()))
 		for _, c := range e.Changes {
 			if c.Wider {
 				u.wrapped("         ", u.yellow("+ "+c.What))
@@ -49,11 +49,24 @@ func (u ui) devFailed(at string, e devEvent) {
 		return
 	}
 	for line := range strings.SplitSeq(e.Error, "\n") {
-		u.say("         %s", line)
+		u.long("         ", line)
 	}
 	if e.Next != "" && e.Step != "build" {
-		u.say("         %s %s", u.dim("next:"), strings.ReplaceAll(e.Next, "\n", "\n               "))
+		first, rest, _ := strings.Cut(e.Next, "\n")
+		u.wrapped("         ", u.dim("next:")+" "+first)
+		for line := range strings.Lines(rest) {
+			u.say("           %s", strings.TrimSuffix(line, "\n"))
+		}
 	}
+}
+
+// long prints a line of another tool: as it is when it fits, else wrapped.
+func (u ui) long(indent, line string) {
+	if len(indent)+len(line) <= 80 {
+		u.say("%s%s", indent, line)
+		return
+	}
+	u.wrapped(indent, line)
 }
 
 // times tells the steps that took any time: "build 812ms · test 30ms · all 1.02s".

@@ -88,7 +88,8 @@ func (a *app) packBuildCmd() *cobra.Command {
 			}
 			return a.print(built, func(u ui) error {
 				u.say("%s %s: %s, %d bytes", u.bold(f.Manifest.Name), f.Manifest.Version, built.Module, built.Bytes)
-				u.facts("digest", built.Digest, "provenance", built.Provenance, "sbom", built.SBOM)
+				u.say("  %s", u.dim(built.Digest)) // without a name before it: the two fit a terminal's line only so
+				u.facts("provenance", built.Provenance, "sbom", built.SBOM)
 				return nil
 			})
 		},

@@ -60,7 +60,7 @@ func testVerdict(f *author.Folder, t *author.Tested) error {
 	switch {
 	case t.Failed > 0:
 		return abi.Errorf(abi.ToolFailed, "test pack %q: %d of %d failed", f.Manifest.Name, t.Failed, len(t.Results)).
-			WithHint("mend the tool or the case; if the new answer is right: arw pack test --update")
+			WithHint("mend the tool or the case; is the new answer right? then add --update")
 	case len(t.Results) == 0:
 		return abi.Errorf(abi.NotFound, "test pack %q: there is nothing to run", f.Manifest.Name).
 			WithHint("add [[tools.examples]] to pack.toml or a file to %s/ (docs/spec/pack-tests.md)", author.TestsDir)

@@ -76,8 +76,12 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 	if err != nil {
 		return err
 	}
+	upgrade, drain, err := cfg.Upgrade.settings()
+	if err != nil {
+		return err
+	}
 	h, err := host.Open(ctx, host.Config{
-		Index:    ix,
+		Index: ix, Upgrade: upgrade, Limits: host.Limits{Drain: drain},
 		StateDir: dir, TrustFile: filepath.Join(dir, cfg.Trust), PolicyDir: filepath.Join(dir, cfg.Policy),
 		CacheDir: a.std.env("ARW_CACHE_DIR"), Registries: []string{cfg.Registry}, Registry: a.registryOptions(false), Workers: cfg.Workers, Version: version, Log: log,
 	})

@@ -73,12 +73,18 @@ func (f *Folder) compile(ctx context.Context, l language) error {
 // hold holds a module to its manifest: the contract's exports, known imports only, and every capability it imports
 // declared. It returns the imports as "arw:kv.get".
 func hold(m *manifests.Pack, module []byte) ([]string, error) {
-	if m.Module.Runtime == "extism" {
-		return nil, nil // the Extism kernel decides what such a module may import
-	}
 	shape, err := wasm.Inspect(module)
 	if err != nil {
 		return nil, err
+	}
+	if m.Module.Runtime != shape.Runtime {
+		return nil, abi.Errorf(abi.Incompatible, "lint pack %q: pack.toml says runtime = %q, the module was made for %q", m.Name, m.Module.Runtime, shape.Runtime).
+			WithHint("set runtime = %q in [module] of pack.toml", shape.Runtime)
+	}
+	for i := range m.Tools {
+		if err := shape.HasTool(m.Tools[i].ID); err != nil {
+			return nil, abi.Errorf(abi.Incompatible, "lint pack %q: %w", m.Name, err).WithHint("%s", abi.HintOf(err))
+		}
 	}
 	declared := map[abi.Capability]bool{abi.IO: true, abi.Stream: true}
 	for _, c := range m.Capabilities {

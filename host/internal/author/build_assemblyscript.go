@@ -29,6 +29,26 @@ func buildAssemblyScript(ctx context.Context, f *Folder, out string) error {
 		return err
 	}
 	defer done()
-	return w.run(ctx, asc, "assembly/index.ts", "--lib", filepath.Join(w.sdk, "lib"), "--use", "abort=arw_abort", "--runtime", "minimal",
+	lib, err := f.below(filepath.Join(w.sdk, "lib")) // asc joins every path to the folder it runs in, absolute ones too
+	if err != nil {
+		return err
+	}
+	out, err = f.below(out)
+	if err != nil {
+		return err
+	}
+	return w.run(ctx, asc, "assembly/index.ts", "--lib", lib, "--use", "abort=arw_abort", "--runtime", "minimal",
 		"-O3", "--exportStart", "_initialize", "--outFile", out)
+}
+
+// below is the path as seen from the folder.
+func (f *Folder) below(path string) (string, error) {
+	dir, err := filepath.Abs(f.Dir)
+	if err != nil {
+		return "", err
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return "", err
+	}
+	return filepath.Rel(dir, path)
 }

@@ -29,7 +29,7 @@ type language struct {
 
 // languages are all there are; the first is the default of init.
 func languages() []language {
-	return []language{goLanguage(), cLanguage(), rustLanguage(), assemblyScriptLanguage()}
+	return []language{goLanguage(), cLanguage(), rustLanguage(), assemblyScriptLanguage(), zigLanguage(), jsLanguage()}
 }
 
 // Languages are the names that Init takes, the default first.

@@ -21,6 +21,8 @@ type RollbackOptions struct {
 	By      string
 	Reason  string
 	Corr    string
+	// Step hears the name of each step as it begins, and "done" when the commit is durable; it may be nil.
+	Step func(name string)
 	// from, when set, is the digest that must be installed; a rollback that comes too late does nothing.
 	from string
 }
@@ -61,10 +63,17 @@ func (m *Manager) rollback(ctx context.Context, s *slot, o RollbackOptions) (*Ch
 	if rev, is := m.revoked(r.Name, r.Digest); is {
 		return nil, abi.Errorf(abi.Denied, "version %s was revoked: %s", r.Version, rev.Reason).WithHint("choose another: arw pack history %s", r.Name)
 	}
+	step := func(name string) {
+		if o.Step != nil {
+			o.Step(name)
+		}
+	}
+	step("judge")
 	v := m.judge(ctx, *r)
 	if v.broken != nil {
 		return nil, v.broken
 	}
+	step("load")
 	if v.prog, err = m.reload(v); err != nil {
 		return nil, err
 	}
@@ -76,11 +85,13 @@ func (m *Manager) rollback(ctx context.Context, s *slot, o RollbackOptions) (*Ch
 		Verdict: r.Verdict.summary(),
 	}
 	h := &handover{carrier: carrier{Manager: m, old: bad, man: v.man, digest: r.Digest, corr: o.Corr, by: o.By, outcome: m.linkOutcome(v)}}
+	step("commit")
 	s.tidy.Lock()
 	if err := m.DB.Write(ctx, func(tx *sql.Tx) error { return m.rollbackTx(tx, v, h, c) }); err != nil {
 		s.tidy.Unlock()
 		return nil, errors.Join(err, v.close(context.WithoutCancel(ctx)))
 	}
+	step("done")
 	m.replace(s, v, h.shelf)
 	s.tidy.Unlock()
 	m.retire(retirement{s: s, v: bad, corr: o.Corr, by: r.Version, leases: h.left})

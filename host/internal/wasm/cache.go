@@ -27,8 +27,10 @@ type artifact struct {
 	Globals []uint32
 	Start   bool
 	Fixed   string
-	Places  []place // where Data goes
-	Size    int     // of the binary
+	Plugin  bool     // made for Extism
+	Tools   []string // its exports that can be tools
+	Places  []place  // where Data goes
+	Size    int      // of the binary
 
 	key    string
 	data   []rewrite.Data

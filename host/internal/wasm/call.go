@@ -38,7 +38,10 @@ type call struct {
 	inner  context.Context
 	cancel context.CancelFunc
 
-	pending   []byte // a reply or message that io.take collects
+	blocks    *linear // where host functions find their arguments when it is not the guest's memory
+	refused   error   // what ends the call of a guest that cannot be told
+	printed   int     // bytes of an Extism guest's log
+	pending   []byte  // a reply or message that io.take collects
 	hostCalls int
 	moved     int64  // bytes moved by host functions, not yet charged
 	inside    string // the host function being run
@@ -81,7 +84,12 @@ func (c *call) Done() <-chan struct{} {
 }
 
 // Value implements context.Context.
-func (c *call) Value(key any) any { return c.parent.Value(key) }
+func (c *call) Value(key any) any {
+	if key == (callKey{}) {
+		return c
+	}
+	return c.parent.Value(key)
+}
 
 // finish ends the call as a context.
 func (c *call) finish() {

@@ -26,7 +26,7 @@ type Options struct {
 	Interpret bool
 	// Portable keeps memory as systems do that have no faster way: on the heap, all of it compared after every call.
 	Portable bool
-	// Instances and MemoryBytes bound what all programs have together; 0 means 4096 and 4 GiB. How they are shared is
+	// Instances and MemoryBytes bound what all programs have together; 0 means 4096 and 8 GiB. How they are shared is
 	// told at share.
 	Instances   int
 	MemoryBytes int64

@@ -105,11 +105,15 @@ func (c *call) charge() {
 
 // bytes is the guest's memory at ptr; false when any of it lies outside. No sum of two 32-bit numbers wraps here.
 func (c *call) bytes(ptr, n uint32) ([]byte, bool) {
+	mem := c.in.mem
+	if c.blocks != nil {
+		mem = c.blocks
+	}
 	end := uint64(ptr) + uint64(n)
-	if end > uint64(len(c.in.mem.buf)) {
+	if end > uint64(len(mem.buf)) {
 		return nil, false
 	}
-	return c.in.mem.buf[ptr:end:end], true
+	return mem.buf[ptr:end:end], true
 }
 
 // view returns the guest's memory that arguments i and i+1 name, for use before the host function returns.

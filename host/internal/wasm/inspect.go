@@ -37,6 +37,17 @@ type Shape struct {
 	Capabilities []abi.Capability // what the imports reach, sorted; io is not listed, it carries no authority
 	MemoryPages  uint32           // what it starts with, 64 KiB each
 	WASI         bool
+	Tools        []string // for RuntimeExtism: the exports that can be tools
+}
+
+// HasTool says whether a call of a tool finds something in the module; NotFound with what there is when it does not. A
+// module of the ABI decides that itself, when it is called.
+func (s Shape) HasTool(id string) error {
+	if s.Runtime != RuntimeExtism {
+		return nil
+	}
+	_, err := extismTool(s.Tools, id)
+	return err
 }
 
 // Inspect reads a module without running or compiling it. Errors, all *abi.Error: Invalid for bytes that are not a sound
@@ -60,6 +71,9 @@ func inspect(module []byte) (*rewrite.Module, Shape, error) {
 	faults, hint := importFaults(m, s.Runtime)
 	if s.Runtime == RuntimeARW {
 		faults = append(faults, exportFaults(m)...)
+	} else {
+		s.Tools = extismExports(m)
+		faults = append(faults, extismFaults(m)...)
 	}
 	if len(faults) > 0 {
 		return nil, s, abi.Errorf(abi.Incompatible, "inspect module: %s", strings.Join(faults, "; ")).WithHint("%s", hint).WithDetail(faults)
@@ -111,7 +125,7 @@ func importFaults(m *rewrite.Module, runtime string) (faults []string, hint stri
 			if im.Module == "env" && im.Name == "abort" {
 				hint = "compile AssemblyScript with --use abort= so that it does not import env.abort"
 			}
-		case want != nil && !im.Type.Is(want.params, want.results):
+		case !im.Type.Is(want.params, want.results):
 			faults = append(faults, fmt.Sprintf("it imports %q with another signature than %s", name, want))
 		}
 	}
@@ -136,20 +150,19 @@ const (
 	i64 = string(rune(rewrite.I64))
 )
 
-// importType finds the signature of an import; known without a signature means that the runtime checks it itself.
+// importType finds the signature of an import.
 func importType(im rewrite.Import, runtime string) (want *signature, known bool) {
 	switch {
 	case im.Module == wasiModule:
-		if runtime == RuntimeExtism {
-			return nil, true
-		}
 		sig, ok := wasiTypes()[im.Name]
 		return &sig, ok
 	case runtime == RuntimeExtism && im.Module == extismEnv:
-		return nil, true
+		sig, ok := extismEnvTypes()[im.Name]
+		return &sig, ok
 	case runtime == RuntimeExtism && im.Module == extismUser:
-		_, ok := extismFunc(im.Name)
-		return nil, ok
+		f, ok := extismFunc(im.Name)
+		args, _ := extismShape(f)
+		return &signature{strings.Repeat(i64, len(args)), i64}, ok
 	case strings.HasPrefix(im.Module, abi.ModulePrefix):
 		for _, f := range abi.Functions {
 			if im.Module == abi.ModulePrefix+string(f.Capability) && im.Name == f.Name {

@@ -39,6 +39,7 @@ type instance struct {
 	calls    int   // it has served
 	spent    bool  // its state is not the snapshot's and cannot become it again
 	current  *call // the call that uses it
+	plug     *pluginState
 }
 
 // snapshot is the state every call starts from.
@@ -48,6 +49,7 @@ type snapshot struct {
 	globals []uint64
 	inPtr   uint32
 	inCap   uint32
+	plugin  *pluginSnapshot
 }
 
 // retireAfter is how many calls an instance serves: what the engine itself might pile up for one ends there.
@@ -76,15 +78,24 @@ func (p *Program) instantiate(ctx context.Context) (*instance, error) {
 		in.gone()
 		return nil, abi.Errorf(abi.Unavailable, "the pack was unloaded")
 	}
-	mod, err := m.rt.InstantiateModule(experimental.WithMemoryAllocator(ctx, in.mem), m.code, moduleConfig)
+	var err error
+	if m.plugin != nil {
+		err = in.instantiatePlugin(ctx)
+	} else {
+		in.mod, err = m.rt.InstantiateModule(experimental.WithMemoryAllocator(ctx, in.mem), m.code, moduleConfig)
+	}
 	if err != nil {
 		in.gone()
 		return nil, abi.Errorf(abi.Incompatible, "instantiate: %w", err)
 	}
-	in.mod = mod
+	mod := in.mod
 	if in.mem.err != nil {
 		err := in.mem.err
+		crowded := in.mem.crowded
 		in.close()
+		if crowded {
+			return nil, abi.Errorf(abi.Busy, "%w", err).WithHint("try again when other calls have ended")
+		}
 		return nil, abi.Errorf(abi.Unavailable, "no memory for an instance: %w", err)
 	}
 	global := func(name string) api.MutableGlobal {
@@ -108,7 +119,11 @@ func (in *instance) tick() {
 }
 
 func (in *instance) close() {
-	_ = in.mod.Close(context.Background()) // nothing of ours can fail in it
+	if in.plug != nil {
+		_ = in.plug.sdk.Close(context.Background()) // the module as well
+	} else {
+		_ = in.mod.Close(context.Background()) // nothing of ours can fail in it
+	}
 	in.gone()
 }
 
@@ -116,6 +131,10 @@ func (in *instance) close() {
 func (in *instance) gone() {
 	in.p.engine.share.give(in.p.pool, in.mem.counted)
 	in.mem.counted = 0
+	if in.plug != nil {
+		in.p.engine.share.grow(in.p.pool, -in.plug.kernel.counted)
+		in.plug.kernel.counted = 0
+	}
 	if in.machine != nil {
 		in.machine.leave()
 	}
@@ -138,6 +157,9 @@ func (in *instance) boot(c *call) error {
 			return abi.Errorf(abi.Incompatible, "a data segment lies outside memory")
 		}
 		copy(in.mem.buf[d.Offset:], d.Bytes)
+	}
+	if in.plug != nil {
+		return in.bootPlugin(c)
 	}
 	for _, name := range []string{rewrite.ExportStart, abi.ExportInitialize, abi.ExportInit} {
 		if fn := in.mod.ExportedFunction(name); fn != nil {
@@ -186,8 +208,11 @@ func (in *instance) capture() (*snapshot, error) {
 		s.image.release()
 		return nil, err
 	}
-	if !in.resize(size) { // the engine takes note of where the memory is now
+	if !in.mem.resize(size, in.mod.Memory()) { // the engine takes note of where the memory is now
 		return nil, errNoMemory
+	}
+	if in.plug != nil {
+		return s, in.capturePlugin(s)
 	}
 	return s, nil
 }
@@ -204,12 +229,15 @@ func (s *snapshot) share() *snapshot {
 func (s *snapshot) drop() {
 	if s != nil && s.users.Add(-1) == 0 {
 		s.image.release()
+		if s.plugin != nil {
+			s.plugin.kernel.release()
+		}
 	}
 }
 
 // restore sets the instance back to the snapshot; false when it cannot be.
 func (in *instance) restore(s *snapshot) bool {
-	if len(in.mem.buf) != len(s.image.bytes) && !in.resize(len(s.image.bytes)) {
+	if len(in.mem.buf) != len(s.image.bytes) && !in.mem.resize(len(s.image.bytes), in.mod.Memory()) {
 		return false
 	}
 	in.mem.restore()
@@ -217,14 +245,14 @@ func (in *instance) restore(s *snapshot) bool {
 		g.Set(s.globals[i])
 	}
 	in.inPtr, in.inCap = s.inPtr, s.inCap
-	return true
+	return in.plug == nil || in.restorePlugin(s.plugin)
 }
 
 // resize sets a grown memory back. The engine takes whatever slice the allocator returns, and the rewritten module
 // declares one page more than the guest may have, so that there is always a page to ask for.
-func (in *instance) resize(n int) bool {
-	in.mem.shrink = n
-	_, ok := in.mod.Memory().Grow(1)
-	in.mem.shrink = -1
-	return ok && len(in.mem.buf) == n
+func (l *linear) resize(n int, mem api.Memory) bool {
+	l.shrink = n
+	_, ok := mem.Grow(1)
+	l.shrink = -1
+	return ok && len(l.buf) == n
 }

@@ -153,6 +153,9 @@ func (in *instance) end(c *call, err error) (Usage, error) {
 
 // exchange writes the request, calls, and reads the reply.
 func (in *instance) exchange(c *call, req *Call) (Reply, error) {
+	if in.plug != nil {
+		return in.exchangePlugin(c, req)
+	}
 	tool, input := uint32(len(req.Tool)), uint32(len(req.Input))
 	if need := tool + input; need > in.inCap {
 		if err := in.alloc(c, need); err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	extism "github.com/extism/go-sdk"
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
@@ -20,8 +21,9 @@ type machine struct {
 	rt       wazero.Runtime
 	kept     wazero.CompilationCache // nil when nothing is kept on disk
 	code     wazero.CompiledModule
-	compiled bool         // not interpreted
-	users    atomic.Int64 // instances, and one for the program
+	plugin   *extism.CompiledPlugin // in place of rt and code for a module made for Extism
+	compiled bool                   // not interpreted
+	users    atomic.Int64           // instances, and one for the program
 }
 
 // interpreted makes the machine that is ready soon.
@@ -60,19 +62,28 @@ func (e *Engine) compiled(ctx context.Context, a *artifact, workers int) (*machi
 
 func (e *Engine) machine(ctx context.Context, a *artifact, m *machine, cfg wazero.RuntimeConfig, workers int) (*machine, error) {
 	m.users.Store(1)
-	m.rt = wazero.NewRuntimeWithConfig(ctx, cfg.WithDebugInfoEnabled(false).WithCoreFeatures(api.CoreFeaturesV2))
+	cfg = cfg.WithDebugInfoEnabled(false).WithCoreFeatures(api.CoreFeaturesV2)
+	if a.Plugin {
+		return compilePlugin(ctx, a, m, cfg, workers)
+	}
+	m.rt = wazero.NewRuntimeWithConfig(ctx, cfg)
 	err := link(ctx, m.rt, a.Imports)
 	if err == nil {
 		m.code, err = m.rt.CompileModule(experimental.WithCompilationWorkers(ctx, workers), a.binary)
 	}
-	if err != nil {
-		m.leave()
-		if ctx.Err() != nil {
-			return nil, abi.Errorf(abi.CodeOf(ctx.Err()), "compile: %w", ctx.Err())
-		}
-		return nil, abi.Errorf(abi.Invalid, "compile: %w", err)
+	return m.made(ctx, err)
+}
+
+// made is a machine, or why there is none.
+func (m *machine) made(ctx context.Context, err error) (*machine, error) {
+	if err == nil {
+		return m, nil
 	}
-	return m, nil
+	m.leave()
+	if ctx.Err() != nil {
+		return nil, abi.Errorf(abi.CodeOf(ctx.Err()), "compile: %w", ctx.Err())
+	}
+	return nil, abi.Errorf(abi.Invalid, "compile: %w", err)
 }
 
 // everyCore is the most workers a compiler can use.
@@ -100,7 +111,12 @@ func (m *machine) leave() {
 		return
 	}
 	ctx := context.Background()
-	_ = m.rt.Close(ctx) // nothing of ours can fail in it
+	if m.plugin != nil {
+		_ = m.plugin.Close(ctx) // its runtime
+	}
+	if m.rt != nil {
+		_ = m.rt.Close(ctx) // nothing of ours can fail in it
+	}
 	if m.kept != nil {
 		_ = m.kept.Close(ctx)
 	}

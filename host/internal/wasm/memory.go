@@ -84,7 +84,7 @@ func (l *linear) Reallocate(size uint64) []byte {
 		l.tick()
 		return nil
 	}
-	n := int(size)
+	n, first := int(size), l.buf == nil
 	switch {
 	case l.shrink >= 0:
 		n, l.shrink = l.shrink, -1
@@ -101,7 +101,7 @@ func (l *linear) Reallocate(size uint64) []byte {
 		l.err = l.room.commit(n)
 	}
 	if l.err != nil {
-		return l.refuse(n)
+		return l.refuse(n, first)
 	}
 	mem := l.room.bytes()
 	if from := len(l.buf); from < n {
@@ -126,8 +126,8 @@ func (l *linear) count(n int) error {
 
 // refuse answers a growth with nil, which the guest sees as -1, and a first request, which cannot fail, with memory that
 // nobody will use: Program.instantiate looks at err.
-func (l *linear) refuse(n int) []byte {
-	if l.buf != nil {
+func (l *linear) refuse(n int, first bool) []byte {
+	if !first {
 		l.err = nil
 		return nil
 	}

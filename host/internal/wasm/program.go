@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -100,10 +101,8 @@ func (p *Program) load(ctx context.Context) error {
 func (p *Program) admit() error {
 	pages := uint32(min(p.limits.MemoryBytes/pageSize, maxPages))
 	key := p.engine.cache.key(p.seed, pages)
-	if p.spec.Runtime == "" || p.spec.Runtime == RuntimeARW {
-		if p.code = p.engine.cache.get(key); p.code != nil {
-			return p.fits()
-		}
+	if p.code = p.engine.cache.get(key); p.code != nil && (p.spec.Runtime == "" || p.code.Plugin == (p.spec.Runtime == RuntimeExtism)) {
+		return p.fits()
 	}
 	m, shape, err := inspect(p.spec.Module)
 	if err != nil {
@@ -112,17 +111,20 @@ func (p *Program) admit() error {
 	if p.spec.Runtime != "" && p.spec.Runtime != shape.Runtime {
 		return abi.Errorf(abi.Incompatible, "the manifest says runtime = %q, the module was made for %q", p.spec.Runtime, shape.Runtime)
 	}
-	if shape.Runtime == RuntimeExtism {
-		return abi.Errorf(abi.Unsupported, `runtime = "extism" is not supported by this build`).
-			WithHint(`build the pack with one of the arw SDKs (runtime = "arw")`)
-	}
-	p.code = &artifact{key: key, Imports: shape.Imports, Min: m.Memory.Min, Cap: m.Cap(pages)}
+	p.code = &artifact{key: key, Imports: shape.Imports, Min: m.Memory.Min, Cap: m.Cap(pages), Plugin: shape.Runtime == RuntimeExtism, Tools: shape.Tools}
 	if err := p.fits(); err != nil {
 		return err
 	}
-	r, err := m.Rewrite(rewrite.Options{Pages: p.code.Cap, Spare: true, TakeData: true})
+	o := rewrite.Options{Pages: p.code.Cap, Spare: true, TakeData: true}
+	if p.code.Plugin {
+		o.Mark, o.Rename = true, pluginImports
+	}
+	r, err := m.Rewrite(o)
 	if err != nil {
 		return abi.Errorf(abi.Invalid, "rewrite: %w", err)
+	}
+	if p.code.Plugin && slices.Contains(shape.Exports, "hs_init") {
+		r.Fixed = "the SDK starts Haskell's runtime anew in every instance"
 	}
 	p.code.Globals, p.code.Start, p.code.Fixed, p.code.data, p.code.binary = r.Globals, r.Start, r.Fixed, r.Data, r.Binary
 	p.engine.cache.put(p.code)

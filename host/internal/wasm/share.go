@@ -8,7 +8,7 @@ import (
 
 const (
 	shareInstances = 4096
-	shareMemory    = 4 << 30
+	shareMemory    = 8 << 30 // what guests can reach; pages nobody wrote to take none
 )
 
 // share divides what all programs of an engine have together. A program gets another instance, or more memory, only while

@@ -100,24 +100,26 @@ func linkWASI(ctx context.Context, rt wazero.Runtime, imports []Import) error {
 			continue
 		}
 		any = true
-		var fn api.GoModuleFunc
-		switch run := funcs[name]; {
-		case name == "proc_exit":
-			fn = wasiExit
-		case run != nil:
-			fn = wasiWrap(name, run)
-		case strings.HasPrefix(name, "fd_"), strings.HasPrefix(name, "path_"), strings.HasPrefix(name, "sock_"):
-			fn = func(_ context.Context, _ api.Module, stack []uint64) { stack[0] = wasiBadFD }
-		default:
-			fn = func(_ context.Context, _ api.Module, stack []uint64) { stack[0] = wasiNoSys }
-		}
-		b.NewFunctionBuilder().WithGoModuleFunction(fn, []byte(sig.params), []byte(sig.results)).WithName(name).Export(name)
+		b.NewFunctionBuilder().WithGoModuleFunction(wasiFunction(name, funcs), []byte(sig.params), []byte(sig.results)).WithName(name).Export(name)
 	}
 	if !any {
 		return nil
 	}
 	_, err := b.Instantiate(ctx)
 	return err
+}
+
+// wasiFunction makes one function of WASI for the engine.
+func wasiFunction(name string, funcs map[string]wasiFunc) api.GoModuleFunc {
+	switch run := funcs[name]; {
+	case name == "proc_exit":
+		return wasiExit
+	case run != nil:
+		return wasiWrap(name, run)
+	case strings.HasPrefix(name, "fd_"), strings.HasPrefix(name, "path_"), strings.HasPrefix(name, "sock_"):
+		return func(_ context.Context, _ api.Module, stack []uint64) { stack[0] = wasiBadFD }
+	}
+	return func(_ context.Context, _ api.Module, stack []uint64) { stack[0] = wasiNoSys }
 }
 
 func wasiWrap(name string, run wasiFunc) api.GoModuleFunc {
@@ -374,14 +376,19 @@ func (c *call) flush(stream int) {
 		c.in.p.engine.log.Debug("guest printed while loading", "pack", c.in.p.spec.Name, "line", line)
 		return
 	}
-	c.ambientAnswer(wasiPrints, uint64(stream), 0, []byte(line), func() []byte {
+	c.logLine(wasiPrints, uint64(stream), 1+stream, line)
+}
+
+// logLine logs what a guest says without waiting for an answer; name and arg are for the record.
+func (c *call) logLine(name string, arg uint64, level int, line string) {
+	c.ambientAnswer(name, arg, 0, []byte(line), func() []byte {
 		if c.host.Log == nil || c.gate == nil {
 			return nil
 		}
 		if _, err := c.use(abi.Log, "", len(line)); err != nil {
 			return nil
 		}
-		if err := c.host.Log.Write(c, 1+stream, line); err != nil {
+		if err := c.host.Log.Write(c, level, line); err != nil {
 			c.in.p.engine.log.Error("guest log failed", "pack", c.in.p.spec.Name, "error", err)
 		}
 		return nil

@@ -65,6 +65,8 @@ type Import struct {
 	Module, Name string
 	Kind         Kind
 	Type         FuncType
+
+	what []byte // kind and type, as they stand in the module
 }
 
 // Export is one export; Type is set for functions.

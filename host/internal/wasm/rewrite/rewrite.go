@@ -20,6 +20,7 @@ const (
 	ExportPages  = Reserved + "pages" // i32: the most pages memory may have
 	ExportWhy    = Reserved + "why"   // i32: one of the Why numbers
 	ExportStart  = Reserved + "start" // the module's own start function, which the host calls under its bounds
+	ExportMark   = Reserved + "mark"  // what Options.Mark adds
 	ExportGlobal = Reserved + "g"     // followed by the index of a global that the module writes
 )
 
@@ -41,6 +42,10 @@ type Options struct {
 	Spare bool
 	// TakeData moves active data segments out of the module into Result.Data where their offsets are plain constants.
 	TakeData bool
+	// Rename gives imports other names; nil leaves them as they are.
+	Rename func(Import) (module, name string)
+	// Mark adds a start function that does nothing, for a host that learns of its instances by listening to it.
+	Mark bool
 
 	counter counterPlace // for tests; zero lets each function choose
 }
@@ -87,6 +92,7 @@ func (m *Module) Rewrite(o Options) (*Result, error) {
 	}
 	w.exports()
 	w.takeData()
+	w.rename()
 	w.assemble()
 	return &w.res, nil
 }
@@ -109,6 +115,7 @@ type writer struct {
 	body    []byte
 	exp     []byte
 	nExp    int
+	mark    uint32 // the function that Options.Mark adds
 }
 
 func (w *writer) newType(params, results []byte) uint32 {
@@ -170,6 +177,10 @@ func (w *writer) code() error {
 	if m.memories > 0 {
 		w.helper(growBody(&w.add), []byte{I32}, []byte{I32})
 	}
+	if w.o.Mark {
+		w.mark = uint32(len(m.funcs) + w.nFunc)
+		w.helper([]byte{0, opEnd}, nil, nil)
+	}
 	return nil
 }
 
@@ -207,6 +218,22 @@ func (w *writer) exports() {
 		w.export(ExportStart, KindFunc, uint32(w.m.start))
 		w.res.Start = true
 	}
+	if w.o.Mark {
+		w.export(ExportMark, KindFunc, w.mark)
+	}
+}
+
+// rename replaces the imports' names.
+func (w *writer) rename() {
+	if w.o.Rename == nil {
+		return
+	}
+	var items []byte
+	for _, im := range w.m.Imports {
+		module, name := w.o.Rename(im)
+		items = append(appendName(appendName(items, module), name), im.what...)
+	}
+	w.raw[secImport].items = items
 }
 
 // takeData takes the segments out when all of them are plain and nothing in the code names one.
@@ -251,6 +278,9 @@ func (w *writer) assemble() {
 	}
 	vector(secGlobal, 5, w.addedGlobals())
 	vector(secExport, w.nExp, w.exp)
+	if w.o.Mark {
+		out = appendSection(out, secStart, appendU32(nil, w.mark))
+	}
 	vector(secElement, 0, nil)
 	if s := w.raw[secDataCount]; s.present {
 		out = appendSection(out, secDataCount, s.items)

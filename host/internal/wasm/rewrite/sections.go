@@ -172,7 +172,9 @@ func (m *Module) typeIndex(s *reader) uint32 {
 }
 
 func (m *Module) importItem(s *reader) {
-	im := Import{Module: s.name(), Name: s.name(), Kind: Kind(s.byte())}
+	im := Import{Module: s.name(), Name: s.name()}
+	from := s.pos
+	im.Kind = Kind(s.byte())
 	switch im.Kind {
 	case KindFunc:
 		t := m.typeIndex(s)
@@ -195,6 +197,7 @@ func (m *Module) importItem(s *reader) {
 	default:
 		s.failf("import %q.%q has kind %d, which is not supported", im.Module, im.Name, im.Kind)
 	}
+	im.what = s.buf[from:s.pos]
 	m.Imports = append(m.Imports, im)
 }
 

@@ -1,0 +1,134 @@
+// Types of the arw SDK for JavaScript. A pack's main.js exports its tools: functions by the tool's id, on the default export or
+// by name. A tool gets its input as a value and returns a value (JSON) or a Uint8Array (bytes), or a promise of one.
+
+declare module "arw" {
+  export type Code =
+    | "invalid" | "not_found" | "denied" | "unauthenticated" | "lease_expired" | "lease_revoked" | "budget_exhausted" | "untrusted"
+    | "unsigned" | "digest_mismatch" | "corrupt" | "too_large" | "unsupported" | "incompatible" | "conflict" | "busy" | "unavailable"
+    | "deadline" | "cancelled" | "gas_exhausted" | "memory_exhausted" | "depth_exceeded" | "trap" | "exited" | "quarantined"
+    | "interrupted" | "tool_failed" | "storage_full" | "internal";
+
+  /** Text is sent as UTF-8. */
+  export type Data = string | Uint8Array | ArrayBuffer;
+
+  /** An error with one of the host's codes: thrown by every host function that is refused, and by tools that choose their code. */
+  export class ToolError extends Error {
+    constructor(code: Code, message?: string, detail?: unknown);
+    readonly code: Code;
+    readonly detail?: unknown;
+  }
+
+  /** A tool. Input is what its schema in pack.toml says; undefined when there is none. */
+  export type Tool<In = unknown, Out = unknown> = (input: In) => Out | Promise<Out>;
+
+  /** A kind of value: checks what comes in, and has a JSON Schema. */
+  export interface Kind<T> { readonly schema: unknown; readonly optional?: boolean; read(value: unknown, at: string): T }
+
+  export const t: {
+    text: Kind<string>;
+    number: Kind<number>;
+    /** Of 64 bits; a BigInt where a number would lose digits. */
+    integer: Kind<number | bigint>;
+    boolean: Kind<boolean>;
+    any: Kind<any>;
+    list<T>(of: Kind<T>): Kind<T[]>;
+    /** May be absent or null; then it is `otherwise`. */
+    optional<T, D = undefined>(of: Kind<T>, otherwise?: D): Kind<T | D>;
+    object<F extends Record<string, Kind<any>>>(fields: F): Kind<{ [K in keyof F]: F[K] extends Kind<infer T> ? T : never }>;
+  };
+
+  /** A tool whose input has these fields: anything else is `invalid` and says which field. */
+  export function typed<F extends Record<string, Kind<any>>, Out>(
+    fields: F, fn: (input: { [K in keyof F]: F[K] extends Kind<infer T> ? T : never }) => Out): (input?: unknown) => Out;
+
+  /** Ends the call at once, as a crash does: the instance is thrown away, a session with it. */
+  export function abort(message?: string): never;
+
+  /** Marks a tool that takes its input as bytes rather than JSON. */
+  export function bytes<Out>(fn: (input: Uint8Array) => Out): (input: Uint8Array) => Out;
+
+  export function encode(text: string): Uint8Array;
+  export function decode(bytes: Uint8Array | ArrayBuffer): string;
+
+  export interface KVEntry { key: string; size: number }
+  export type KVOp = { put: Data; value: Data } | { delete: Data };
+
+  /** The pack's own durable keys. [capabilities.kv] */
+  export const kv: {
+    get(key: Data): Uint8Array | undefined;
+    /** get, but a key that is absent is not_found. */
+    need(key: Data): Uint8Array;
+    getText(key: Data): string | undefined;
+    getJSON<T = unknown>(key: Data): T | undefined;
+    put(key: Data, value: Data): void;
+    putJSON(key: Data, value: unknown): void;
+    delete(key: Data): void;
+    /** All keys in byte order, however many; the host gives them in pages of `limit`. */
+    list(req?: { prefix?: string; after?: string; limit?: number }): Generator<KVEntry>;
+    /** One page. */
+    page(req?: { prefix?: string; after?: string; limit?: number }): { keys: KVEntry[]; more: boolean };
+    /** All of it or none of it. */
+    batch(ops: Iterable<KVOp>): void;
+  };
+
+  /** The pack's read models. [capabilities.state] */
+  export const state: {
+    get<T = unknown>(name: string): T | undefined;
+    /** get, but a document that is absent is not_found. */
+    need<T = unknown>(name: string): T;
+    put(name: string, doc: unknown): void;
+  };
+
+  /** Journals an event. [capabilities.event] */
+  export function emit(kind: string, body?: unknown): void;
+
+  export interface FSEntry { path: string; size: number; mode: "file" | "dir" | "symlink" | "other"; mtime_ms: number }
+
+  /** Leased folders. [capabilities.fs] */
+  export const fs: {
+    list(path: string, req?: { recursive?: boolean; after?: string; limit?: number }): Generator<FSEntry>;
+    /** One page. */
+    page(path: string, req?: { recursive?: boolean; after?: string; limit?: number }): { entries: FSEntry[]; more: boolean };
+    stat(path: string): FSEntry;
+    exists(path: string): boolean;
+    read(path: string): Uint8Array;
+    readText(path: string): string;
+    /** At most 1 MiB at once; an empty array is the end. */
+    readAt(path: string, offset: number, size: number): Uint8Array;
+    /** A file of any size, piece by piece. */
+    chunks(path: string, size?: number): Generator<Uint8Array>;
+    write(path: string, data: Data): void;
+    remove(path: string): void;
+  };
+
+  /** The host's clocks. [capabilities.clock] Without it Date stands still at 2020-01-01. */
+  export const clock: {
+    now(): Date;
+    nanoseconds(): bigint;
+    /** Milliseconds of a clock that never steps back. */
+    monotonic(): number;
+  };
+
+  /** Bytes from the host's cryptographic source. [capabilities.rand] */
+  export function randomBytes(n: number): Uint8Array;
+
+  /** Calls another tool, "namespace/name" or "namespace/name:tool". [capabilities.action] */
+  export function callTool<Out = unknown>(tool: string, input?: unknown): Out;
+
+  /** The pack's log. [capabilities.log] */
+  export const log: Record<"debug" | "info" | "warn" | "error", (...args: unknown[]) => void>;
+
+  /** What the caller streams in while the call runs. The tool says streams = ["input"] in pack.toml. */
+  export const input: Iterable<Uint8Array> & {
+    /** The next bytes, or undefined at the end. not_found when the caller streams nothing. */
+    read(size?: number): Uint8Array | undefined;
+    close(): void;
+  };
+
+  /** What the caller takes while the call runs. The tool says streams = ["output"] in pack.toml. */
+  export const output: {
+    write(data: Data): void;
+    send(value: unknown): void;
+    close(): void;
+  };
+}

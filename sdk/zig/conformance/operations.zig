@@ -1,0 +1,103 @@
+//! conform.do: host functions, one after another.
+const std = @import("std");
+const arw = @import("arw");
+
+const Pair = struct { key: []const u8, value: []const u8 };
+const Op = struct {
+    op: []const u8,
+    key: []const u8 = "",
+    value: []const u8 = "",
+    prefix: []const u8 = "",
+    after: []const u8 = "",
+    limit: u32 = 0,
+    puts: []const Pair = &.{},
+    deletes: []const []const u8 = &.{},
+    level: u32 = 1,
+    kind: []const u8 = "",
+    name: []const u8 = "",
+    path: []const u8 = "",
+    recursive: bool = false,
+    offset: u64 = 0,
+    size: usize = 0,
+    tool: []const u8 = "",
+    doc: arw.json.Value = .null,
+};
+const Outcome = struct {
+    code: u32 = 0,
+    message: ?[]const u8 = null,
+    value: ?[]const u8 = null,
+    keys: ?[]const arw.kv.Key = null,
+    more: ?bool = null,
+    entries: ?[]const arw.fs.Entry = null,
+    entry: ?arw.fs.Entry = null,
+    ns: ?i64 = null,
+    hex: ?[]const u8 = null,
+    doc: ?arw.json.Value = null,
+};
+
+pub fn run(in: struct { ops: []const Op }) anyerror!struct { results: []const Outcome } {
+    const results = try arw.allocator.alloc(Outcome, in.ops.len);
+    for (in.ops, results) |op, *r| {
+        r.* = .{};
+        one(op, r) catch |err| {
+            if (err == error.OutOfMemory) return err;
+            r.* = .{ .code = arw.numberOf(err), .message = arw.message() };
+        };
+    }
+    return .{ .results = results };
+}
+
+const Name = enum { @"log.write", @"kv.get", @"kv.put", @"kv.delete", @"kv.list", @"kv.batch", @"event.emit", @"state.get", @"state.put", @"fs.list", @"fs.stat", @"fs.read", @"fs.read_all", @"fs.write", @"fs.remove", @"clock.now", @"clock.monotonic", @"rand.bytes", @"action.call" };
+
+fn one(op: Op, r: *Outcome) anyerror!void {
+    const name = std.meta.stringToEnum(Name, op.op) orelse return arw.fail(error.Unsupported, "there is no operation \"{s}\"", .{op.op});
+    switch (name) {
+        .@"log.write" => arw.log.line(@enumFromInt(op.level), op.value),
+        .@"kv.get" => r.value = try arw.kv.get(op.key),
+        .@"kv.put" => try arw.kv.put(op.key, op.value),
+        .@"kv.delete" => try arw.kv.delete(op.key),
+        .@"kv.list" => {
+            const page = try arw.kv.list(.{ .prefix = op.prefix, .after = op.after, .limit = op.limit });
+            r.keys = page.keys;
+            r.more = page.more;
+        },
+        .@"kv.batch" => {
+            var batch: arw.kv.Batch = .{};
+            for (op.puts) |p| try batch.put(p.key, p.value);
+            for (op.deletes) |k| try batch.delete(k);
+            try batch.apply();
+        },
+        .@"event.emit" => try arw.event.emit(op.kind, op.doc),
+        .@"state.get" => r.doc = try arw.state.get(arw.json.Value, op.name),
+        .@"state.put" => try arw.state.put(op.name, op.doc),
+        .@"fs.list" => {
+            const page = try arw.fs.list(.{ .path = op.path, .recursive = op.recursive, .after = op.after, .limit = op.limit });
+            r.entries = page.entries;
+            r.more = page.more;
+        },
+        .@"fs.stat" => r.entry = try arw.fs.stat(op.path),
+        .@"fs.read" => {
+            const buf = try arw.allocator.alloc(u8, op.size);
+            r.value = buf[0..try arw.fs.readAt(op.path, op.offset, buf)];
+        },
+        .@"fs.read_all" => r.value = try arw.fs.read(op.path),
+        .@"fs.write" => try arw.fs.write(op.path, op.value),
+        .@"fs.remove" => try arw.fs.remove(op.path),
+        .@"clock.now" => r.ns = try arw.clock.now(),
+        .@"clock.monotonic" => r.ns = try arw.clock.monotonic(),
+        .@"rand.bytes" => {
+            const buf = try arw.allocator.alloc(u8, op.size);
+            try arw.rand.fill(buf);
+            const hex = try arw.allocator.alloc(u8, buf.len * 2);
+            for (buf, 0..) |b, i| {
+                hex[2 * i] = "0123456789abcdef"[b >> 4];
+                hex[2 * i + 1] = "0123456789abcdef"[b & 15];
+            }
+            r.hex = hex;
+        },
+        .@"action.call" => switch (try arw.action.call(op.tool, op.doc)) {
+            .value => |v| r.doc = v,
+            .bytes => |b| r.value = b,
+        },
+    }
+}
