@@ -196,7 +196,15 @@ func (in *install) commit(ctx context.Context) error {
 		in.retire(retirement{s: s, v: move.old, corr: v.Corr, by: in.version.row.Version, leases: move.left})
 	}
 	in.version = nil
+	in.settle(ctx, s)
 	return nil
+}
+
+// settle looks once more at a version that has just come: a revocation that arrived after it was judged must not be missed.
+func (m *Manager) settle(ctx context.Context, s *slot) {
+	if err := m.recheck(context.WithoutCancel(ctx), s); err != nil {
+		m.Log.Error("suspend a version that was revoked while it came", "pack", s.name, "error", err)
+	}
 }
 
 // replace lets calls find a version that has been committed.
@@ -262,6 +270,7 @@ func (in *install) commitTx(tx *sql.Tx, h *handover) error {
 			goes := h.old.paper()
 			goes.Standing.Left = h.left
 			h.shelf = in.shelve(v.Pack, goes, in.digest)
+			r.Standing.Suspended = follow(nil, h.old.standing().Suspended)
 			r.Standing.Trial = &trialStart{Since: v.Time, From: h.old.row.Digest}
 		}
 	}

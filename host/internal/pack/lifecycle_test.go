@@ -428,6 +428,10 @@ func TestSuspension(t *testing.T) {
 	check()
 	h.Restart()
 	check()
+	version(t, h, "1.1.0") // it is the pack that is suspended
+	check()
+	rollback(t, h, pack.RollbackOptions{})
+	check()
 	m = h.Services().Packs
 	if err := m.Resume(t.Context(), sinkName, "operator", "it was me", ""); err != nil {
 		t.Fatal(err)

@@ -27,6 +27,12 @@ type RollbackOptions struct {
 	from string
 }
 
+func (o RollbackOptions) step(name string) {
+	if o.Step != nil {
+		o.Step(name)
+	}
+}
+
 // Rollback puts a version back that an upgrade replaced, from what this host kept of it: no registry is asked. The version
 // comes back as it stood, with the same verdict and what it held, as far as the policies still give it: the trust policy
 // judges its signatures and Cedar its capabilities as they are now. What it leaves is held back: its digest is not installed
@@ -63,40 +69,42 @@ func (m *Manager) rollback(ctx context.Context, s *slot, o RollbackOptions) (*Ch
 	if rev, is := m.revoked(r.Name, r.Digest); is {
 		return nil, abi.Errorf(abi.Denied, "version %s was revoked: %s", r.Version, rev.Reason).WithHint("choose another: arw pack history %s", r.Name)
 	}
-	step := func(name string) {
-		if o.Step != nil {
-			o.Step(name)
-		}
-	}
-	step("judge")
-	v := m.judge(ctx, *r)
-	if v.broken != nil {
-		return nil, v.broken
-	}
-	step("load")
-	if v.prog, err = m.reload(v); err != nil {
+	v, err := m.reviveOld(ctx, s, *r, o.step)
+	if err != nil {
 		return nil, err
-	}
-	if err := m.clash(v.man, s); err != nil {
-		return nil, errors.Join(err, v.close(ctx))
 	}
 	c := &Change{
 		Change: RolledBack, Version: r.Version, Digest: r.Digest, From: bad.row.Digest, Time: m.now(), By: o.By, Why: o.Reason, Corr: o.Corr,
 		Verdict: r.Verdict.summary(),
 	}
 	h := &handover{carrier: carrier{Manager: m, old: bad, man: v.man, digest: r.Digest, corr: o.Corr, by: o.By, outcome: m.linkOutcome(v)}}
-	step("commit")
+	o.step("commit")
 	s.tidy.Lock()
 	if err := m.DB.Write(ctx, func(tx *sql.Tx) error { return m.rollbackTx(tx, v, h, c) }); err != nil {
 		s.tidy.Unlock()
 		return nil, errors.Join(err, v.close(context.WithoutCancel(ctx)))
 	}
-	step("done")
+	o.step("done")
 	m.replace(s, v, h.shelf)
 	s.tidy.Unlock()
 	m.retire(retirement{s: s, v: bad, corr: o.Corr, by: r.Version, leases: h.left})
+	m.settle(ctx, s)
 	c.Current = true
 	return c, nil
+}
+
+// reviveOld makes a kept version ready to take calls.
+func (m *Manager) reviveOld(ctx context.Context, s *slot, r row, step func(string)) (v *version, err error) {
+	step("judge")
+	if v = m.judge(ctx, r); v.broken != nil {
+		return nil, v.broken
+	}
+	if err := m.clash(v.man, s); err != nil {
+		return nil, err
+	}
+	step("load")
+	v.prog, err = m.reload(v)
+	return v, err
 }
 
 // target finds the version to go back to.
@@ -156,8 +164,8 @@ func (m *Manager) rollbackTx(tx *sql.Tx, v *version, h *handover, c *Change) err
 	goes.Standing.Left = h.left
 	h.shelf = m.shelve(v.row.Name, goes, v.row.Digest)
 	r := v.row
-	r.Standing.Left = nil
-	v.row = r
+	r.Standing.Left, r.Standing.Suspended = nil, follow(r.Standing.Suspended, goes.Standing.Suspended)
+	v.stand(r, m)
 	reason := cmp.Or(c.Why, "rolled back by "+c.By)
 	if err := errors.Join(r.put(tx), putShelf(tx, r.Name, h.shelf), putHold(tx, r.Name, h.old.row.Digest, reason, c.Time), putChange(tx, r.Name, *c)); err != nil {
 		return err

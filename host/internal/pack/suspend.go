@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 
 	"github.com/arw-project/arw/abi"
@@ -60,8 +61,8 @@ func (s *Suspension) err(name string) *abi.Error {
 
 // Suspend keeps an installed pack from running. From the moment it returns, also with an error, new calls get the typed
 // error, calls in flight are cut off and none of their host calls succeeds; versions that were finishing are cut off too.
-// It holds over restarts and upgrades to the same digest, until Resume. An already suspended pack stays as it is, except
-// that a revocation outranks a person's reason. Errors: NotFound; those of the database, after which it holds as long as
+// It holds over restarts until Resume; a person's also over upgrades and rollbacks, while a revocation is about one digest.
+// An already suspended pack stays as it is, except that a revocation outranks a person's reason. Errors: NotFound; those of the database, after which it holds as long as
 // this host runs.
 func (m *Manager) Suspend(ctx context.Context, name string, why Suspension, corr string) error {
 	s := m.index.Load().packs[name]
@@ -134,28 +135,42 @@ func (m *Manager) Resume(ctx context.Context, name, by, reason, corr string) err
 // Recheck asks the source of revocations about everything that runs and suspends what is revoked. Versions that only finish
 // their calls are cut off. A revocation that is gone resumes nothing: that is for a person.
 func (m *Manager) Recheck(ctx context.Context) error {
-	var first error
+	var errs []error
 	for _, name := range m.names() {
-		s := m.index.Load().packs[name]
-		if s == nil {
-			continue
-		}
-		for _, v := range s.versions() {
-			r, bad := m.revoked(name, v.row.Digest)
-			if !bad {
-				continue
-			}
-			why := Suspension{Reason: "its digest was revoked: " + r.Reason, By: cmp.Or(r.Source, "index"), Time: m.now(), Revoked: true}
-			if v != s.current() {
-				s.halt(v, why.err(name))
-				continue
-			}
-			if err := m.Suspend(ctx, name, why, ""); err != nil && first == nil {
-				first = err
-			}
+		if s := m.index.Load().packs[name]; s != nil {
+			errs = append(errs, m.recheck(ctx, s))
 		}
 	}
-	return first
+	return errors.Join(errs...)
+}
+
+func (m *Manager) recheck(ctx context.Context, s *slot) error {
+	var errs []error
+	for _, v := range s.versions() {
+		r, bad := m.revoked(s.name, v.row.Digest)
+		if !bad {
+			continue
+		}
+		why := Suspension{Reason: "its digest was revoked: " + r.Reason, By: cmp.Or(r.Source, "index"), Time: m.now(), Revoked: true}
+		if v != s.current() {
+			s.halt(v, why.err(s.name))
+			continue
+		}
+		errs = append(errs, m.Suspend(ctx, s.name, why, ""))
+	}
+	return errors.Join(errs...)
+}
+
+// follow is the suspension of a version that takes another's place: its own when its digest was revoked, else what a
+// person said about the pack.
+func follow(own, before *Suspension) *Suspension {
+	if own != nil && own.Revoked {
+		return own
+	}
+	if before != nil && !before.Revoked {
+		return before
+	}
+	return nil
 }
 
 // changed writes one change of the installed version into its history and the journal, as event "pack." and the change.

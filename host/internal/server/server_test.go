@@ -139,6 +139,13 @@ func TestRefusals(t *testing.T) {
 		"grant without token":    {"POST", "/leases", `{"pack":"a/b"}`, nil, abi.Unauthenticated, "authority"},
 		"revoke without token":   {"DELETE", "/leases/lea_1", "", nil, abi.Unauthenticated, "authority"},
 		"remove without token":   {"DELETE", "/packs/a/b", "", nil, abi.Unauthenticated, "authority"},
+		"upgrade without token":  {"POST", "/packs/a/b/upgrade", `{}`, nil, abi.Unauthenticated, "authority"},
+		"rollback without token": {"POST", "/packs/a/b/rollback", `{}`, nil, abi.Unauthenticated, "authority"},
+		"accept without token":   {"POST", "/packs/a/b/accept", `{}`, nil, abi.Unauthenticated, "authority"},
+		"suspend without token":  {"POST", "/packs/a/b/suspend", `{}`, nil, abi.Unauthenticated, "authority"},
+		"resume without token":   {"POST", "/packs/a/b/resume", `{}`, nil, abi.Unauthenticated, "authority"},
+		"sync without token":     {"POST", "/sync", `{"lock":""}`, nil, abi.Unauthenticated, "authority"},
+		"history of nothing":     {"GET", "/packs/a/b/history", "", nil, abi.NotFound, "a/b"},
 		"wrong token":            {"POST", "/leases", `{}`, []string{"Authorization", "Bearer nonsense"}, abi.Unauthenticated, "not the operator"},
 		"large body":             {"POST", "/actions", `{"kind":"` + strings.Repeat("x", 2<<20) + `"}`, nil, abi.TooLarge, ""},
 	} {
