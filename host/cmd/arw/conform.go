@@ -66,6 +66,9 @@ func tellConformance(u ui, name string, r *conform.Report, row bool) error {
 		}
 	}
 	all := r.Passed + len(r.Failures)
+	if r.Skipped > 0 {
+		name += ", without streams"
+	}
 	if row {
 		u.say("| %s | %s | %s | %d of %d | %s | %.1f µs |", name, r.Runtime, r.ABI, r.Passed, all, grouped(r.Bytes), float64(r.Call)/float64(time.Microsecond))
 		return nil

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/arw-project/arw/abi"
@@ -20,6 +21,7 @@ type Report struct {
 	ABI      string        `json:"abi"`
 	Bytes    int           `json:"bytes"`
 	Passed   int           `json:"passed"`
+	Skipped  int           `json:"skipped,omitempty"` // the cases on streams, for a guest that imports none (ABI 1.0)
 	Failures []Failure     `json:"failures,omitempty"`
 	Call     time.Duration `json:"call_ns"` // one warm call in fresh state, the quickest of several rounds' means
 }
@@ -53,6 +55,10 @@ func Run(ctx context.Context, module []byte, runtime string) (*Report, error) {
 	r := &Report{Runtime: runtime, ABI: abi.Version, Bytes: len(module)}
 	for i := range suite {
 		c := &suite[i]
+		if c.Topic == "streams" && !streams(module) {
+			r.Skipped++
+			continue
+		}
 		if err := c.Run(ctx, program{p}); err != nil {
 			r.Failures = append(r.Failures, Failure{c.Topic, c.Name, err.Error()})
 			continue
@@ -61,6 +67,17 @@ func Run(ctx context.Context, module []byte, runtime string) (*Report, error) {
 	}
 	r.Call, err = clock(ctx, p)
 	return r, err
+}
+
+// streams says whether the module uses the functions of arw:stream at all.
+func streams(module []byte) bool {
+	shape, err := wasm.Inspect(module)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(shape.Imports, func(i wasm.Import) bool {
+		return i.Module == abi.ModulePrefix+string(abi.Stream) || strings.HasPrefix(i.Name, "arw_stream_")
+	})
 }
 
 // program lets the suite call an engine's program.
