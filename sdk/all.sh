@@ -23,7 +23,7 @@ build() {
   fi
   if "$arw" pack build "$1" >"$said" 2>&1; then return 0; fi
   cat "$said"
-  ! grep -q 'toolchain' "$said" || return 2
+  ! grep -q 'code: unavailable' "$said" || return 2
   return 1
 }
 

@@ -35,6 +35,8 @@ type Call struct {
 	Effects abi.Effect
 	Limits  Limits
 	World   *World
+	In      *In  // the caller's stream in; nil: none
+	Out     *Out // the parts taken; nil: the caller takes none
 }
 
 // Limits bound a call. A case may lower them.
@@ -45,6 +47,7 @@ type Limits struct {
 	Input  int64  `json:"input"`
 	Output int64  `json:"output"`
 	Depth  uint32 `json:"depth"`
+	Stream int64  `json:"stream"`
 }
 
 // Reply is a value frame; errors, also error frames, come as *abi.Error.
@@ -68,19 +71,23 @@ type Case struct {
 
 // Step is one call and what must come of it. README.md tells the forms of inputs and expectations.
 type Step struct {
-	Tool    string
-	Effects string
-	Session bool
-	Limits  Limits
-	Input   json.RawMessage // JSON with the forms expanded; nothing: no bytes
-	Text    *string         // instead of Input: these bytes
-	Fill    int             // instead of Input: so many bytes of a fixed pattern
-	Want    json.RawMessage // a JSON frame that matches
-	Bytes   *string         // a bytes frame that is equal
-	Filled  *int            // a bytes frame of so many bytes of the pattern
-	Code    []string        // an error with one of these codes
-	Message string          // and these words in its message
-	Detail  json.RawMessage // and this detail
+	Tool     string
+	Effects  string
+	Session  bool
+	Limits   Limits
+	Input    json.RawMessage // JSON with the forms expanded; nothing: no bytes
+	Text     *string         // instead of Input: these bytes
+	Fill     int             // instead of Input: so many bytes of a fixed pattern
+	StreamIn *int            // so many bytes of the pattern are streamed in, 10,007 at once
+	Take     bool            // the caller takes parts
+	Streamed *int            // the bytes of all parts are so many of the pattern
+	Sent     json.RawMessage // the JSON parts, as a list
+	Want     json.RawMessage // a JSON frame that matches
+	Bytes    *string         // a bytes frame that is equal
+	Filled   *int            // a bytes frame of so many bytes of the pattern
+	Code     []string        // an error with one of these codes
+	Message  string          // and these words in its message
+	Detail   json.RawMessage // and this detail
 }
 
 // Suite is every case, by topic and in the order of its file.
@@ -133,8 +140,12 @@ func (c *Case) play(ctx context.Context, p Program, session string) error {
 	seen := map[string]int{}
 	for i := range c.Steps {
 		s := &c.Steps[i]
-		reply, err := s.call(ctx, p, w, session)
-		if err := s.check(reply, err); err != nil {
+		reply, out, err := s.call(ctx, p, w, session)
+		err = s.check(reply, err)
+		if err == nil && s.Take {
+			err = out.check(s)
+		}
+		if err != nil {
 			return fmt.Errorf("step %d (%s): %w", i+1, s.Tool, err)
 		}
 		if before, same := seen[string(reply.Body)]; same && c.Differ {
@@ -145,7 +156,7 @@ func (c *Case) play(ctx context.Context, p Program, session string) error {
 	return c.World.check(w)
 }
 
-func (s *Step) call(ctx context.Context, p Program, w *World, session string) (Reply, error) {
+func (s *Step) call(ctx context.Context, p Program, w *World, session string) (Reply, *Out, error) {
 	call := Call{Tool: s.Tool, Limits: s.Limits, World: w}
 	if s.Session {
 		call.Session = session
@@ -155,6 +166,12 @@ func (s *Step) call(ctx context.Context, p Program, w *World, session string) (R
 			call.Effects = e
 		}
 	}
+	if s.StreamIn != nil {
+		call.In = &In{left: Pattern(*s.StreamIn)}
+	}
+	if s.Take {
+		call.Out = &Out{}
+	}
 	switch {
 	case s.Text != nil:
 		call.Input = []byte(*s.Text)
@@ -163,15 +180,16 @@ func (s *Step) call(ctx context.Context, p Program, w *World, session string) (R
 	case len(s.Input) > 0:
 		v, err := expand(s.Input)
 		if err != nil {
-			return Reply{}, err
+			return Reply{}, nil, err
 		}
 		if call.Input, err = marshal(v); err != nil {
-			return Reply{}, err
+			return Reply{}, nil, err
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	return p.Call(ctx, call)
+	reply, err := p.Call(ctx, call)
+	return reply, call.Out, err
 }
 
 // Pattern is n bytes whose order shows: a guest that mixes up, cuts or pads gives another.

@@ -31,6 +31,10 @@ func (f fetcher) DownloadFile(url string, limit int64, _ time.Duration) ([]byte,
 	if abi.CodeOf(err) == abi.NotFound {
 		return nil, &metadata.ErrDownloadHTTP{StatusCode: http.StatusNotFound, URL: name}
 	}
+	if abi.CodeOf(err) == abi.TooLarge && limit != maxRoot && limit != maxTimestamp && limit != maxSnapshot && limit != maxRole {
+		// The limit is the length that other metadata give the file: it is another file.
+		return nil, &metadata.ErrLengthOrHashMismatch{Msg: name + " has more bytes than it should"}
+	}
 	return raw, err
 }
 

@@ -145,6 +145,16 @@ func (a *Access) who(r *http.Request) (u *user, brought bool) {
 	return u, true
 }
 
+// named finds a user.
+func (a *Access) named(name string) *user {
+	for i := range a.users {
+		if a.users[i].name == name {
+			return &a.users[i]
+		}
+	}
+	return nil
+}
+
 // allows reports whether a user, nil for nobody, has a right; repo "" is the registry itself.
 func (a *Access) allows(u *user, need right, repo string) bool {
 	if repo == "" {
@@ -167,6 +177,19 @@ func (x *exchange) permit(need right, repo string) error {
 		}
 		return abi.Errorf(abi.Unauthenticated, "%s %q: the token is missing or wrong", need, repo)
 	}
+	if text, ok := strings.CutPrefix(x.r.Header.Get("Authorization"), "Bearer "+passPrefix); ok {
+		p, good := x.tokens.open(passPrefix + text)
+		switch {
+		case !good:
+			return abi.Errorf(abi.Unauthenticated, "%s %q: the pass is not this registry's, or has expired", need, repo)
+		case p.allows(need, repo):
+			return nil
+		}
+		if u := x.opts.Access.named(p.User); u != nil && !x.opts.Access.allows(u, need, repo) {
+			return abi.Errorf(abi.Denied, "%s %q: user %q was not given that", need, repo, u.name)
+		}
+		return abi.Errorf(abi.Unauthenticated, "%s %q: the pass does not say so", need, repo) // another pass may
+	}
 	u, brought := x.opts.Access.who(x.r)
 	switch {
 	case brought && u == nil:
@@ -184,6 +207,6 @@ func (x *exchange) visible(names []string) []string {
 	if x.opts.Access == nil {
 		return names
 	}
-	u, _ := x.opts.Access.who(x.r)
+	u, _ := x.opts.Access.who(x.r) // a pass is for repositories, so that its bearer sees what everybody does
 	return slices.DeleteFunc(names, func(n string) bool { return !x.opts.Access.allows(u, mayPull, n) })
 }

@@ -58,7 +58,7 @@ pull = ["*"]
 			t.Fatal(err)
 		}
 		resp.Body.Close()
-		if resp.StatusCode == http.StatusUnauthorized && !strings.HasPrefix(resp.Header.Get("WWW-Authenticate"), "Basic ") {
+		if resp.StatusCode == http.StatusUnauthorized && !strings.HasPrefix(resp.Header.Get("WWW-Authenticate"), `Bearer realm="`+srv.URL+`/token"`) {
 			t.Errorf("%s %s: no challenge", method, path)
 		}
 		return resp.StatusCode

@@ -19,6 +19,9 @@ func (x *exchange) route() {
 	case x.r.URL.Path == "/healthz":
 		x.allow(map[string]func(){http.MethodGet: x.ping})
 		return
+	case x.r.URL.Path == "/token" && x.opts.Access != nil:
+		x.allow(map[string]func(){http.MethodGet: x.giveToken})
+		return
 	case x.r.URL.Path == "/metrics" || x.r.URL.Path == "/v2" || ok && (rest == "" || rest == "_catalog"):
 		if !x.permitted("") {
 			return
@@ -70,7 +73,7 @@ func (x *exchange) permitted(repo string) bool {
 		return true
 	}
 	if abi.CodeOf(err) == abi.Unauthenticated {
-		x.w.Header().Set("WWW-Authenticate", `Basic realm="arw registry"`)
+		x.challenge(need, repo)
 	}
 	x.fail(err, "DENIED")
 	return false

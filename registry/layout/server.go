@@ -79,6 +79,7 @@ type server struct {
 	opts   ServerOptions
 	cross  *http.CrossOriginProtection
 	limit  *limiter // nil = none
+	tokens *tokenService
 	counts *counts
 }
 
@@ -87,7 +88,7 @@ type server struct {
 // directions; a damaged one is cut off before its end. It may be mounted at the root of a server only, and sets the
 // deadlines of its connections itself.
 func (d *Dir) Handler(o ServerOptions) http.Handler {
-	s := &server{dir: d, opts: o.withDefaults(), cross: http.NewCrossOriginProtection(), counts: &counts{}}
+	s := &server{dir: d, opts: o.withDefaults(), cross: http.NewCrossOriginProtection(), counts: &counts{}, tokens: newTokenService()}
 	if o.Rate > 0 {
 		s.limit = &limiter{rate: o.Rate, burst: s.opts.Burst, now: time.Now}
 	}
@@ -219,6 +220,14 @@ func (s *server) knows(r *http.Request) bool {
 	at, err := netip.ParseAddrPort(local.String())
 	if err != nil || !at.Addr().Unmap().IsLoopback() {
 		return len(s.opts.Hosts) == 0
+	}
+	return isLoopback(host)
+}
+
+// isLoopback reports whether a host, with or without port, is a name or address of this machine.
+func isLoopback(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
 	}
 	host = strings.Trim(host, "[]")
 	addr, err := netip.ParseAddr(host)

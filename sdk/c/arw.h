@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ARW_ABI "1.0.0"
+#define ARW_ABI "1.1.0"
 
 // ---- codes: the numbers of docs/spec/errors.md
 typedef enum {
@@ -137,5 +137,13 @@ arw_code arw_monotonic(int64_t *ns); // only differences mean something
 arw_code arw_random(void *buf, uint32_t len);
 // json says whether the reply is JSON or bytes; the other tool's own error comes back as the code
 arw_code arw_action(arw_str tool, arw_str in, arw_str *reply, bool *json);
+
+// Bytes that the caller gives and takes while the call runs. They carry no authority: no capability, no lease.
+enum { ARW_MAX_PART = 1 << 20 };
+arw_code arw_stream_read(void *buf, uint32_t cap, uint32_t *n); // waits; 0 bytes: the end. ARW_NOT_FOUND: nothing is streamed in
+arw_code arw_stream_write(arw_str data);                        // in parts of at most ARW_MAX_PART
+arw_code arw_stream_send(arw_str json);                         // one JSON value as a part of its own
+arw_code arw_stream_close_input(void);                          // the rest is not wanted
+arw_code arw_stream_close_output(void);                         // no more parts come
 
 #endif

@@ -22,6 +22,10 @@ HOST(clock, now, (int64_t *, uint32_t));
 HOST(clock, monotonic, (int64_t *, uint32_t));
 HOST(rand, bytes, (char *, uint32_t));
 HOST(action, call, (in, uint32_t, in, uint32_t, char *, uint32_t));
+HOST(stream, read, (uint32_t, char *, uint32_t));
+HOST(stream, write, (uint32_t, in, uint32_t));
+HOST(stream, send, (uint32_t, in, uint32_t));
+HOST(stream, close, (uint32_t));
 
 enum { small = 1024 }; // most replies fit; the others are collected
 
@@ -181,3 +185,20 @@ arw_code arw_action(arw_str tool, arw_str in, arw_str *out, bool *json) {
   if (n > frame.len - 9) return arw_fail(ARW_INTERNAL, ARW_STR("the other tool's frame is broken"));
   return arw_fail_with(error, (arw_str){frame.ptr + 9, n}, (arw_str){n + 9 < frame.len ? frame.ptr + 9 + n : NULL, frame.len - 9 - n});
 }
+
+arw_code arw_stream_read(void *buf, uint32_t cap, uint32_t *n) {
+  uint64_t status = host_stream_read(0, buf, cap);
+  *n = status >> 32 == ARW_OK ? (uint32_t)status : 0;
+  return done(status);
+}
+arw_code arw_stream_write(arw_str data) {
+  for (uint32_t at = 0; at < data.len; at += ARW_MAX_PART) {
+    uint32_t left = data.len - at;
+    arw_code code = done(host_stream_write(1, data.ptr + at, left < ARW_MAX_PART ? left : ARW_MAX_PART));
+    if (code) return code;
+  }
+  return ARW_OK;
+}
+arw_code arw_stream_send(arw_str json) { return done(host_stream_send(1, json.ptr, json.len)); }
+arw_code arw_stream_close_input(void) { return done(host_stream_close(0)); }
+arw_code arw_stream_close_output(void) { return done(host_stream_close(1)); }

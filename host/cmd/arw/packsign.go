@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -257,8 +258,40 @@ func (p pushed) tell(u ui) error {
 	return nil
 }
 
+// statedIn reads what a build stated in its folder, which must hold just the files that were published.
+func statedIn(ctx context.Context, dir string, reg *registry.Registry, name, digest string) ([]author.Attestation, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	f, err := author.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	files, err := f.Files()
+	if err != nil {
+		return nil, err
+	}
+	art, err := reg.Pull(ctx, registry.Ref{Name: name, Digest: digest}, nil)
+	if err != nil {
+		return nil, err
+	}
+	same := len(files) == len(art.Files)
+	for i := 0; same && i < len(files); i++ {
+		same = files[i].Name == art.Files[i].Name && bytes.Equal(files[i].Data, art.Files[i].Data)
+	}
+	if !same {
+		return nil, abi.Errorf(abi.Conflict, "sign %q: what lies in %q is not what was published", name+"@"+digest, dir).
+			WithHint("build the published sources there, or publish what is there")
+	}
+	stated, err := f.Attestations()
+	if err == nil && stated == nil {
+		err = abi.Errorf(abi.NotFound, "sign %q: no build left its provenance in %q", name+"@"+digest, dir).WithHint(`make it with "arw pack build %s"`, dir)
+	}
+	return stated, err
+}
+
 func (a *app) packSignCmd() *cobra.Command {
-	var from, predicateFile, predicateType string
+	var from, predicateFile, predicateType, built string
 	var with signWith
 	cmd := &cobra.Command{
 		Use:   "sign REF",
@@ -269,6 +302,7 @@ With --key and --signing-config a key's signature is logged and timestamped too.
 
 With --predicate the pack is not released but something is stated about it: provenance, a bill of materials, a review.`,
 		Example: `  arw pack sign acme/hello:1.0.0 --key acme.key
+  arw pack sign acme/hello:1.0.0 --key acme.key --built-in ./hello
   arw pack sign acme/hello:1.0.0 --keyless
   arw pack sign acme/hello:1.0.0 --keyless --signing-config sc.json --trusted-root tr.json --identity-token-file token
   arw pack sign acme/hello:1.0.0 --key acme.key --predicate sbom.json --predicate-type https://cyclonedx.org/bom`,
@@ -296,7 +330,12 @@ With --predicate the pack is not released but something is stated about it: prov
 			}
 			doc := pushed{Name: ref.Name, Version: ref.Tag, Digest: digest}
 			if predicateFile == "" {
-				err = by.release(cmd.Context(), reg, ref.Name, digest)
+				var stated []author.Attestation
+				if stated, err = statedIn(cmd.Context(), built, reg, ref.Name, digest); err != nil {
+					return err
+				}
+				doc.states(stated)
+				err = by.publish(cmd.Context(), reg, ref.Name, digest, stated)
 			} else {
 				doc.Predicate = predicateType
 				err = by.state(cmd.Context(), reg, ref.Name, digest, predicateType, predicate)
@@ -310,9 +349,11 @@ With --predicate the pack is not released but something is stated about it: prov
 	}
 	with.flags(cmd)
 	cmd.MarkFlagsOneRequired("key", "keyless")
+	cmd.Flags().StringVar(&built, "built-in", "", "folder in which the pack was built: sign its provenance and bill of materials too")
 	cmd.Flags().StringVar(&predicateFile, "predicate", "", "JSON file with what is stated")
 	cmd.Flags().StringVar(&predicateType, "predicate-type", "", "the type of what is stated, a URI")
 	cmd.MarkFlagsRequiredTogether("predicate", "predicate-type")
+	cmd.MarkFlagsMutuallyExclusive("built-in", "predicate")
 	cmd.Flags().StringVar(&from, "registry", "", "registry of a name without one")
 	return cmd
 }

@@ -68,13 +68,20 @@ type program struct{ p *wasm.Program }
 
 func (p program) Call(ctx context.Context, c abitest.Call) (abitest.Reply, error) {
 	l := c.Limits
-	reply, err := p.p.Call(ctx, wasm.Call{
+	call := wasm.Call{
 		Tool: c.Tool, Input: c.Input, Session: c.Session, Effects: c.Effects, Gate: c.World, Host: host(c.World),
 		Limits: wasm.Limits{
 			Gas: l.Gas, MemoryBytes: l.Memory, Time: time.Duration(l.TimeMS) * time.Millisecond,
-			Input: l.Input, Output: l.Output, Depth: l.Depth,
+			Input: l.Input, Output: l.Output, Depth: l.Depth, Streamed: l.Stream,
 		},
-	})
+	}
+	if c.In != nil { // a nil pointer in an interface would not be nil
+		call.In = c.In
+	}
+	if c.Out != nil {
+		call.Out = c.Out
+	}
+	reply, err := p.p.Call(ctx, call)
 	if quarantined(err) {
 		err = fmt.Errorf("%w (the suite makes guests fail on purpose; this is a fault of the suite)", err)
 	}

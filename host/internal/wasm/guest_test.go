@@ -98,8 +98,26 @@ func (k *mapKV) Batch(ctx context.Context, ops []abi.KVOp) error {
 	return nil
 }
 
+// TestMain keeps what tests compile in one folder: most of them use the same few guests.
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "wasm-cache")
+	if err != nil {
+		panic(err)
+	}
+	sharedCache = dir
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+var sharedCache string
+
+// open opens an engine. One that names no cache uses that of all tests; a test about compiling names its own.
 func open(tb testing.TB, o wasm.Options) *wasm.Engine {
 	tb.Helper()
+	if o.CacheDir == "" {
+		o.CacheDir = sharedCache
+	}
 	e, err := wasm.Open(o)
 	if err != nil {
 		tb.Fatal(err)

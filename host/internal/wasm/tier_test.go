@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/wasm"
@@ -17,7 +18,7 @@ import (
 // TestTiers: a tiered program answers at once, and the same with the same gas once the compiler is done.
 func TestTiers(t *testing.T) {
 	t.Parallel()
-	e := open(t, wasm.Options{})
+	e := open(t, wasm.Options{CacheDir: t.TempDir()})
 	hold, checked := make(chan struct{}), 0
 	p := load(t, e, wasm.Spec{Name: "t/tiers", Module: goGuest(t), Tiered: true, Check: func(ctx context.Context, c *wasm.Program) error {
 		<-hold
@@ -89,9 +90,9 @@ func TestTiersOnTheirWayOut(t *testing.T) {
 	} {
 		var replies [2]wasm.Reply
 		for i, interpret := range []bool{false, true} {
-			p := load(t, open(t, wasm.Options{Interpret: interpret}), wasm.Spec{Name: "t/out", Module: tc.module})
+			p := load(t, open(t, wasm.Options{Interpret: interpret}), wasm.Spec{Name: "t/out", Module: tc.module, Limits: wasm.Limits{MemoryBytes: 4 << 20, Time: time.Minute}})
 			var err error
-			replies[i], err = p.Call(t.Context(), wasm.Call{Tool: "bad", Limits: wasm.Limits{Gas: 2e7}})
+			replies[i], err = p.Call(t.Context(), wasm.Call{Tool: "bad", Limits: wasm.Limits{Gas: 2e6}})
 			if abi.CodeOf(err) != tc.code {
 				t.Errorf("%s, interpreted %t: %v, want %s", tc.name, interpret, err, tc.code)
 			}
@@ -106,7 +107,7 @@ func TestTiersOnTheirWayOut(t *testing.T) {
 func TestCheckKeepsTheInterpreter(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	e := open(t, wasm.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	e := open(t, wasm.Options{CacheDir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&log, nil))})
 	p := load(t, e, wasm.Spec{Name: "t/wrong", Module: echoGuest(), Tiered: true, Check: func(context.Context, *wasm.Program) error { return errors.New("two engines disagree") }})
 	if err := p.Settle(t.Context()); err != nil {
 		t.Fatal(err)
@@ -205,10 +206,10 @@ func TestCache(t *testing.T) {
 		{"module, head", edit("*/module", flip(6)), "a cached module is made again", false},
 		{"module, empty", edit("*/module", none), "a cached module is made again", false},
 		{"module, half", edit("*/module", half), "a cached module is made again", false},
-		{"code, an offset", edit("*/code/*/*", flip(24)), "cached code is compiled again", true},
-		{"code, last byte", edit("*/code/*/*", flip(-1)), "cached code is compiled again", true},
-		{"code, half", edit("*/code/*/*", half), "cached code is compiled again", true},
-		{"code, empty", edit("*/code/*/*", none), "cached code is compiled again", true},
+		{"code, an offset", edit("*/code-*/*/*", flip(24)), "cached code is compiled again", true},
+		{"code, last byte", edit("*/code-*/*/*", flip(-1)), "cached code is compiled again", true},
+		{"code, half", edit("*/code-*/*/*", half), "cached code is compiled again", true},
+		{"code, empty", edit("*/code-*/*/*", none), "cached code is compiled again", true},
 		{"seal", edit("*/seal", flip(0)), "cached code is compiled again", true},
 		{"no seal", func(t *testing.T) { os.Remove(files(t, "*/seal")[0]) }, "", false},
 	} {

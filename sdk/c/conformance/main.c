@@ -69,6 +69,10 @@ static arw_code keep(const void *in, void *out) {
   return ARW_OK;
 }
 
+typedef struct { int64_t bytes; } pumped;
+static const arw_field pumped_fields[] = {ARW_FIELD(pumped, bytes, arw_i64, 0)};
+static const arw_type pumped_type = ARW_OBJECT(pumped, pumped_fields);
+
 static volatile int64_t sink;
 static arw_code spin(const void *in, void *out) {
   for (;;) sink++;
@@ -82,6 +86,20 @@ static __attribute__((noinline)) int64_t deeper(int64_t n) {
 }
 static arw_code recurse(const void *in, void *out) {
   ((counted *)out)->count = deeper(1);
+  return ARW_OK;
+}
+static arw_code pump(const void *in, void *out) {
+  char *buf = arw_new(1 << 16);
+  int64_t bytes = 0;
+  arw_code code;
+  for (uint32_t n;;) {
+    if ((code = arw_stream_read(buf, 1 << 16, &n))) return code;
+    if (n == 0) break;
+    if ((code = arw_stream_write((arw_str){buf, n}))) return code;
+    bytes += n;
+  }
+  if ((code = arw_stream_send(arw_format("{\"bytes\":%d}", bytes))) || (code = arw_stream_close_output())) return code;
+  ((pumped *)out)->bytes = bytes;
   return ARW_OK;
 }
 static arw_code trap(const void *in, void *out) { arw_panic("the guest was told to"); }
@@ -98,5 +116,6 @@ void arw_main(void) {
   arw_tool("conform.spin", &arw_nothing, &counted_type, spin);
   arw_tool("conform.grow", &arw_nothing, &counted_type, grow);
   arw_tool("conform.recurse", &arw_nothing, &counted_type, recurse);
+  arw_tool("conform.pump", &arw_nothing, &pumped_type, pump);
   arw_tool("conform.trap", &arw_nothing, &counted_type, trap);
 }

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"io"
 	"slices"
 
 	"github.com/arw-project/arw/abi"
@@ -84,7 +85,24 @@ func main() {
 		}
 	})
 	guest.Tool("conform.recurse", func(*guest.Call, none) (counted, error) { return counted{recurse(1)}, nil })
+	guest.Tool("conform.pump", pump)
+	guest.Prepare[pumped]()
 	guest.Tool("conform.trap", func(*guest.Call, none) (counted, error) { return counted{len(kept[count+5])}, nil })
+}
+
+type pumped struct {
+	Bytes int64 `json:"bytes"`
+}
+
+func pump(c *guest.Call, _ none) (pumped, error) {
+	n, err := io.Copy(c.Output(), c.Input())
+	if err != nil {
+		return pumped{}, err
+	}
+	if err := c.Output().Send(pumped{n}); err != nil {
+		return pumped{}, err
+	}
+	return pumped{n}, c.Output().Close()
 }
 
 func recurse(n int) int { return recurse(n+1) + n }

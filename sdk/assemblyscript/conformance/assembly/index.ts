@@ -105,13 +105,13 @@ tool<Nothing, Nothing>("conform.trap", () => {
   return fail<Nothing>(Code.Internal, "the assertion held");
 });
 tool<Nothing, Pumped>("conform.pump", () => {
-  const out = new Pumped();
+  const out = new Pumped(), buf = new Uint8Array(65536);
   while (true) {
-    const piece = stream.read(65536);
-    if (!piece) return null;
-    if (piece.length == 0) break;
-    if (!stream.write(piece)) return null;
-    out.bytes += piece.length;
+    const n = stream.readInto(buf);
+    if (n < 0) return null;
+    if (n == 0) break;
+    if (!stream.write(n == buf.length ? buf : Uint8Array.wrap(buf.buffer, 0, n))) return null;
+    out.bytes += n;
   }
   if (!stream.send(Json.object().set("bytes", Json.integer(out.bytes))) || !stream.closeOutput()) return null;
   return out;

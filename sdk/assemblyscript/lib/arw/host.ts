@@ -272,6 +272,11 @@ export namespace stream {
     const buf = new Uint8Array(size), status = stream_read(0, buf.dataStart, size);
     return done(status) ? buf.subarray(0, <i32>status) : null;
   }
+  // readInto waits for input and says how much came; 0 is the end, -1 a failure. For streams larger than memory.
+  export function readInto(buf: Uint8Array): i32 {
+    const status = stream_read(0, buf.dataStart, buf.length);
+    return done(status) ? <i32>status : -1;
+  }
   export function write(data: Uint8Array): bool {
     for (let at = 0; at < data.length; at += 1 << 20)
       if (!done(stream_write(1, data.dataStart + at, min(data.length - at, 1 << 20)))) return false;
