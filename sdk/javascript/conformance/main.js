@@ -1,5 +1,5 @@
 // The SDK's conformance guest: the tools that abi/abitest asks for.
-import { ToolError, abort, bytes, callTool, clock, decode, emit, fs, kv, log, randomBytes, state, t, typed } from "arw";
+import { ToolError, abort, bytes, callTool, clock, decode, emit, fs, input, kv, log, output, randomBytes, state, t, typed } from "arw";
 
 let count = 0;
 const kept = [];
@@ -74,4 +74,14 @@ export default {
   "conform.grow": () => { for (;;) taken.push(new Uint8Array(1 << 20)); },
   "conform.recurse": () => ({ count: recurse(1) }),
   "conform.trap": () => abort("on purpose"),
+  "conform.pump"() {
+    let count = 0;
+    for (const piece of input) {
+      output.write(piece);
+      count += piece.length;
+    }
+    output.send({ bytes: count });
+    output.close();
+    return { bytes: count };
+  },
 };
