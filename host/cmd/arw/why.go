@@ -67,16 +67,17 @@ func tellWhy(u ui, w *whyDoc) error {
 	tellImports(u, w.Linked)
 	if x := w.Index; x != nil {
 		u.say("\n%s", u.bold("Index"))
-		state := ""
-		if x.State != nil {
-			raw, _ := json.Marshal(x.State) // it came from JSON
-			state = string(raw)
-		}
 		revoked := "no"
 		if x.Revoked {
 			revoked = u.red("yes: " + x.Reason)
 		}
-		u.facts("revoked", revoked, "says", x.Source, "state", state)
+		facts := []string{"revoked", revoked, "says", x.Source}
+		if state, ok := x.State.(map[string]any); ok { // it came from JSON
+			for _, name := range sortedKeys(state) {
+				facts = append(facts, name, fmt.Sprint(state[name]))
+			}
+		}
+		u.facts(facts...)
 	}
 	u.say("\n%s", u.bold("Leases now"))
 	if err := tellLeases(u, w.Leases); err != nil {
