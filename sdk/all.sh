@@ -53,6 +53,10 @@ for manifest in sdk/*/conformance/pack.toml sdk/*/*/conformance/pack.toml; do
   done
 done
 
+# What was built must also leave nothing behind: a restored instance equals a fresh one, byte for byte, in every language.
+echo "== restored instances"
+go test -count=1 -run '^TestRestore$' ./host/internal/wasm || failed="$failed restore"
+
 head='| language | runtime | ABI | conformance | module, bytes | one call, fresh state |
 |---|---|---|---|---|---|'
 echo; echo "$head"; cat "$rows"; echo
