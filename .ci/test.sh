@@ -5,7 +5,7 @@
 set -eu
 concurrent="./abi/... ./host/api ./host/internal/cas ./host/internal/db ./host/internal/files ./host/internal/journal
   ./host/internal/kv ./host/internal/lease ./host/internal/policy ./host/internal/server ./host/internal/view
-  ./host/internal/action ./manifests/strict ./registry/... ./sdk/... ./signing/... ./packs/..."
+  ./host/internal/action ./host/internal/stream ./host/internal/mcp ./host/internal/logic/... ./manifests/strict ./registry/... ./sdk/... ./signing/... ./packs/..."
 if [ "${1:-}" = race ]; then concurrent=./...; fi
 if ! command -v cc >/dev/null 2>&1 && ! command -v gcc >/dev/null 2>&1; then
   if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
@@ -36,4 +36,5 @@ fi
 [ -z "$concurrent" ] || {
   echo "test: under the race detector"
   CGO_ENABLED=1 go test -race -shuffle=on -short -timeout 60m $concurrent
+  CGO_ENABLED=1 go test -race -timeout 20m -run '^TestHammer$' ./host/internal/wasm
 }

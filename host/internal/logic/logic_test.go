@@ -321,7 +321,11 @@ func TestStaleCallersAreTold(t *testing.T) {
 // shows is what happens; every version can be seen again; taking all units away leaves what hands alone have made.
 func TestAnyOrder(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(40) {
+	histories := uint64(40)
+	if testing.Short() { // as under the race detector
+		histories = 4
+	}
+	for seed := range histories {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			w := newWalk(t, seed)
