@@ -25,15 +25,7 @@ type agents struct{ parts Services }
 
 // Tools implements mcp.Backend.
 func (a agents) Tools(context.Context) ([]mcp.Tool, error) {
-	tools := []mcp.Tool{}
-	for _, p := range a.parts.Packs.List() {
-		for _, t := range p.Tools {
-			tools = append(tools, mcp.Tool{
-				ID: t.ID, Pack: p.Name, Digest: p.Digest, Title: t.Title, Description: t.Description, Effects: t.Effects, Input: t.Input, Output: t.Output,
-			})
-		}
-	}
-	return tools, nil
+	return mcp.Offered(a.parts.Packs.List()), nil
 }
 
 // Call implements mcp.Backend.

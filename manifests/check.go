@@ -124,17 +124,22 @@ func (c *checker) head(raw *rawPack) {
 	}
 	c.version(raw.Version)
 	c.text(at{"description"}, raw.Description, 1, maxSummary, false)
-	if raw.License != "" && !isSPDX(raw.License) {
-		c.bad(at{"license"}, `such as "MIT" or "Apache-2.0 OR MIT"`, "expected an SPDX licence expression, found %q", raw.License)
-	}
-	if len(raw.Authors) > maxAuthors {
-		c.bad(at{"authors"}, "", "at most %d authors, found %d", maxAuthors, len(raw.Authors))
-	}
-	for i, author := range raw.Authors {
-		c.text(at{"authors", i}, author, 1, maxSummary, false)
-	}
+	c.credits(raw.License, raw.Authors)
 	c.web(at{"homepage"}, raw.Homepage)
 	c.web(at{"repository"}, raw.Repository)
+}
+
+// credits checks whose work it is and under which licence.
+func (c *checker) credits(license string, authors []string) {
+	if license != "" && !isSPDX(license) {
+		c.bad(at{"license"}, `such as "MIT" or "Apache-2.0 OR MIT"`, "expected an SPDX licence expression, found %q", license)
+	}
+	if len(authors) > maxAuthors {
+		c.bad(at{"authors"}, "", "at most %d authors, found %d", maxAuthors, len(authors))
+	}
+	for i, author := range authors {
+		c.text(at{"authors", i}, author, 1, maxSummary, false)
+	}
 }
 
 func (c *checker) version(version string) {

@@ -60,15 +60,7 @@ func (c *checker) unitHead(raw *rawUnit, u *LogicUnit) {
 	c.version(raw.Version)
 	c.oneOf(at{"category"}, raw.Category, Categories()...)
 	c.text(at{"description"}, u.Description, 1, maxDescription, true)
-	if raw.License != "" && !isSPDX(raw.License) {
-		c.bad(at{"license"}, `such as "MIT" or "Apache-2.0 OR MIT"`, "expected an SPDX licence expression, found %q", raw.License)
-	}
-	if len(raw.Authors) > maxAuthors {
-		c.bad(at{"authors"}, "", "at most %d authors, found %d", maxAuthors, len(raw.Authors))
-	}
-	for i, author := range raw.Authors {
-		c.text(at{"authors", i}, author, 1, maxSummary, false)
-	}
+	c.credits(raw.License, raw.Authors)
 	if u.Priority < 0 || u.Priority > maxPriority {
 		c.bad(at{"priority"}, "", "expected 0 to %d, found %d", maxPriority, u.Priority)
 	}

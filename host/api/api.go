@@ -214,8 +214,3 @@ func (p *Problem) Err() error {
 	code, _ := abi.CodeByName(p.Code)
 	return &abi.Error{Code: code, Msg: p.Detail, Hint: p.Next, Detail: p.Data}
 }
-
-// FailureOf is the part of an error that an action keeps.
-func FailureOf(err error) *Failure {
-	return &Failure{Code: abi.CodeOf(err).String(), Message: err.Error(), Next: abi.HintOf(err), Detail: DetailOf(err)}
-}

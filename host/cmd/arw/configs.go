@@ -46,7 +46,7 @@ func (a *app) configShowCmd() *cobra.Command {
 			if err := c.State(cmd.Context(), "config", q, &raw); err != nil {
 				return err
 			}
-			return a.tellRaw(raw, func(u ui) error { return tellConfig(u, raw) })
+			return a.print(raw, func(u ui) error { return tellConfig(u, raw) })
 		},
 	}
 	cmd.Flags().StringVar(&project, "project", "", "as this project sees them")
@@ -155,7 +155,7 @@ func (a *app) historyCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.tellRaw(raw, func(u ui) error {
+			return a.print(raw, func(u ui) error {
 				var doc struct {
 					Items []struct {
 						Version          int64

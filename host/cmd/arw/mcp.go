@@ -15,6 +15,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/mcp"
+	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/sdk/go/client"
 )
 
@@ -54,26 +55,11 @@ type bridge struct{ host *client.Client }
 
 // Tools implements mcp.Backend.
 func (b bridge) Tools(ctx context.Context) ([]mcp.Tool, error) {
-	var doc api.List[struct {
-		Name, Digest string
-		Tools        []struct {
-			ID, Title, Description, Effects string
-			Input                           json.RawMessage `json:"input_schema"`
-			Output                          json.RawMessage `json:"output_schema"`
-		}
-	}]
+	var doc api.List[pack.Info]
 	if err := b.host.State(ctx, "packs", url.Values{}, &doc); err != nil {
 		return nil, err
 	}
-	tools := []mcp.Tool{}
-	for _, p := range doc.Items {
-		for _, t := range p.Tools {
-			tools = append(tools, mcp.Tool{
-				ID: t.ID, Pack: p.Name, Digest: p.Digest, Title: t.Title, Description: t.Description, Effects: t.Effects, Input: t.Input, Output: t.Output,
-			})
-		}
-	}
-	return tools, nil
+	return mcp.Offered(doc.Items), nil
 }
 
 // Call implements mcp.Backend.

@@ -93,7 +93,7 @@ func (a *app) unitListCmd() *cobra.Command {
 			if err := c.State(cmd.Context(), "logic_units", nil, &raw); err != nil {
 				return err
 			}
-			return a.tellRaw(raw, func(u ui) error {
+			return a.print(raw, func(u ui) error {
 				var doc struct{ Items []unitInfo }
 				if err := json.Unmarshal(raw, &doc); err != nil {
 					return err
@@ -128,7 +128,7 @@ func (a *app) unitShowCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.tellRaw(raw, func(u ui) error { return tellUnit(u, raw) })
+			return a.print(raw, func(u ui) error { return tellUnit(u, raw) })
 		},
 	}
 }
@@ -205,7 +205,7 @@ func (a *app) unitInstallCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.tellRaw(raw, func(u ui) error { return tellUnit(u, raw) })
+			return a.print(raw, func(u ui) error { return tellUnit(u, raw) })
 		},
 	}
 	cmd.Flags().BoolVar(&suggest, "suggest", false, "only propose it: it can be looked at and not applied")
@@ -320,7 +320,7 @@ func (a *app) plan(ask func(*client.Client) (json.RawMessage, error)) error {
 	if err != nil {
 		return err
 	}
-	return a.tellRaw(raw, func(u ui) error { return tellPlan(u, raw) })
+	return a.print(raw, func(u ui) error { return tellPlan(u, raw) })
 }
 
 func tellPlan(u ui, raw json.RawMessage) error {
@@ -371,8 +371,5 @@ func jsonText(v any) string {
 	}
 	return string(raw)
 }
-
-// tellRaw prints a host's answer as it came, or as text.
-func (a *app) tellRaw(raw json.RawMessage, text func(ui) error) error { return a.print(raw, text) }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

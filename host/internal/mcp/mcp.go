@@ -18,6 +18,7 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/pack"
 )
 
 // Tool is one tool of an installed pack, as its manifest has it.
@@ -29,6 +30,19 @@ type Tool struct {
 	Effects     string // a word of abi.EffectNames
 	Input       json.RawMessage
 	Output      json.RawMessage
+}
+
+// Offered are the tools of installed packs.
+func Offered(packs []pack.Info) []Tool {
+	tools := []Tool{}
+	for _, p := range packs {
+		for _, t := range p.Tools {
+			tools = append(tools, Tool{
+				ID: t.ID, Pack: p.Name, Digest: p.Digest, Title: t.Title, Description: t.Description, Effects: t.Effects, Input: t.Input, Output: t.Output,
+			})
+		}
+	}
+	return tools
 }
 
 // Call is one call of a tool.
