@@ -8,7 +8,7 @@ package abi
 
 // Version is the semantic version of the contract. A pack names the range it was built for in pack.toml (module.abi);
 // compatibility is decided when the pack is installed, never at the first call.
-const Version = "1.1.0"
+const Version = "1.2.0"
 
 // Names a module exports to its host.
 const (
@@ -38,6 +38,9 @@ const (
 	Clock  Capability = "clock"
 	Rand   Capability = "rand"
 	Action Capability = "action"
+	// Secret uses values that the guest never sees (since 1.2); Archive unpacks what strangers packed (since 1.2).
+	Secret  Capability = "secret"
+	Archive Capability = "archive"
 )
 
 // Ambient reports whether the capability carries no authority: it is always there, needs no lease, and a manifest does not
@@ -114,6 +117,10 @@ var Functions = []Func{
 	{Clock, "monotonic", Reads, []string{"out", "out_cap"}, "writes a clock that never steps back, as 8 bytes, nanoseconds, little endian"},
 	{Rand, "bytes", Reads, []string{"out", "out_cap"}, "fills the buffer from the host's cryptographic source"},
 	{Action, "call", Reads, []string{"tool", "tool_len", "in", "in_len", "out", "out_cap"}, "calls another tool (namespace/name or namespace/name:tool id) and writes its reply frame"},
+	{Secret, "public", Reads, []string{"name", "name_len", "out", "out_cap"}, "gives the public half of a named key pair as PKIX in DER (since 1.2)"},
+	{Secret, "mac", OpenWorld, []string{"name", "name_len", "data", "data_len", "out", "out_cap"}, "authenticates at most 1 MiB with a named key: the 32 bytes of HMAC-SHA-256 (since 1.2)"},
+	{Secret, "sign", OpenWorld, []string{"name", "name_len", "data", "data_len", "out", "out_cap"}, "signs at most 1 MiB with a named key pair: Ed25519, or ECDSA on P-256 in ASN.1 (since 1.2)"},
+	{Archive, "unpack", Writes, []string{"req", "req_len", "out", "out_cap"}, `unpacks an archive of a leased folder into a new folder of another: ArchiveUnpack -> ArchiveUnpacked; all of it or nothing (since 1.2)`},
 }
 
 // Status is the word every host function returns: an error code in the upper 32 bits, a length in the lower 32.

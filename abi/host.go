@@ -32,5 +32,28 @@ type FSEntry struct {
 	MTimeMS int64  `json:"mtime_ms"`
 }
 
+// ArchiveUnpack asks to unpack the archive at From, a file of a folder leased for reading, into To, which must not exist or be
+// empty, in a folder leased for writing. Zip, tar, gzip and bzip2 are known. Limits can only be lowered below the host's.
+type ArchiveUnpack struct {
+	From            string `json:"from"`
+	To              string `json:"to"`
+	StripComponents int    `json:"strip_components,omitempty"` // leading folders taken off each name
+	Nested          bool   `json:"nested,omitempty"`           // unpack archives found inside, too
+	SkipLinks       bool   `json:"skip_links,omitempty"`       // leave out links instead of refusing the archive
+	MaxTotalBytes   int64  `json:"max_total_bytes,omitempty"`
+	MaxEntries      int    `json:"max_entries,omitempty"`
+	MaxDepth        int    `json:"max_depth,omitempty"`
+}
+
+// ArchiveUnpacked is what was made.
+type ArchiveUnpacked struct {
+	Format  string `json:"format"`
+	Files   int    `json:"files"`
+	Folders int    `json:"folders"`
+	Bytes   int64  `json:"bytes"`
+	Skipped int    `json:"skipped"`
+	Depth   int    `json:"depth"` // of the deepest archive inside; 1 is the archive itself
+}
+
 // ModTime is MTimeMS as a time.
 func (e FSEntry) ModTime() time.Time { return time.UnixMilli(e.MTimeMS).UTC() }

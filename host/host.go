@@ -4,6 +4,7 @@
 //	<state>/arw.db          journal, actions, leases, keys, read models, packs
 //	<state>/cas/            blobs by digest
 //	<state>/cache/wasm/     compiled code; may be deleted at any time
+//	<state>/vault.key       what secrets are sealed with, mode 0600
 //	<state>/operator.token  the operator's credential, mode 0600
 //	<state>/trust.toml      who may sign what; missing: nobody
 //	<state>/policy/*.cedar  policies beside the shipped ones
@@ -31,6 +32,8 @@ import (
 	"github.com/arw-project/arw/host/internal/logic"
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/redact"
+	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
 	"github.com/arw-project/arw/host/internal/wasm"
 	"github.com/arw-project/arw/registry"
@@ -115,6 +118,8 @@ type Services struct {
 	Policy  *policy.Set
 	Logic   *logic.Store
 	Trust   *signing.Policy
+	Vault   *vault.Vault
+	Redact  *redact.Redactor
 	DB      func() db.Stats
 	// Operator reports in constant time whether a token is the operator's credential.
 	Operator func(token string) bool
@@ -155,6 +160,9 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 
 // open is the wiring. The database comes first: its lock keeps a second host out before anything is touched.
 func (h *Host) open(ctx context.Context) (err error) {
+	if err = h.hush(); err != nil {
+		return err
+	}
 	cfg, s := h.cfg, &h.parts
 	s.Version, s.StateDir, s.Log, s.Started = cfg.Version, cfg.StateDir, cfg.Log, time.Now().UTC()
 	path := func(names ...string) string { return filepath.Join(append([]string{cfg.StateDir}, names...)...) }
@@ -178,6 +186,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if s.Leases, err = lease.Open(ctx, h.db, s.Journal); err != nil {
 		return err
 	}
+	if err = h.openVault(ctx); err != nil {
+		return err
+	}
 	if s.Logic, err = logic.Open(ctx, h.db, s.Journal, nil); err != nil {
 		return err
 	}
@@ -195,7 +206,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 		}
 	}
 	s.Packs, err = pack.Open(ctx, pack.Parts{
-		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Trust: s.Trust,
+		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Trust: s.Trust, Vault: s.Vault, Redact: s.Redact,
 		Engine: h.engine, Second: h.second, Revocations: revocations, Catalogue: names, Log: cfg.Log,
 	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain,
 		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now, Record: cfg.Limits.Record})
@@ -245,7 +256,7 @@ func (h *Host) engines() (err error) {
 func schema() []db.Migration {
 	return []db.Migration{
 		{Owner: "journal", Steps: journal.Schema}, {Owner: "kv", Steps: kv.Schema}, {Owner: "view", Steps: view.Schema},
-		{Owner: "lease", Steps: lease.Schema}, {Owner: "logic", Steps: logic.Schema}, {Owner: "pack", Steps: pack.Schema}, {Owner: "action", Steps: action.Schema},
+		{Owner: "lease", Steps: lease.Schema}, {Owner: "vault", Steps: vault.Schema}, {Owner: "logic", Steps: logic.Schema}, {Owner: "pack", Steps: pack.Schema}, {Owner: "action", Steps: action.Schema},
 	}
 }
 

@@ -69,6 +69,18 @@ const (
 	ReasonOccupied = "occupied" // the target is there already
 )
 
+// Expand is Unpack for the words of the ABI. Errors are Unpack's, and Invalid for a negative number.
+func Expand(ctx context.Context, src Source, root *os.Root, to string, req abi.ArchiveUnpack) (abi.ArchiveUnpacked, error) {
+	if req.StripComponents < 0 || req.MaxTotalBytes < 0 || req.MaxEntries < 0 || req.MaxDepth < 0 {
+		return abi.ArchiveUnpacked{}, abi.Errorf(abi.Invalid, "unpack %q: a limit is negative", req.From)
+	}
+	rep, err := Unpack(ctx, src, root, to, Options{
+		Limits: Limits{Bytes: req.MaxTotalBytes, Entries: req.MaxEntries, Depth: req.MaxDepth},
+		Strip:  req.StripComponents, Nested: req.Nested, Links: req.SkipLinks,
+	})
+	return abi.ArchiveUnpacked(rep), err
+}
+
 // Source is an archive's bytes.
 type Source interface {
 	io.ReaderAt

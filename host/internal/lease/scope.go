@@ -20,20 +20,20 @@ const (
 type family uint8
 
 const (
-	unscoped family = iota // log, kv, clock, rand: no entries, no target
+	unscoped family = iota // log, kv, clock, rand, archive: no entries, no target
 	paths                  // fs: "read:/abs/path", "write:/abs/path", "read:*"
-	words                  // event, state: "research." covers all kinds that begin so, "research.done" itself alone
+	words                  // event, state, secret: "research." covers all kinds that begin so, "research.done" itself alone
 	tools                  // action: "namespace/name:tool" with * inside a part
 )
 
 // familyOf is false for a capability this host cannot lease.
 func familyOf(c abi.Capability) (family, bool) {
 	switch c {
-	case abi.Log, abi.KV, abi.Clock, abi.Rand:
+	case abi.Log, abi.KV, abi.Clock, abi.Rand, abi.Archive:
 		return unscoped, true
 	case abi.FS:
 		return paths, true
-	case abi.Event, abi.State:
+	case abi.Event, abi.State, abi.Secret:
 		return words, true
 	case abi.Action:
 		return tools, true
@@ -201,7 +201,7 @@ func parseScope(c abi.Capability, scope []string) ([]pattern, error) {
 	f, ok := familyOf(c)
 	if !ok {
 		return nil, abi.Errorf(abi.Invalid, "lease %q: this host leases no such capability", c).
-			WithHint("there are log, kv, event, state, fs, clock, rand and action")
+			WithHint("there are log, kv, event, state, fs, clock, rand, action, secret and archive")
 	}
 	if len(scope) > MaxScope {
 		return nil, abi.Errorf(abi.Invalid, "lease %q: %d scope entries, more than %d", c, len(scope), MaxScope)

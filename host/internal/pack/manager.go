@@ -19,13 +19,15 @@ import (
 	"github.com/arw-project/arw/host/internal/kv"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/redact"
+	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
 	"github.com/arw-project/arw/host/internal/wasm"
 	"github.com/arw-project/arw/registry"
 	"github.com/arw-project/arw/signing"
 )
 
-// Parts are what a Manager stands on; all are required except Second and Revocations.
+// Parts are what a Manager stands on; all are required except Second, Revocations, Catalogue, Vault and Redact.
 type Parts struct {
 	DB      *db.DB
 	Journal *journal.Journal
@@ -37,6 +39,10 @@ type Parts struct {
 	Policy  *policy.Set
 	Trust   *signing.Policy
 	Engine  *wasm.Engine
+	// Vault signs for packs whose lease covers the secret; nil has no secrets.
+	Vault *vault.Vault
+	// Redact takes secrets out of what packs write into the log; nil takes out none.
+	Redact *redact.Redactor
 	// Revocations knows which digests must not run; nil knows none.
 	Revocations Revocations
 	// Catalogue decides which digest a name and a version mean; nil leaves it to the registries.

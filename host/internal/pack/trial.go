@@ -69,7 +69,7 @@ func (in *install) try(ctx context.Context, p *wasm.Program, t *manifests.Tool, 
 	w := &scratch{keys: map[string][]byte{}, docs: map[string][]byte{}, rand: rand.NewChaCha8([32]byte{}), models: in.version.models, links: in.verdict.Links}
 	r, err := p.Call(ctx, wasm.Call{
 		Tool: t.ID, Input: ex.Input, Effects: t.Effects, Limits: in.version.tools[t.ID].limits, Gate: w,
-		Host: wasm.Host{Log: w, KV: scratchKeys{w}, Event: w, State: scratchDocs{w}, FS: nowhere{}, Clock: w, Rand: w.rand, Action: nowhere{}},
+		Host: wasm.Host{Log: w, KV: scratchKeys{w}, Event: w, State: scratchDocs{w}, FS: nowhere{}, Clock: w, Rand: w.rand, Action: nowhere{}, Secret: nowhere{}, Archive: nowhere{}},
 	})
 	switch {
 	case err != nil && w.lacking:
@@ -124,7 +124,7 @@ func (w *scratch) Use(_ context.Context, c abi.Capability, target string, _ int)
 		if l.Capability != string(c) || l.Outcome == Denied {
 			continue
 		}
-		if c == abi.FS || c == abi.Action {
+		if beyondScratch(c) {
 			break
 		}
 		if len(l.Scope) == 0 || slices.ContainsFunc(l.Scope, func(s string) bool {
@@ -133,14 +133,21 @@ func (w *scratch) Use(_ context.Context, c abi.Capability, target string, _ int)
 			return "", nil
 		}
 	}
-	w.lacking = w.lacking || c == abi.FS || c == abi.Action
+	w.lacking = w.lacking || beyondScratch(c)
 	return "", abi.Errorf(abi.Denied, "use %q on %q: an example runs without it", c, target)
+}
+
+// beyondScratch reports whether a capability reaches what no scratch world has.
+func beyondScratch(c abi.Capability) bool {
+	return c == abi.FS || c == abi.Action || c == abi.Secret || c == abi.Archive
 }
 
 // nowhere stands for what lies outside the pack, so that the gate is asked and can say that an example goes without.
 type nowhere struct {
 	wasm.FS
 	wasm.Action
+	wasm.Secret
+	wasm.Archive
 }
 
 // Write implements wasm.Log.

@@ -38,7 +38,11 @@ type (
 	events world
 	states world
 	caller world
-	clock  struct{}
+
+	secrets  world
+	unpacker world
+
+	clock struct{}
 )
 
 // host links what the manifest asks for; the gate decides each use.
@@ -62,6 +66,12 @@ func (w *world) host() wasm.Host {
 			h.Rand = rand.Reader
 		case abi.Action:
 			h.Action = (*caller)(w)
+		case abi.Secret:
+			if w.m.Vault != nil {
+				h.Secret = (*secrets)(w)
+			}
+		case abi.Archive:
+			h.Archive = (*unpacker)(w)
 		}
 	}
 	return h
@@ -176,6 +186,7 @@ func (l *log) Write(ctx context.Context, level int, msg string) error {
 	if len(msg) > maxLine {
 		msg = msg[:maxLine] + "…"
 	}
+	msg = l.m.Redact.Clean(msg)
 	levels := [...]slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
 	l.m.Log.LogAttrs(ctx, levels[min(max(level, 0), len(levels)-1)], msg,
 		slog.String("pack", l.c.Pack), slog.String("tool", l.t.ID), slog.String("action", l.c.Action), slog.String("corr", l.c.Corr))

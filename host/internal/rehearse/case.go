@@ -73,6 +73,7 @@ type rawWorld struct {
 	Folders  []string          `toml:"folders"`
 	Tools    []string          `toml:"tools"`
 	Without  []string          `toml:"without"`
+	Secrets  map[string]string `toml:"secrets"`
 	KV       map[string]string `toml:"kv"`
 	KVBase64 map[string]string `toml:"kv_base64"`
 }
@@ -215,6 +216,11 @@ func (k *checker) world() {
 			k.bad("", []any{"world", "kv_base64", key}, "the key is in kv too")
 		}
 		k.kv[key] = raw
+	}
+	for name, text := range w.Secrets {
+		if _, wrong := parseKey(text); wrong != "" {
+			k.bad(`write "hmac:KEY" or "ed25519:ANY TEXT", from which the key is drawn`, []any{"world", "secrets", name}, "%s", wrong)
+		}
 	}
 	for i, name := range w.Without {
 		if _, ok := k.man.Capability(abi.Capability(name)); !ok {

@@ -24,6 +24,7 @@ import (
 	"github.com/arw-project/arw/host/internal/logic"
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
 )
 
@@ -36,6 +37,7 @@ type Services struct {
 	View    *view.View
 	Policy  *policy.Set
 	Logic   *logic.Store
+	Vault   *vault.Vault
 	// TrustDigest names the trust policy in force.
 	TrustDigest string
 	// Operator reports in constant time whether a token is the operator's credential.

@@ -88,46 +88,85 @@ func private(kind string, value []byte) (crypto.Signer, error) {
 	return nil, abi.Errorf(abi.Invalid, "the key is not of kind %q", kind)
 }
 
-// MAC authenticates data with a secret of kind hmac: 32 bytes. Errors: NotFound, Unsupported for another kind, TooLarge,
-// those of the journal.
-func (v *Vault) MAC(ctx context.Context, by User, name string, data []byte) (mac []byte, err error) {
-	if err := fits("authenticate", name, data); err != nil {
+// Public is the public half of a key pair, PKIX in DER. Errors: NotFound, Unsupported for what has none.
+func (v *Vault) Public(name string) ([]byte, error) {
+	s, err := v.Get(name)
+	if err != nil {
 		return nil, err
 	}
-	err = v.use(ctx, by, "authenticate", name, []string{HMAC}, func(e *entry) error {
-		h := hmac.New(sha256.New, e.value)
-		h.Write(data)
-		mac = h.Sum(nil)
-		return nil
-	})
-	return mac, err
-}
-
-// Sign signs data with a key pair: 64 bytes for ed25519, ASN.1 over the SHA-256 of the data for p256. Errors as MAC.
-func (v *Vault) Sign(ctx context.Context, by User, name string, data []byte) (sig []byte, err error) {
-	if err := fits("sign", name, data); err != nil {
-		return nil, err
+	if s.Public == "" {
+		return nil, abi.Errorf(abi.Unsupported, "give the public half of secret %q: it is of kind %q", name, s.Kind)
 	}
-	err = v.use(ctx, by, "sign", name, []string{Ed25519, P256}, func(e *entry) error {
-		key, err := private(e.about.Kind, e.value)
-		if err != nil {
-			return abi.Errorf(abi.Corrupt, "sign with secret %q: %w", name, err)
-		}
-		if e.about.Kind == Ed25519 {
-			sig, err = key.Sign(rand.Reader, data, crypto.Hash(0))
-		} else {
-			sum := sha256.Sum256(data)
-			sig, err = key.Sign(rand.Reader, sum[:], crypto.SHA256)
-		}
-		return err
-	})
-	return sig, err
+	return base64.StdEncoding.DecodeString(s.Public)
 }
 
-func fits(doing, name string, data []byte) error {
+// Key is a value and what it is, apart from any vault.
+type Key struct {
+	Kind  string
+	Value []byte
+}
+
+// SeedKey is the ed25519 key of a seed.
+func SeedKey(seed [ed25519.SeedSize]byte) Key {
+	der, err := x509.MarshalPKCS8PrivateKey(ed25519.NewKeyFromSeed(seed[:]))
+	if err != nil {
+		panic(err) // the kind is known to it
+	}
+	return Key{Ed25519, der}
+}
+
+// Public is the public half of a key pair, PKIX in DER. Errors: Unsupported for what has none.
+func (k Key) Public() ([]byte, error) {
+	key, err := private(k.Kind, k.Value)
+	if err != nil {
+		return nil, abi.Errorf(abi.Unsupported, "give the public half of a secret of kind %q", k.Kind)
+	}
+	return x509.MarshalPKIXPublicKey(key.Public())
+}
+
+// MAC is the HMAC-SHA-256 of data. Errors: Unsupported for a key of another kind.
+func (k Key) MAC(data []byte) ([]byte, error) {
+	if k.Kind != HMAC {
+		return nil, abi.Errorf(abi.Unsupported, "authenticate with a secret of kind %q", k.Kind)
+	}
+	h := hmac.New(sha256.New, k.Value)
+	h.Write(data)
+	return h.Sum(nil), nil
+}
+
+// Sign signs data: 64 bytes for ed25519, ASN.1 over the SHA-256 of the data for p256. Errors: Unsupported for a key of
+// another kind.
+func (k Key) Sign(data []byte) ([]byte, error) {
+	key, err := private(k.Kind, k.Value)
+	switch {
+	case err != nil:
+		return nil, abi.Errorf(abi.Unsupported, "sign with a secret of kind %q", k.Kind)
+	case k.Kind == Ed25519:
+		return key.Sign(rand.Reader, data, crypto.Hash(0))
+	}
+	sum := sha256.Sum256(data)
+	return key.Sign(rand.Reader, sum[:], crypto.SHA256)
+}
+
+// MAC authenticates data with a secret of kind hmac. Errors: NotFound, Unsupported for another kind, TooLarge, those of
+// the journal.
+func (v *Vault) MAC(ctx context.Context, by User, name string, data []byte) ([]byte, error) {
+	return v.apply(ctx, by, "authenticate", name, []string{HMAC}, data, Key.MAC)
+}
+
+// Sign signs data with a key pair. Errors as MAC.
+func (v *Vault) Sign(ctx context.Context, by User, name string, data []byte) ([]byte, error) {
+	return v.apply(ctx, by, "sign", name, []string{Ed25519, P256}, data, Key.Sign)
+}
+
+func (v *Vault) apply(ctx context.Context, by User, doing, name string, kinds []string, data []byte, do func(Key, []byte) ([]byte, error)) (out []byte, err error) {
 	if len(data) > MaxData {
-		return abi.Errorf(abi.TooLarge, "%s with secret %q: %d bytes, at most %d are taken at once", doing, clip(name), len(data), MaxData).
+		return nil, abi.Errorf(abi.TooLarge, "%s with secret %q: %d bytes, at most %d are taken at once", doing, clip(name), len(data), MaxData).
 			WithHint("sign a digest of it")
 	}
-	return nil
+	err = v.use(ctx, by, doing, name, kinds, func(e *entry) error {
+		out, err = do(Key{e.about.Kind, e.value}, data)
+		return err
+	})
+	return out, err
 }
