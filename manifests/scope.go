@@ -10,11 +10,12 @@ import (
 	"unicode"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/manifests/reach"
 	"github.com/arw-project/arw/manifests/strict"
 )
 
 // askable are the capabilities a manifest may ask for.
-var askable = []string{"action", "clock", "event", "fs", "kv", "log", "rand", "state"}
+var askable = []string{"action", "clock", "event", "fs", "http", "kv", "log", "rand", "state"}
 
 func (c *checker) capability(raw *rawPack, name string) Capability {
 	where, asked := at{"capabilities", name}, raw.Capabilities[name]
@@ -54,6 +55,7 @@ func (c *checker) scopes(where at, raw *rawPack, name abi.Capability, scopes []s
 		abi.State:  func(s string) (string, string) { return checkStateScope(raw, s) },
 		abi.FS:     checkFolder,
 		abi.Action: checkToolGlob,
+		abi.HTTP:   checkReach,
 	}[name]
 	switch {
 	case check == nil && len(scopes) > 0:
@@ -90,6 +92,9 @@ func scopeExample(pack string, name abi.Capability) string {
 		return "name ids of [[state]]"
 	case abi.FS:
 		return `such as scope = ["read:*"] for a folder that the operator chooses`
+	}
+	if name == abi.HTTP {
+		return fmt.Sprintf("such as scope = [%q]", reach.Example)
 	}
 	return `such as scope = ["arw/research:*"]`
 }
@@ -187,6 +192,14 @@ func checkToolGlob(scope string) (problem, hint string) {
 		if !strings.Contains(part, "*") && !namePart.MatchString(part) {
 			return fmt.Sprintf("%q is no part of a pack's name", clip(part)), `such as "arw/research:*"`
 		}
+	}
+	return "", ""
+}
+
+// checkReach checks an entry of http.
+func checkReach(scope string) (problem, hint string) {
+	if _, err := reach.Parse(scope); err != nil {
+		return err.Error(), fmt.Sprintf("such as %q", reach.Example)
 	}
 	return "", ""
 }

@@ -44,11 +44,17 @@ type held struct {
 // can come from reserving a bounded budget: its first use waits for the database, later ones only when they outrun Run.
 // A capability needs no lease when it carries no authority (abi.Capability.Ambient).
 func (h *Holder) Use(ctx context.Context, capability abi.Capability, wanted string, n int) (scope string, err error) {
+	scope, _, err = h.Take(ctx, capability, wanted, n)
+	return scope, err
+}
+
+// Take is Use that also names the lease the use was counted against.
+func (h *Holder) Take(ctx context.Context, capability abi.Capability, wanted string, n int) (scope, id string, err error) {
 	if capability.Ambient() {
-		return "", nil
+		return "", "", nil
 	}
 	if n < 0 {
-		return "", abi.Errorf(abi.Invalid, "use %q for pack %q: %d bytes", capability, h.pack, n)
+		return "", "", abi.Errorf(abi.Invalid, "use %q for pack %q: %d bytes", capability, h.pack, n)
 	}
 	v := h.view.Load()
 	for i := range v.capabilities {
@@ -71,18 +77,18 @@ func (h *Holder) Use(ctx context.Context, capability abi.Capability, wanted stri
 				continue
 			}
 			if !e.calls.watched() && !e.bytes.watched() {
-				return scope, nil
+				return scope, e.id, nil
 			}
 			if err := h.book.attend(ctx, e, int64(n)); err != nil {
-				return "", err
+				return "", "", err
 			}
 			if e.state.Load() != stateRevoked {
-				return scope, nil
+				return scope, e.id, nil
 			}
 		}
-		return "", h.refuse(capability, wanted, &t, c.leases)
+		return "", "", h.refuse(capability, wanted, &t, c.leases)
 	}
-	return "", h.refuse(capability, wanted, nil, nil)
+	return "", "", h.refuse(capability, wanted, nil, nil)
 }
 
 // newView sorts leases into a view.

@@ -81,7 +81,7 @@ func (h *Holder) denied(c abi.Capability, what string, t *target, leases []*entr
 	switch {
 	case !known:
 		return abi.Errorf(abi.Denied, "%s: this host leases no such capability", what).
-			WithHint("there are log, kv, event, state, fs, clock, rand and action").WithDetail(detail)
+			WithHint("there are log, kv, event, state, fs, clock, rand, action and http").WithDetail(detail)
 	case t != nil && t.text != "" && !t.ok:
 		return abi.Errorf(abi.Denied, "%s: that is no target of this capability", what).
 			WithHint("fs wants an absolute path behind read: or write:, kv, log, clock and rand want none").WithDetail(detail)

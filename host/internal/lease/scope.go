@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/manifests/reach"
 )
 
 // Bounds of a grant's scope.
@@ -24,6 +25,7 @@ const (
 	paths                  // fs: "read:/abs/path", "write:/abs/path", "read:*"
 	words                  // event, state: "research." covers all kinds that begin so, "research.done" itself alone
 	tools                  // action: "namespace/name:tool" with * inside a part
+	requests               // http: "GET,POST https://host/path", see package reach
 )
 
 // familyOf is false for a capability this host cannot lease.
@@ -37,6 +39,8 @@ func familyOf(c abi.Capability) (family, bool) {
 		return words, true
 	case abi.Action:
 		return tools, true
+	case abi.HTTP:
+		return requests, true
 	}
 	return 0, false
 }
@@ -45,9 +49,10 @@ func familyOf(c abi.Capability) (family, bool) {
 type pattern struct {
 	text   string // as granted; what Use returns
 	family family
-	write  bool   // paths
-	any    bool   // paths: "*"
-	prefix string // paths: the root without a slash at its end; words: the entry
+	write  bool        // paths
+	any    bool        // paths: "*"
+	prefix string      // paths: the root without a slash at its end; words: the entry
+	reach  reach.Entry // requests
 }
 
 // parsePattern reads one entry of a scope; what is wrong with it is the error's text.
@@ -69,6 +74,12 @@ func parsePattern(f family, entry string) (pattern, string) {
 		if !toolShaped(entry) {
 			return p, `an entry is "namespace/name:tool" or "namespace/name", and * stands for any part of one of the three`
 		}
+	case requests:
+		e, err := reach.Parse(entry)
+		if err != nil {
+			return p, err.Error()
+		}
+		p.reach = e
 	}
 	return p, ""
 }
@@ -101,9 +112,10 @@ func toolShaped(s string) bool {
 // target is what a use wants, split once for all patterns it meets.
 type target struct {
 	text  string
-	name  string // paths: the cleaned path
-	write bool   // paths
-	ok    bool   // false: no pattern can cover it
+	name  string       // paths: the cleaned path
+	write bool         // paths
+	reach reach.Target // requests
+	ok    bool         // false: no pattern can cover it
 }
 
 // parseTarget allocates only for a path that is not clean already.
@@ -124,6 +136,8 @@ func parseTarget(f family, text string) target {
 			name = path.Clean(name)
 		}
 		t.name = name
+	case requests:
+		t.reach, t.ok = reach.ParseTarget(text)
 	default:
 		t.ok = text != ""
 	}
@@ -148,6 +162,8 @@ func (p *pattern) covers(t *target) bool {
 		return p.prefix == t.text
 	case tools:
 		return glob(p.text, t.text)
+	case requests:
+		return p.reach.Covers(&t.reach)
 	}
 	return false
 }
@@ -186,6 +202,8 @@ func (p *pattern) within(q *pattern) bool {
 		return p.any || (!q.any && p.covers(&target{name: q.prefix, write: q.write}))
 	case words:
 		return p.text == q.text || p.covers(&target{text: q.text})
+	case requests:
+		return p.reach.Within(&q.reach)
 	}
 	return glob(p.text, q.text)
 }
@@ -201,7 +219,7 @@ func parseScope(c abi.Capability, scope []string) ([]pattern, error) {
 	f, ok := familyOf(c)
 	if !ok {
 		return nil, abi.Errorf(abi.Invalid, "lease %q: this host leases no such capability", c).
-			WithHint("there are log, kv, event, state, fs, clock, rand and action")
+			WithHint("there are log, kv, event, state, fs, clock, rand, action and http")
 	}
 	if len(scope) > MaxScope {
 		return nil, abi.Errorf(abi.Invalid, "lease %q: %d scope entries, more than %d", c, len(scope), MaxScope)
@@ -221,7 +239,7 @@ func parseScope(c abi.Capability, scope []string) ([]pattern, error) {
 }
 
 func exampleScope(f family) string {
-	return [...]string{unscoped: "", paths: "read:/path", words: "research.", tools: "arw/research:research.search"}[f]
+	return [...]string{unscoped: "", paths: "read:/path", words: "research.", tools: "arw/research:research.search", requests: "https://api.example.com/v1"}[f]
 }
 
 // Covers refuses a scope that reaches beyond the one the manifest asked for: nobody can grant a pack more than it told

@@ -69,7 +69,7 @@ func (in *install) try(ctx context.Context, p *wasm.Program, t *manifests.Tool, 
 	w := &scratch{keys: map[string][]byte{}, docs: map[string][]byte{}, rand: rand.NewChaCha8([32]byte{}), models: in.version.models, links: in.verdict.Links}
 	r, err := p.Call(ctx, wasm.Call{
 		Tool: t.ID, Input: ex.Input, Effects: t.Effects, Limits: in.version.tools[t.ID].limits, Gate: w,
-		Host: wasm.Host{Log: w, KV: scratchKeys{w}, Event: w, State: scratchDocs{w}, FS: nowhere{}, Clock: w, Rand: w.rand, Action: nowhere{}},
+		Host: wasm.Host{Log: w, KV: scratchKeys{w}, Event: w, State: scratchDocs{w}, FS: nowhere{}, Clock: w, Rand: w.rand, Action: nowhere{}, HTTP: nowhere{w: w}},
 	})
 	switch {
 	case err != nil && w.lacking:
@@ -124,7 +124,7 @@ func (w *scratch) Use(_ context.Context, c abi.Capability, target string, _ int)
 		if l.Capability != string(c) || l.Outcome == Denied {
 			continue
 		}
-		if c == abi.FS || c == abi.Action {
+		if c == abi.FS || c == abi.Action || c == abi.HTTP {
 			break
 		}
 		if len(l.Scope) == 0 || slices.ContainsFunc(l.Scope, func(s string) bool {
@@ -133,7 +133,7 @@ func (w *scratch) Use(_ context.Context, c abi.Capability, target string, _ int)
 			return "", nil
 		}
 	}
-	w.lacking = w.lacking || c == abi.FS || c == abi.Action
+	w.lacking = w.lacking || c == abi.FS || c == abi.Action || c == abi.HTTP
 	return "", abi.Errorf(abi.Denied, "use %q on %q: an example runs without it", c, target)
 }
 
@@ -141,6 +141,19 @@ func (w *scratch) Use(_ context.Context, c abi.Capability, target string, _ int)
 type nowhere struct {
 	wasm.FS
 	wasm.Action
+	w *scratch
+}
+
+// Open implements wasm.HTTP.
+func (n nowhere) Open(ctx context.Context, req abi.HTTPRequest, _ []byte, _ bool) (wasm.Exchange, error) {
+	_, err := n.w.Use(ctx, abi.HTTP, req.URL, 0)
+	return nil, err
+}
+
+// Connect implements wasm.HTTP.
+func (n nowhere) Connect(ctx context.Context, req abi.HTTPRequest) (wasm.Socket, error) {
+	_, err := n.w.Use(ctx, abi.HTTP, req.URL, 0)
+	return nil, err
 }
 
 // Write implements wasm.Log.

@@ -62,6 +62,10 @@ func (w *world) host() wasm.Host {
 			h.Rand = rand.Reader
 		case abi.Action:
 			h.Action = (*caller)(w)
+		case abi.HTTP:
+			if w.m.Egress != nil {
+				h.HTTP = (*network)(w)
+			}
 		}
 	}
 	return h

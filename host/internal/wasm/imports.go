@@ -28,6 +28,7 @@ func hostFuncs() []hostFunc {
 		"event.emit": eventEmit, "state.get": stateGet, "state.put": statePut,
 		"fs.list": fsList, "fs.stat": fsStat, "fs.read": fsRead, "fs.write": fsWrite, "fs.remove": fsRemove,
 		"clock.now": clockNow, "clock.monotonic": clockMonotonic, "rand.bytes": randBytes, "action.call": actionCall,
+		"http.fetch": httpFetch, "http.open": httpOpen, "http.response": httpResponse, "http.connect": httpConnect, "http.send": httpSend, "http.receive": httpReceive,
 	}
 	granted := map[abi.Capability]func(*Host) bool{
 		abi.IO:     func(*Host) bool { return true },
@@ -40,6 +41,7 @@ func hostFuncs() []hostFunc {
 		abi.Clock:  func(h *Host) bool { return h.Clock != nil },
 		abi.Rand:   func(h *Host) bool { return h.Rand != nil },
 		abi.Action: func(h *Host) bool { return h.Action != nil },
+		abi.HTTP:   func(h *Host) bool { return h.HTTP != nil },
 	}
 	var out []hostFunc
 	for _, f := range abi.Functions {
