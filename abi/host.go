@@ -57,3 +57,40 @@ type ArchiveUnpacked struct {
 
 // ModTime is MTimeMS as a time.
 func (e FSEntry) ModTime() time.Time { return time.UnixMilli(e.MTimeMS).UTC() }
+
+// HTTPRequest is what a guest wants to send. Headers are pairs of name and value in the order of sending. Redirect is "follow"
+// (also when empty: each hop is judged anew) or "manual". TimeoutMS bounds the wait for the answer's head and MaxBytes the answer's
+// body, each within the host's own bounds; 0 is those.
+type HTTPRequest struct {
+	Method    string      `json:"method,omitempty"` // GET when empty
+	URL       string      `json:"url"`
+	Headers   [][2]string `json:"headers,omitempty"`
+	Redirect  string      `json:"redirect,omitempty"`
+	TimeoutMS int64       `json:"timeout_ms,omitempty"`
+	MaxBytes  int64       `json:"max_bytes,omitempty"`
+	Protocols []string    `json:"protocols,omitempty"` // of a WebSocket
+}
+
+// HTTPResponse is the head of an answer. Handle is where its body is read, or what a WebSocket is called; URL is the one that
+// answered; Length is that of the body as the server announced it, -1 when it did not; Ledger is the row of the host's ledger.
+type HTTPResponse struct {
+	Handle   uint32      `json:"handle"`
+	Status   int         `json:"status"`
+	URL      string      `json:"url"`
+	Headers  [][2]string `json:"headers"`
+	Length   int64       `json:"length"`
+	Protocol string      `json:"protocol,omitempty"` // of a WebSocket
+	Ledger   string      `json:"ledger,omitempty"`
+}
+
+// MaxHandles is how many handles of http one call may have open at a time.
+const MaxHandles = 16
+
+// MaxMessage bounds a message of a WebSocket, in bytes.
+const MaxMessage = 1 << 20
+
+// Kinds of a WebSocket's messages.
+const (
+	MessageText  = 1
+	MessageBytes = 2
+)

@@ -25,6 +25,7 @@ import (
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/cas"
 	"github.com/arw-project/arw/host/internal/db"
+	"github.com/arw-project/arw/host/internal/egress"
 	"github.com/arw-project/arw/host/internal/files"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/kv"
@@ -60,6 +61,8 @@ type Config struct {
 	Limits Limits
 	// Upgrade is how new versions of packs are watched, and what is kept of old ones.
 	Upgrade Upgrade
+	// Egress is how the network is reached.
+	Egress Egress
 	// Index is the signed index that new installs are looked up in; the zero value is none.
 	Index Index
 	// Revocations knows which packs must not run; nil asks the Index, if there is one.
@@ -117,6 +120,7 @@ type Services struct {
 	CAS     *cas.Store
 	Policy  *policy.Set
 	Logic   *logic.Store
+	Egress  *egress.Guard
 	Trust   *signing.Policy
 	Vault   *vault.Vault
 	Redact  *redact.Redactor
@@ -189,6 +193,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err = h.openVault(ctx); err != nil {
 		return err
 	}
+	if err = h.openEgress(ctx); err != nil {
+		return err
+	}
 	if s.Logic, err = logic.Open(ctx, h.db, s.Journal, nil); err != nil {
 		return err
 	}
@@ -207,7 +214,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	s.Packs, err = pack.Open(ctx, pack.Parts{
 		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Trust: s.Trust, Vault: s.Vault, Redact: s.Redact,
-		Engine: h.engine, Second: h.second, Revocations: revocations, Catalogue: names, Log: cfg.Log,
+		Engine: h.engine, Second: h.second, Egress: s.Egress, Revocations: revocations, Catalogue: names, Log: cfg.Log,
 	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain,
 		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now, Record: cfg.Limits.Record})
 	if err != nil {
@@ -257,6 +264,7 @@ func schema() []db.Migration {
 	return []db.Migration{
 		{Owner: "journal", Steps: journal.Schema}, {Owner: "kv", Steps: kv.Schema}, {Owner: "view", Steps: view.Schema},
 		{Owner: "lease", Steps: lease.Schema}, {Owner: "vault", Steps: vault.Schema}, {Owner: "logic", Steps: logic.Schema}, {Owner: "pack", Steps: pack.Schema}, {Owner: "action", Steps: action.Schema},
+		{Owner: "egress", Steps: egress.Schema},
 	}
 }
 
@@ -288,6 +296,7 @@ func (h *Host) Run(ctx context.Context) error {
 	}
 	keep(below, h.parts.Leases.Run)
 	keep(below, h.parts.Packs.Run)
+	keep(below, h.parts.Egress.Run)
 	keep(below, h.sweep)
 	keep(below, h.news)
 	err := h.parts.Actions.Run(ctx)

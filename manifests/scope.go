@@ -10,11 +10,12 @@ import (
 	"unicode"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/manifests/reach"
 	"github.com/arw-project/arw/manifests/strict"
 )
 
 // askable are the capabilities a manifest may ask for.
-var askable = []string{"action", "archive", "clock", "event", "fs", "kv", "log", "rand", "secret", "state"}
+var askable = []string{"action", "archive", "clock", "event", "fs", "http", "kv", "log", "rand", "secret", "state"}
 
 func (c *checker) capability(raw *rawPack, name string) Capability {
 	where, asked := at{"capabilities", name}, raw.Capabilities[name]
@@ -55,6 +56,7 @@ func (c *checker) scopes(where at, raw *rawPack, name abi.Capability, scopes []s
 		abi.FS:     checkFolder,
 		abi.Action: checkToolGlob,
 		abi.Secret: checkSecret,
+		abi.HTTP:   checkReach,
 	}[name]
 	switch {
 	case check == nil && len(scopes) > 0:
@@ -94,12 +96,15 @@ func scopeExample(pack string, name abi.Capability) string {
 	case abi.Secret:
 		return `such as scope = ["github.token"], the names under which the operator stores them`
 	}
+	if name == abi.HTTP {
+		return fmt.Sprintf("such as scope = [%q]", reach.Example)
+	}
 	return `such as scope = ["arw/research:*"]`
 }
 
 var (
 	kindWord   = regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)*\.?$`)
-	secretName = regexp.MustCompile(`^[a-z0-9_]+([.-][a-z0-9_]+)*\.?$`)
+	secretName = regexp.MustCompile(`^[a-z0-9_*]+([.-][a-z0-9_*]+)*$`)
 	toolGlob   = regexp.MustCompile(`^([a-z0-9*-]+)/([a-z0-9*-]+):([a-z*][a-z0-9_.*-]*)$`)
 )
 
@@ -195,10 +200,18 @@ func checkToolGlob(scope string) (problem, hint string) {
 	return "", ""
 }
 
-// checkSecret checks the name of a secret, or a prefix of names with a dot at its end.
+// checkSecret checks the name of a secret, or a pattern of names with * for any run of characters.
 func checkSecret(s string) (problem, hint string) {
 	if !secretName.MatchString(s) || len(s) > 64 {
-		return fmt.Sprintf("%q is no name of a secret", s), `such as "github.token", or "github." for all that begin so`
+		return fmt.Sprintf("%q is no name of a secret", s), `such as "github.token", or "github.*" for all that begin so`
+	}
+	return "", ""
+}
+
+// checkReach checks an entry of http.
+func checkReach(scope string) (problem, hint string) {
+	if _, err := reach.Parse(scope); err != nil {
+		return err.Error(), fmt.Sprintf("such as %q", reach.Example)
 	}
 	return "", ""
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/cas"
 	"github.com/arw-project/arw/host/internal/db"
+	"github.com/arw-project/arw/host/internal/egress"
 	"github.com/arw-project/arw/host/internal/files"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/kv"
@@ -49,6 +50,8 @@ type Parts struct {
 	Catalogue Catalogue
 	// Second is an engine of another kind on which a pack's examples must give the same answers; nil runs them once.
 	Second *wasm.Engine
+	// Egress is the way to the network; nil gives nobody any.
+	Egress *egress.Guard
 	Log    *slog.Logger
 }
 

@@ -69,7 +69,7 @@ func (in *install) try(ctx context.Context, p *wasm.Program, t *manifests.Tool, 
 	w := &scratch{keys: map[string][]byte{}, docs: map[string][]byte{}, rand: rand.NewChaCha8([32]byte{}), models: in.version.models, links: in.verdict.Links}
 	r, err := p.Call(ctx, wasm.Call{
 		Tool: t.ID, Input: ex.Input, Effects: t.Effects, Limits: in.version.tools[t.ID].limits, Gate: w,
-		Host: wasm.Host{Log: w, KV: scratchKeys{w}, Event: w, State: scratchDocs{w}, FS: nowhere{}, Clock: w, Rand: w.rand, Action: nowhere{}, Secret: nowhere{}, Archive: nowhere{}},
+		Host: wasm.Host{Log: w, KV: scratchKeys{w}, Event: w, State: scratchDocs{w}, FS: nowhere{}, Clock: w, Rand: w.rand, Action: nowhere{}, Secret: nowhere{}, Archive: nowhere{}, HTTP: nowhere{w: w}},
 	})
 	switch {
 	case err != nil && w.lacking:
@@ -139,7 +139,7 @@ func (w *scratch) Use(_ context.Context, c abi.Capability, target string, _ int)
 
 // beyondScratch reports whether a capability reaches what no scratch world has.
 func beyondScratch(c abi.Capability) bool {
-	return c == abi.FS || c == abi.Action || c == abi.Secret || c == abi.Archive
+	return c == abi.FS || c == abi.Action || c == abi.HTTP || c == abi.Secret || c == abi.Archive
 }
 
 // nowhere stands for what lies outside the pack, so that the gate is asked and can say that an example goes without.
@@ -148,6 +148,19 @@ type nowhere struct {
 	wasm.Action
 	wasm.Secret
 	wasm.Archive
+	w *scratch
+}
+
+// Open implements wasm.HTTP.
+func (n nowhere) Open(ctx context.Context, req abi.HTTPRequest, _ []byte, _ bool) (wasm.Exchange, error) {
+	_, err := n.w.Use(ctx, abi.HTTP, req.URL, 0)
+	return nil, err
+}
+
+// Connect implements wasm.HTTP.
+func (n nowhere) Connect(ctx context.Context, req abi.HTTPRequest) (wasm.Socket, error) {
+	_, err := n.w.Use(ctx, abi.HTTP, req.URL, 0)
+	return nil, err
 }
 
 // Write implements wasm.Log.

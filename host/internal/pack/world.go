@@ -72,6 +72,10 @@ func (w *world) host() wasm.Host {
 			}
 		case abi.Archive:
 			h.Archive = (*unpacker)(w)
+		case abi.HTTP:
+			if w.m.Egress != nil {
+				h.HTTP = (*network)(w)
+			}
 		}
 	}
 	return h

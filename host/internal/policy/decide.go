@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"strings"
@@ -148,6 +149,9 @@ func (r Request) String() string {
 		return fmt.Sprintf("call of %q by %q", r.Pack.Name+":"+r.Tool, r.Actor)
 	case ActionGrant:
 		return fmt.Sprintf("grant of %q to pack %q by %q", r.Capability, r.Pack.Name, r.Actor)
+	}
+	if r.Action == ActionEgress && r.Dest != nil {
+		return fmt.Sprintf("egress to %q by %q", r.Dest.Host, cmp.Or(r.Actor, r.Pack.Name))
 	}
 	return fmt.Sprintf("%s of pack %q", r.Action, r.Pack.Name)
 }

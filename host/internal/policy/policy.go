@@ -18,10 +18,11 @@ import (
 
 // The actions a request may name.
 const (
-	ActionLoad  = "load"  // may the pack run on this host
-	ActionLink  = "link"  // may the capability be leased to the pack
-	ActionCall  = "call"  // may the actor use the tool
-	ActionGrant = "grant" // may the actor hand the pack a lease
+	ActionLoad   = "load"   // may the pack run on this host
+	ActionLink   = "link"   // may the capability be leased to the pack
+	ActionCall   = "call"   // may the actor use the tool
+	ActionGrant  = "grant"  // may the actor hand the pack a lease
+	ActionEgress = "egress" // may the pack, or the actor, send this request there
 )
 
 // Source is one policy file: Name is what errors call it, Text is Cedar.

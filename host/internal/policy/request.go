@@ -38,7 +38,18 @@ type Request struct {
 	Effects    string         `json:"effects,omitempty"`
 	Actor      string         `json:"actor,omitempty"`
 	Caller     *Pack          `json:"caller,omitempty"`
+	Dest       *Dest          `json:"dest,omitempty"`
 	Context    map[string]any `json:"context,omitempty"`
+}
+
+// Dest is where a request of the action egress goes. Domain is the registrable domain of Host, Path as it is sent.
+type Dest struct {
+	Method string `json:"method"`
+	Scheme string `json:"scheme"`
+	Host   string `json:"host"`
+	Domain string `json:"domain"`
+	Port   int64  `json:"port"`
+	Path   string `json:"path"`
 }
 
 // entities are the few things one request speaks about.
@@ -88,7 +99,18 @@ func (r *Request) cedar(capabilities []string) (*question, error) {
 			return nil, err
 		}
 	}
+	if r.Action == ActionEgress && r.Actor != "" && !strings.HasPrefix(r.Actor, "pack:") {
+		if q.request.Principal, err = q.actor(r); err != nil {
+			return nil, err
+		}
+	}
 	switch r.Action {
+	case ActionEgress:
+		if r.Dest == nil || r.Dest.Host == "" {
+			return nil, fmt.Errorf("a request for egress names its destination")
+		}
+		domain := q.add("Domain", r.Dest.Domain, cedar.EntityUID{}, nil)
+		q.request.Resource = q.add("Host", r.Dest.Host, domain, cedar.RecordMap{"name": cedar.String(r.Dest.Host), "domain": cedar.String(r.Dest.Domain)})
 	case ActionLoad:
 		q.request.Resource = cedar.NewEntityUID("Node", "local")
 	case ActionLink, ActionGrant:
@@ -103,7 +125,7 @@ func (r *Request) cedar(capabilities []string) (*question, error) {
 		q.request.Resource = q.add("Tool", r.Pack.Name+":"+r.Tool, pack,
 			cedar.RecordMap{"id": cedar.String(r.Tool), "effects": cedar.String(r.Effects)})
 	default:
-		return nil, fmt.Errorf("the action %q is none of load, link, call and grant", r.Action)
+		return nil, fmt.Errorf("the action %q is none of load, link, call, grant and egress", r.Action)
 	}
 	return q, nil
 }
@@ -160,7 +182,11 @@ func (r *Request) facts(pack cedar.EntityUID) (cedar.Record, error) {
 		"verified": cedar.False, "override": cedar.False, "ask": cedar.False, "optional": cedar.False,
 		"scope": set(r.Scope), "heads": set(Heads(r.Scope)),
 		"effects": cedar.String(r.Effects), "reason": cedar.String(""),
-		"ttl": cedar.NewDuration(0),
+		"ttl":    cedar.NewDuration(0),
+		"method": cedar.String(""), "scheme": cedar.String(""), "path": cedar.String(""), "port": cedar.Long(0),
+	}
+	if d := r.Dest; d != nil {
+		facts["method"], facts["scheme"], facts["path"], facts["port"] = cedar.String(d.Method), cedar.String(d.Scheme), cedar.String(d.Path), cedar.Long(d.Port)
 	}
 	for _, key := range slices.Sorted(maps.Keys(r.Context)) {
 		value, err := fact(key, r.Context[key])

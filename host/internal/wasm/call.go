@@ -28,6 +28,7 @@ type call struct {
 	gate    Gate
 	host    Host
 	streams streams
+	handles handles
 
 	recorder *Recorder // of at most one of the two
 	player   *player

@@ -91,6 +91,7 @@ func (p *Program) invoke(ctx context.Context, req *Call) (Reply, error) {
 	pages := min(p.code.Cap, uint32(min(l.MemoryBytes/pageSize, maxPages)))
 	in.begin(c, l, pages)
 	reply, runErr := in.exchange(c, req)
+	c.hangUp()
 	used, err := in.end(c, runErr)
 	used.Wall = p.engine.now() - start
 	reply.Usage = used

@@ -58,7 +58,7 @@ func newPlayer(rec *Record, loose bool) *player {
 	p.unused, p.keys, p.last = map[string][]int{}, map[string][]byte{}, map[string]uint64{}
 	p.dice = rand.NewChaCha8([32]byte{1})
 	for i, h := range rec.Calls {
-		if h.Name == "stream.read" && h.Code == abi.OK {
+		if h.Name == "stream.read" && h.Code == abi.OK && len(h.Args) == 1 && h.Args[0] == abi.HandleInput {
 			p.input = append(p.input, h.Data...)
 			p.reads, p.used[i] = true, true // read in other pieces is read the same
 			continue
