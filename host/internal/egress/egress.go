@@ -157,7 +157,15 @@ func Open(ctx context.Context, d *db.DB, j *journal.Journal, v *view.View, cfg C
 	if err := g.load(ctx); err != nil {
 		return nil, d.Explain("read the egress settings", err)
 	}
-	return g, nil
+	_, err := v.Change(ctx, view.Cause{Actor: "host"}, ViewID, func(e *view.Edit) error {
+		g.rules.Load().show(e)
+		if ok, err := e.Get(nil, "totals"); err != nil || ok {
+			return err
+		}
+		e.Set(totals{}, "totals")
+		return nil
+	})
+	return g, err
 }
 
 // Close ends the connections that are kept for reuse.
