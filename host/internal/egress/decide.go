@@ -88,10 +88,11 @@ func (g *Guard) judge(ctx context.Context, h *hop, dry bool) (judged, error) {
 		ask = h.authority.Would
 	}
 	var err error
-	if j.permit, err = ask(ctx, h.target(), h.dest, max(h.announced, 0)); err != nil {
+	j.permit, err = ask(ctx, h.target(), h.dest, max(h.announced, 0))
+	j.row.Lease, j.row.Scope, j.row.Policies = j.permit.Lease, j.permit.Scope, j.permit.Policies
+	if err != nil {
 		return j, err
 	}
-	j.row.Lease, j.row.Scope, j.row.Policies = j.permit.Lease, j.permit.Scope, j.permit.Policies
 	if h.dest.IP.IsValid() {
 		j.addresses = []netip.Addr{h.dest.IP}
 		return j, g.checkAddresses(h.dest, j.addresses)

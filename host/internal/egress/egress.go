@@ -75,10 +75,12 @@ type Config struct {
 	Roots    *x509.CertPool                                                       // nil: the system's
 	Redact   func([]byte) []byte                                                  // applied to what is stored or shown of paths, headers and samples; nil changes nothing
 	Deny     func(ctx context.Context, c Caller, target string) error             // denies that stand above every lease (capsules); nil denies nothing
-	Alarm    func(Anomaly)                                                        // also hears what is odd about names; it is journaled in any case
-	Odd      dnsguard.Thresholds                                                  // when a name is odd
-	Limits   Limits
-	Log      *slog.Logger
+	// Judge asks the policies about a caller that is no pack; nil allows what its token covers. The ids that it returns go into the row.
+	Judge  func(ctx context.Context, c Caller, target string, d netguard.Dest) (policies []string, err error)
+	Alarm  func(Anomaly)       // also hears what is odd about names; it is journaled in any case
+	Odd    dnsguard.Thresholds // when a name is odd
+	Limits Limits
+	Log    *slog.Logger
 }
 
 // Limits bound one exchange and the ledger; 0 is the default that stands behind each.
@@ -155,7 +157,15 @@ func Open(ctx context.Context, d *db.DB, j *journal.Journal, v *view.View, cfg C
 	if err := g.load(ctx); err != nil {
 		return nil, d.Explain("read the egress settings", err)
 	}
-	return g, nil
+	_, err := v.Change(ctx, view.Cause{Actor: "host"}, ViewID, func(e *view.Edit) error {
+		g.rules.Load().show(e)
+		if ok, err := e.Get(nil, "totals"); err != nil || ok {
+			return err
+		}
+		e.Set(totals{}, "totals")
+		return nil
+	})
+	return g, err
 }
 
 // Close ends the connections that are kept for reuse.

@@ -149,6 +149,11 @@ func pairs(h http.Header) [][2]string {
 
 // Foresee tells what a tool of a pack would send, and what would be said about it; nothing is counted, resolved, stored or sent.
 func (m *Manager) Foresee(ctx context.Context, packName, tool string, req abi.HTTPRequest, body []byte) (egress.Preview, error) {
+	if packName == "" {
+		out := requestOf(req)
+		out.Body = body
+		return m.Egress.Preview(ctx, egress.Caller{}, nobody{}, out), nil
+	}
 	s := m.index.Load().packs[packName]
 	if s == nil || s.current() == nil {
 		return egress.Preview{}, notInstalled(packName)
@@ -167,6 +172,19 @@ func (m *Manager) Foresee(ctx context.Context, packName, tool string, req abi.HT
 	out := requestOf(req)
 	out.Body = body
 	return m.Egress.Preview(ctx, n.caller(), n, out), nil
+}
+
+// nobody asks what the host says about a destination, whoever would send.
+type nobody struct{}
+
+// Permit implements egress.Authority; nothing can be sent as nobody.
+func (nobody) Permit(context.Context, string, netguard.Dest, int64) (egress.Permission, error) {
+	return egress.Permission{}, abi.Errorf(abi.Denied, "send: there is nobody to send for")
+}
+
+// Would implements egress.Authority.
+func (nobody) Would(context.Context, string, netguard.Dest, int64) (egress.Permission, error) {
+	return egress.Permission{}, nil
 }
 
 // socket is one WebSocket of a guest.

@@ -19,6 +19,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/action"
+	"github.com/arw-project/arw/host/internal/egress"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/logic"
@@ -38,6 +39,7 @@ type Services struct {
 	Policy  *policy.Set
 	Logic   *logic.Store
 	Vault   *vault.Vault
+	Egress  *egress.Guard
 	// TrustDigest names the trust policy in force.
 	TrustDigest string
 	// Operator reports in constant time whether a token is the operator's credential.
