@@ -69,6 +69,8 @@ type HTTPRequest struct {
 	TimeoutMS int64       `json:"timeout_ms,omitempty"`
 	MaxBytes  int64       `json:"max_bytes,omitempty"`
 	Protocols []string    `json:"protocols,omitempty"` // of a WebSocket
+	// Secrets are names of tokens that the host puts into the request, for their audience only; each needs a lease of secret.
+	Secrets []string `json:"secrets,omitempty"`
 }
 
 // HTTPResponse is the head of an answer. Handle is where its body is read, or what a WebSocket is called; URL is the one that

@@ -5,10 +5,12 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/redact"
@@ -218,4 +220,58 @@ func BenchmarkRedact(b *testing.B) {
 			}
 		})
 	}
+}
+
+// TestReader: a value is blacked out wherever the pieces of a stream are cut, lengths stay, and nothing else waits.
+func TestReader(t *testing.T) {
+	r, err := redact.New(nil, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const secret = "abcabcabd-0123456789"
+	if got, _ := io.ReadAll(r.Reader(strings.NewReader(secret))); string(got) != secret {
+		t.Errorf("without values: %q", got)
+	}
+	r.SetValues([]redact.Value{{Name: "v", Bytes: []byte(secret)}})
+	text := "abcabc" + secret + " and " + hex.EncodeToString([]byte(secret)) + " abcabcab"
+	want := "abcabc" + strings.Repeat("*", 20) + " and " + strings.Repeat("*", 40) + " abcabcab"
+	for size := 1; size <= len(text); size++ {
+		got, err := io.ReadAll(r.Reader(&pieces{text: text, size: size}))
+		if err != nil || string(got) != want {
+			t.Errorf("in pieces of %d: %q, %v", size, got, err)
+		}
+	}
+	if got := string(r.Exact([]byte(text))); got != want {
+		t.Errorf("at once: %q", got)
+	}
+	// What cannot become a value does not wait for more.
+	live := r.Reader(&pieces{text: "data: hello\n", size: 12, stay: true})
+	buf := make([]byte, 64)
+	if n, err := live.Read(buf); string(buf[:n]) != "data: hello\n" || err != nil {
+		t.Errorf("a live stream gave %q, %v", buf[:n], err)
+	}
+	broken := errors.New("broken")
+	got, err := io.ReadAll(r.Reader(io.MultiReader(strings.NewReader("x"+secret[:5]), iotest.ErrReader(broken))))
+	if string(got) != "x"+secret[:5] || !errors.Is(err, broken) {
+		t.Errorf("a broken stream gave %q, %v", got, err)
+	}
+}
+
+// pieces is a stream that comes in pieces of a size; with stay it never ends.
+type pieces struct {
+	text string
+	size int
+	stay bool
+}
+
+func (p *pieces) Read(b []byte) (int, error) {
+	if p.text == "" {
+		if p.stay {
+			panic("it asked for more than it needs")
+		}
+		return 0, io.EOF
+	}
+	n := copy(b, p.text[:min(p.size, len(p.text))])
+	p.text = p.text[n:]
+	return n, nil
 }

@@ -164,7 +164,7 @@ func (v *Vault) apply(ctx context.Context, by User, doing, name string, kinds []
 		return nil, abi.Errorf(abi.TooLarge, "%s with secret %q: %d bytes, at most %d are taken at once", doing, clip(name), len(data), MaxData).
 			WithHint("sign a digest of it")
 	}
-	err = v.use(ctx, by, doing, name, kinds, func(e *entry) error {
+	err = v.use(ctx, by, doing, name, kinds, nil, func(e *entry) error {
 		out, err = do(Key{e.about.Kind, e.value}, data)
 		return err
 	})

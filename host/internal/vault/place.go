@@ -170,11 +170,14 @@ func hopHeader(name string) bool {
 // Fill puts a token into a request that is about to be sent to its final address. Errors: NotFound, Unsupported for a
 // key, Denied when no audience covers the request's URL, those of the journal. On an error the request is as it was.
 func (v *Vault) Fill(ctx context.Context, by User, name string, r *http.Request) error {
-	return v.use(ctx, by, "fill in", name, []string{Token}, func(e *entry) error {
-		if !slices.ContainsFunc(e.about.Audience, func(a string) bool { return covers(a, r.URL) }) {
-			return abi.Errorf(abi.Denied, "send secret %q to %q: that is not its audience", name, origin(r.URL)).
-				WithHint("its audience is %s; the operator can store it again with another", strings.Join(e.about.Audience, ", "))
+	meant := func(about Secret) error {
+		if slices.ContainsFunc(about.Audience, func(a string) bool { return covers(a, r.URL) }) {
+			return nil
 		}
+		return abi.Errorf(abi.Denied, "send secret %q to %q: that is not its audience", name, origin(r.URL)).
+			WithHint("its audience is %s; the operator can store it again with another", strings.Join(about.Audience, ", "))
+	}
+	return v.use(ctx, by, "fill in", name, []string{Token}, meant, func(e *entry) error {
 		p, ok := parsePlace(e.about.Place)
 		if !ok {
 			return abi.Errorf(abi.Corrupt, "send secret %q: its place %q does not read", name, e.about.Place)

@@ -256,9 +256,9 @@ func clip(s string) string {
 // User is on whose behalf a secret is used; it becomes part of the event.
 type User struct{ Corr, Actor, Project, Pack, Action string }
 
-// use runs fn with the value of a secret of one of the kinds, while nobody can change it, and journals the use first:
-// what was signed without a trace would be worse than a trace of what was not signed.
-func (v *Vault) use(ctx context.Context, by User, doing, name string, kinds []string, fn func(*entry) error) error {
+// use runs fn with the value of a secret of one of the kinds that passes check (nil: any does), while nobody can change
+// it, and journals the use first: what was signed without a trace would be worse than a trace of what was not signed.
+func (v *Vault) use(ctx context.Context, by User, doing, name string, kinds []string, check func(Secret) error, fn func(*entry) error) error {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	e := v.secrets[name]
@@ -267,6 +267,11 @@ func (v *Vault) use(ctx context.Context, by User, doing, name string, kinds []st
 		return missing(doing+" with", name)
 	case !slices.Contains(kinds, e.about.Kind):
 		return abi.Errorf(abi.Unsupported, "%s with secret %q: it is of kind %q", doing, name, e.about.Kind)
+	}
+	if check != nil {
+		if err := check(e.about); err != nil {
+			return err
+		}
 	}
 	_, err := v.journal.Append(ctx, journal.Event{
 		Kind: KindUsed, Corr: by.Corr, Actor: by.Actor, Project: by.Project, Pack: by.Pack, Action: by.Action,
