@@ -29,7 +29,7 @@ func (in *instance) state() Contents {
 
 // Fresh boots the module anew, as if nobody had ever taken a snapshot, and tells its state.
 func (p *Program) Fresh(ctx context.Context) (Contents, error) {
-	q := &Program{engine: p.engine, spec: p.spec, limits: p.limits, code: p.code, seed: p.seed}
+	q := &Program{engine: p.engine, spec: p.spec, limits: p.limits, code: p.code, seed: p.seed, retire: p.retire}
 	q.tier.Store(p.tier.Load())
 	q.pool = newPool(q)
 	in, err := q.fresh(ctx)
@@ -56,6 +56,11 @@ func (e *Engine) Live() (instances int, memory int64) {
 	e.share.mu.Lock()
 	defer e.share.mu.Unlock()
 	return e.share.live, e.share.used
+}
+
+// RetireAfter sets how many calls an instance serves, before the first.
+func (p *Program) RetireAfter(calls int) {
+	p.retire = calls
 }
 
 // Forgive ends a quarantine.
