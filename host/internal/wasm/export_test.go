@@ -67,3 +67,8 @@ func (p *Program) RetireAfter(calls int) {
 func (p *Program) Forgive() {
 	p.breaker.failed.Store(0)
 }
+
+// OnOneMachine reports whether two programs run the same code from the same first state.
+func OnOneMachine(p, q *Program) bool {
+	return p.tier.Load() == q.tier.Load() && p.snap == q.snap
+}
