@@ -124,6 +124,7 @@ type Services struct {
 	Trust   *signing.Policy
 	Vault   *vault.Vault
 	Redact  *redact.Redactor
+	Engine  *wasm.Engine // the one that runs packs
 	DB      func() db.Stats
 	// Operator reports in constant time whether a token is the operator's credential.
 	Operator func(token string) bool
@@ -251,6 +252,7 @@ func (h *Host) engines() (err error) {
 	if h.engine, err = wasm.Open(wasm.Options{CacheDir: cache, Compiles: h.cfg.Limits.Compiles, Log: h.cfg.Log}); err != nil {
 		return err
 	}
+	h.parts.Engine = h.engine
 	h.onClose(h.engine.Close)
 	if h.second, err = wasm.Open(wasm.Options{Interpret: true, Log: h.cfg.Log}); err != nil {
 		return err
