@@ -22,6 +22,9 @@ var courier string
 //go:embed testdata/courier/pack.toml
 var courierTOML string
 
+// CourierTOML is the manifest of the pack Courier.
+func CourierTOML() string { return courierTOML }
+
 // Courier is a pack that sends things over the network.
 func Courier(t testing.TB) Artifact {
 	t.Helper()

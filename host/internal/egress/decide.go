@@ -143,12 +143,14 @@ func (g *Guard) resolve(ctx context.Context, h *hop, j *judged) error {
 		j.addresses = found
 		return g.checkAddresses(h.dest, found) // own addresses and scopes may have changed
 	}
+	if err := g.asking(h, j); err != nil {
+		return err
+	}
 	asked := j.row
 	asked.Kind, asked.Reason, asked.Announced, asked.Payload, asked.Path, asked.Cost = "dns", whyOK, 0, "", "", 0
 	if err := g.append(ctx, &asked); err != nil {
 		return err
 	}
-	g.asking(h)
 	found, err := g.names.lookup(ctx, h.dest.Host)
 	if err == nil {
 		err = g.checkAddresses(h.dest, found)

@@ -50,10 +50,11 @@ type want struct{ kind, name, section string }
 type rawCase struct {
 	Title string `toml:"title"`
 	rawStep
-	Steps   []rawStep   `toml:"step"`
-	World   rawWorld    `toml:"world"`
-	Refuse  []rawRefuse `toml:"refuse"`
-	Answers []rawAnswer `toml:"answer"`
+	Steps     []rawStep     `toml:"step"`
+	World     rawWorld      `toml:"world"`
+	Refuse    []rawRefuse   `toml:"refuse"`
+	Answers   []rawAnswer   `toml:"answer"`
+	Responses []rawResponse `toml:"response"`
 }
 
 type rawStep struct {
@@ -72,6 +73,7 @@ type rawWorld struct {
 	Seed     uint64            `toml:"seed"`
 	Folders  []string          `toml:"folders"`
 	Tools    []string          `toml:"tools"`
+	Requests []string          `toml:"requests"`
 	Without  []string          `toml:"without"`
 	Secrets  map[string]string `toml:"secrets"`
 	KV       map[string]string `toml:"kv"`
@@ -141,6 +143,7 @@ func (k *checker) check() {
 	k.world()
 	k.refusals()
 	k.answers()
+	k.responses()
 	for i := range k.text.files {
 		k.place(&k.text.files[i])
 	}

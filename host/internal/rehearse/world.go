@@ -35,8 +35,9 @@ type world struct {
 	read   int64 // how often the clock was read
 	dice   *rand.ChaCha8
 
-	refusals []refusal
-	answers  []answer
+	refusals  []refusal
+	answers   []answer
+	responses []response
 
 	calls    []string // what happened, for the file calls
 	events   []string
@@ -98,7 +99,7 @@ func (c *Case) world(man *manifests.Pack) *world {
 	for _, name := range h.Without {
 		delete(w.scopes, abi.Capability(name))
 	}
-	for capability, scope := range map[abi.Capability][]string{abi.FS: h.Folders, abi.Action: h.Tools} {
+	for capability, scope := range map[abi.Capability][]string{abi.FS: h.Folders, abi.Action: h.Tools, abi.HTTP: h.Requests} {
 		if _, asked := w.scopes[capability]; asked && scope != nil {
 			w.scopes[capability] = scope
 		}
@@ -116,6 +117,16 @@ func (c *Case) world(man *manifests.Pack) *world {
 			left = -1
 		}
 		w.answers = append(w.answers, answer{rawAnswer: a, left: left})
+	}
+	for _, r := range c.head.Responses {
+		left := int64(1)
+		if r.Times != nil {
+			left = *r.Times
+		}
+		if left == 0 {
+			left = -1
+		}
+		w.responses = append(w.responses, response{rawResponse: r, left: left})
 	}
 	return w
 }
@@ -145,6 +156,8 @@ func (w *world) host() wasm.Host {
 			h.Secret = secrets{w}
 		case abi.Archive:
 			h.Archive = archives{w}
+		case abi.HTTP:
+			h.HTTP = network{w}
 		}
 	}
 	return h
@@ -334,6 +347,11 @@ func (c *Case) left(w *world) []Problem {
 	for i, a := range w.answers {
 		if !a.used || a.left > 0 {
 			add("answer", i, "this answer is left over: %q was not called so often", a.Tool)
+		}
+	}
+	for i, r := range w.responses {
+		if !r.used || r.left > 0 {
+			add("response", i, "this response is left over: %q was not sent so often", r.Request)
 		}
 	}
 	return problems

@@ -29,6 +29,7 @@ type call struct {
 	host    Host
 	streams streams
 	handles handles
+	web     pluginHTTP // an Extism guest's last answer
 
 	recorder *Recorder // of at most one of the two
 	player   *player
