@@ -20,6 +20,7 @@ import (
 	"github.com/arw-project/arw/host/internal/kv"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/view"
 	"github.com/arw-project/arw/host/internal/wasm"
 	"github.com/arw-project/arw/registry"
@@ -35,7 +36,9 @@ type Parts struct {
 	Files   *files.Folders
 	View    *view.View
 	Leases  *lease.Book
-	Policy  *policy.Set
+	Policy  *policy.Live
+	// Prompts asks a person where a policy says so; nil asks nobody.
+	Prompts *prompt.Book
 	Trust   *signing.Policy
 	Engine  *wasm.Engine
 	// Revocations knows which digests must not run; nil knows none.
@@ -111,6 +114,8 @@ type Manager struct {
 	loads sync.WaitGroup // background loads, versions that drain, rollbacks
 
 	closing chan struct{} // closed by Close
+
+	declaredGrants atomic.Pointer[prompt.Grants]
 
 	mu     sync.Mutex // guards the rest
 	closed bool

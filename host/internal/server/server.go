@@ -24,6 +24,7 @@ import (
 	"github.com/arw-project/arw/host/internal/logic"
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/view"
 )
 
@@ -34,7 +35,8 @@ type Services struct {
 	Leases  *lease.Book
 	Journal *journal.Journal
 	View    *view.View
-	Policy  *policy.Set
+	Policy  *policy.Live
+	Prompts *prompt.Book
 	Logic   *logic.Store
 	// TrustDigest names the trust policy in force.
 	TrustDigest string
