@@ -8,6 +8,7 @@
 //	<state>/operator.token  the operator's credential, mode 0600
 //	<state>/trust.toml      who may sign what; missing: nobody
 //	<state>/policy/*.cedar  policies beside the shipped ones
+//	<state>/grants.toml     grants the operator declares beforehand; may be missing
 //
 // A Host is safe for concurrent use. One state directory serves one Host at a time; a second Open answers Conflict.
 package host
@@ -33,6 +34,7 @@ import (
 	"github.com/arw-project/arw/host/internal/logic"
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/redact"
 	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
@@ -104,6 +106,7 @@ type Host struct {
 	engine   *wasm.Engine
 	second   *wasm.Engine
 	index    *catalogue     // nil when none is configured
+	grants   *prompt.Grants // as last read
 	undo     []func() error // what Close does, in reverse order
 	closing  sync.Once
 	closeErr error
@@ -118,7 +121,8 @@ type Services struct {
 	Journal *journal.Journal
 	View    *view.View
 	CAS     *cas.Store
-	Policy  *policy.Set
+	Policy  *policy.Live
+	Prompts *prompt.Book
 	Logic   *logic.Store
 	Egress  *egress.Guard
 	Trust   *signing.Policy
@@ -194,6 +198,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err = h.openVault(ctx); err != nil {
 		return err
 	}
+	if err = h.openPrompts(ctx); err != nil {
+		return err
+	}
 	if err = h.openEgress(ctx); err != nil {
 		return err
 	}
@@ -214,7 +221,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 		}
 	}
 	s.Packs, err = pack.Open(ctx, pack.Parts{
-		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Trust: s.Trust, Vault: s.Vault, Redact: s.Redact,
+		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Prompts: s.Prompts, Trust: s.Trust, Vault: s.Vault, Redact: s.Redact,
 		Engine: h.engine, Second: h.second, Egress: s.Egress, Revocations: revocations, Catalogue: names, Log: cfg.Log,
 	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain,
 		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now, Record: cfg.Limits.Record})
@@ -222,9 +229,10 @@ func (h *Host) open(ctx context.Context) (err error) {
 		return err
 	}
 	h.onClose(s.Packs.Close)
+	s.Packs.Declare(h.grants)
 	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{s.Packs}, action.Config{
 		Workers: cfg.Workers, PerPack: cfg.Limits.PerPack, Queue: cfg.Limits.Queue, MaxInput: cfg.Limits.Input,
-		MaxOutput: cfg.Limits.Output, MaxDepth: cfg.Limits.Depth, Grace: cfg.Limits.Grace,
+		MaxOutput: cfg.Limits.Output, MaxDepth: cfg.Limits.Depth, Grace: cfg.Limits.Grace, Resume: s.Prompts.Resumes,
 	}, cfg.Log)
 	if err != nil {
 		return err
@@ -239,7 +247,7 @@ func (h *Host) settings() (err error) {
 	if s.Operator, err = operator(filepath.Join(h.cfg.StateDir, "operator.token")); err != nil {
 		return err
 	}
-	if s.Policy, err = loadPolicy(h.cfg.PolicyDir); err != nil {
+	if err = h.loadAuthority(); err != nil {
 		return err
 	}
 	s.Trust, err = loadTrust(h.cfg.TrustFile, h.cfg.Log)
@@ -266,7 +274,7 @@ func schema() []db.Migration {
 	return []db.Migration{
 		{Owner: "journal", Steps: journal.Schema}, {Owner: "kv", Steps: kv.Schema}, {Owner: "view", Steps: view.Schema},
 		{Owner: "lease", Steps: lease.Schema}, {Owner: "vault", Steps: vault.Schema}, {Owner: "logic", Steps: logic.Schema}, {Owner: "pack", Steps: pack.Schema}, {Owner: "action", Steps: action.Schema},
-		{Owner: "egress", Steps: egress.Schema},
+		{Owner: "egress", Steps: egress.Schema}, {Owner: "prompt", Steps: prompt.Schema},
 	}
 }
 
@@ -297,6 +305,7 @@ func (h *Host) Run(ctx context.Context) error {
 		})
 	}
 	keep(below, h.parts.Leases.Run)
+	keep(below, h.parts.Prompts.Run)
 	keep(below, h.parts.Packs.Run)
 	keep(below, h.parts.Egress.Run)
 	keep(below, h.sweep)

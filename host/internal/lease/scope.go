@@ -257,6 +257,17 @@ func exampleScope(f family) string {
 	return [...]string{unscoped: "", paths: "read:/path", words: "research.", tools: "arw/research:research.search", requests: "https://api.example.com/v1", names: "local/*"}[f]
 }
 
+// Reaches reports whether an entry of a scope covers a target; an entry that cannot be read covers nothing.
+func Reaches(c abi.Capability, entry, wanted string) bool {
+	f, ok := familyOf(c)
+	if !ok {
+		return false
+	}
+	p, wrong := parsePattern(f, entry)
+	t := parseTarget(f, wanted)
+	return wrong == "" && t.ok && p.covers(&t)
+}
+
 // Covers refuses a scope that reaches beyond the one the manifest asked for: nobody can grant a pack more than it told
 // people it wants. Every entry wanted must lie within one entry of the manifest; a manifest that asks "read:*" may be
 // granted any folder for reading, one that asks for a folder that folder and what lies in it. The error is an

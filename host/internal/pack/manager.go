@@ -20,6 +20,7 @@ import (
 	"github.com/arw-project/arw/host/internal/kv"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/redact"
 	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
@@ -37,7 +38,9 @@ type Parts struct {
 	Files   *files.Folders
 	View    *view.View
 	Leases  *lease.Book
-	Policy  *policy.Set
+	Policy  *policy.Live
+	// Prompts asks a person where a policy says so; nil asks nobody.
+	Prompts *prompt.Book
 	Trust   *signing.Policy
 	Engine  *wasm.Engine
 	// Vault signs for packs whose lease covers the secret; nil has no secrets.
@@ -117,6 +120,8 @@ type Manager struct {
 	loads sync.WaitGroup // background loads, versions that drain, rollbacks
 
 	closing chan struct{} // closed by Close
+
+	declaredGrants atomic.Pointer[prompt.Grants]
 
 	mu     sync.Mutex // guards the rest
 	closed bool

@@ -30,7 +30,10 @@ func (n *network) Permit(ctx context.Context, target string, d netguard.Dest, by
 		w.deny(ctx, abi.HTTP, target, halted)
 		return egress.Permission{}, halted
 	}
-	scope, id, err := n.v.holder.Take(ctx, abi.HTTP, target, int(bytes))
+	scope, id, err := "", "", w.mayUse(ctx, abi.HTTP, target)
+	if err == nil {
+		scope, id, err = w.take(ctx, abi.HTTP, target, int(bytes))
+	}
 	if err != nil {
 		err = w.beyond(abi.HTTP, target, err)
 		w.deny(ctx, abi.HTTP, target, err)
@@ -41,14 +44,14 @@ func (n *network) Permit(ctx context.Context, target string, d netguard.Dest, by
 		if halted := n.v.halted.Load(); halted != nil {
 			return halted
 		}
-		return n.v.holder.Spend(ctx, abi.HTTP, target, more)
+		return w.seat().Spend(ctx, abi.HTTP, target, more)
 	}
 	return p, err
 }
 
 // Would implements egress.Authority.
 func (n *network) Would(ctx context.Context, target string, d netguard.Dest, bytes int64) (egress.Permission, error) {
-	scope, id, err := n.v.holder.Would(abi.HTTP, target, bytes)
+	scope, id, err := (*world)(n).seat().Would(abi.HTTP, target, bytes)
 	if err != nil {
 		return egress.Permission{}, (*world)(n).beyond(abi.HTTP, target, err)
 	}

@@ -30,6 +30,9 @@ type world struct {
 	told    int                     // refusals journaled
 	denied  bool                    // something was refused
 	untold  int                     // refusals beyond maxTold
+
+	dirty      bool // something came of the call that beginning again would repeat
+	unanswered bool // it ended while a person was being asked, and nothing had come of it
 }
 
 type (
@@ -90,10 +93,14 @@ func (g *gate) Use(ctx context.Context, c abi.Capability, target string, n int) 
 		(*world)(g).deny(ctx, c, target, halted)
 		return "", halted
 	}
-	scope, err := g.v.holder.Use(ctx, c, target, n)
+	w := (*world)(g)
+	scope, err := "", w.mayUse(ctx, c, target)
+	if err == nil {
+		scope, _, err = w.take(ctx, c, target, n)
+	}
 	if err != nil {
-		err = (*world)(g).beyond(c, target, err)
-		(*world)(g).deny(ctx, c, target, err)
+		err = w.beyond(c, target, err)
+		w.deny(ctx, c, target, err)
 	}
 	return scope, err
 }

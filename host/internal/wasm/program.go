@@ -248,7 +248,8 @@ func (p *Program) fresh(ctx context.Context) (*instance, error) {
 		p.stats.instances.Add(1)
 		return in, nil
 	}
-	c := &call{parent: ctx, in: in, due: p.engine.now() + p.limits.Time, effects: abi.Pure, booting: true}
+	c := &call{parent: ctx, in: in, kept: true, effects: abi.Pure, booting: true}
+	c.due.Store(int64(p.engine.now() + p.limits.Time))
 	in.begin(c, p.limits, p.code.Cap)
 	err = in.boot(c)
 	if _, err = in.end(c, err); err != nil {
