@@ -15,9 +15,12 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/hex"
+	"encoding/json"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -130,6 +133,7 @@ type Guard struct {
 	boot    string // names this life in the rows, so that those of a life that ended are known
 	log     *slog.Logger
 
+	shown   []string // ids of the rows in the read model, the oldest first; owned by the database's writer after Open
 	rules   atomic.Pointer[rules]
 	names   *names
 	odd     *dnsguard.Detector
@@ -159,6 +163,11 @@ func Open(ctx context.Context, d *db.DB, j *journal.Journal, v *view.View, cfg C
 	}
 	_, err := v.Change(ctx, view.Cause{Actor: "host"}, ViewID, func(e *view.Edit) error {
 		g.rules.Load().show(e)
+		rows := map[string]json.RawMessage{}
+		if _, err := e.Get(&rows, "recent"); err != nil {
+			return err
+		}
+		g.shown = slices.Sorted(maps.Keys(rows))
 		if ok, err := e.Get(nil, "totals"); err != nil || ok {
 			return err
 		}

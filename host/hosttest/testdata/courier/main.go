@@ -5,6 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+	"time"
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/sdk/go/guest"
@@ -18,6 +23,7 @@ func main() {
 	guest.Tool("courier.mac", mac)
 	guest.Tool("courier.sign", sign)
 	guest.Tool("courier.unpack", func(c *guest.Call, in abi.ArchiveUnpack) (abi.ArchiveUnpacked, error) { return c.Unpack(in) })
+	guest.Tool("courier.around", around)
 }
 
 type request struct {
@@ -128,4 +134,42 @@ func sign(c *guest.Call, in text) (text, error) {
 	}
 	public, err := c.Secrets().Public(in.Name)
 	return text{Name: in.Name, Data: hex.EncodeToString(sig), Public: public}, err
+}
+
+// around tries to reach an address without the host, in every way that a Go program knows, and lists the ways that worked.
+func around(_ *guest.Call, in request) ([]string, error) {
+	worked := []string{}
+	try := func(way string, err error) {
+		if err == nil {
+			worked = append(worked, way)
+		}
+	}
+	conn, err := net.DialTimeout("tcp", in.URL, time.Second)
+	if err == nil {
+		_, err = conn.Write([]byte("GET / HTTP/1.0\r\n\r\n"))
+	}
+	try("dial", err)
+	packet, err := net.DialTimeout("udp", in.URL, time.Second)
+	if err == nil {
+		_, err = packet.Write([]byte("x"))
+	}
+	try("udp", err)
+	_, err = (&http.Client{Timeout: time.Second}).Get("http://" + in.URL + "/")
+	try("http", err)
+	_, err = net.LookupHost("api.example.com")
+	try("lookup", err)
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err == nil {
+		err = syscall.Connect(fd, &syscall.SockaddrInet4{Port: 80, Addr: [4]byte{10, 0, 0, 1}})
+	}
+	try("socket", err)
+	for _, file := range []string{"/etc/resolv.conf", "/dev/tcp/10.0.0.1/80", "/proc/net/tcp"} {
+		_, err = os.ReadFile(file)
+		try(file, err)
+	}
+	for fd := 3; fd < 16; fd++ {
+		_, err = syscall.Write(fd, []byte("x"))
+		try("descriptor", err)
+	}
+	return worked, nil
 }
