@@ -10,7 +10,7 @@ type route struct {
 }
 
 func (s *Server) routes() []route {
-	return append(append(s.logicRoutes(), s.lifecycleRoutes()...), []route{
+	return append(append(append(s.logicRoutes(), s.lifecycleRoutes()...), s.authorityRoutes()...), []route{
 		{"GET", "/healthz", false, s.getHealth},
 		{"GET", "/metrics", false, s.getMetrics},
 		{"POST", "/actions", false, s.postAction},
