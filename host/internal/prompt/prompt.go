@@ -289,7 +289,7 @@ func newEntry(a Ask, now time.Time) *entry {
 		ID: lease.NewID("prm_"), Ask: a, State: Pending, TTLMS: a.TTL.Milliseconds(), Created: created, Expires: created.Add(a.Hold),
 		Waiting: []string{},
 	}
-	p.Scope, p.Policies = slices.Clone(a.Scope), slices.Clone(a.Policies)
+	p.Scope, p.Policies = append([]string{}, a.Scope...), slices.Clone(a.Policies)
 	return &entry{p: p, key: a.key(), waiting: map[string]bool{a.Action: a.Clean}, done: make(chan struct{}), asked: make(chan struct{})}
 }
 
