@@ -25,13 +25,16 @@ type Egress struct {
 	Dial  func(ctx context.Context, network, address string) (net.Conn, error)
 	Own   func() []netip.Addr
 	Roots *x509.CertPool
-	// Redact takes secrets out of what ledger and previews show; nil leaves them in.
+	// Redact takes secrets out of what ledger and previews show; nil is the host's own rules and the values of its vault.
 	Redact func([]byte) []byte
 }
 
 // openEgress makes the one way out.
 func (h *Host) openEgress(ctx context.Context) (err error) {
 	s, e := &h.parts, h.cfg.Egress
+	if e.Redact == nil {
+		e.Redact = func(b []byte) []byte { clean, _ := s.Redact.Bytes(b); return clean }
+	}
 	s.Egress, err = egress.Open(ctx, h.db, s.Journal, s.View, egress.Config{
 		Posture: egress.Posture(cmp.Or(e.Posture, string(egress.Public))), Resolver: e.Resolver, Dial: e.Dial, Own: e.Own, Roots: e.Roots, Redact: e.Redact, Judge: h.mayLeave, Log: h.cfg.Log,
 	})

@@ -10,51 +10,70 @@ import (
 // counts no call. Any live lease that covers the target serves, in the order of Use, so that a transfer goes on when a
 // second lease takes over. Errors are Use's.
 func (h *Holder) Spend(ctx context.Context, capability abi.Capability, wanted string, n int64) error {
-	leases, t := h.of(capability, wanted)
-	now := h.book.now()
+	return h.At(Where{}).Spend(ctx, capability, wanted, n)
+}
+
+// Would tells which lease a use would be counted against, and counts nothing. Errors are Use's.
+func (h *Holder) Would(capability abi.Capability, wanted string, n int64) (scope, id string, err error) {
+	return h.At(Where{}).Would(capability, wanted, n)
+}
+
+// Charge counts any amount against the lease that Use would have chosen: tokens and money of a model's answer, say, that are
+// known only when it comes. A part that does not fit ends the lease and is not counted. Errors are Use's.
+func (h *Holder) Charge(ctx context.Context, capability abi.Capability, wanted string, amount Budget) error {
+	return h.At(Where{}).Charge(ctx, capability, wanted, amount)
+}
+
+// Spend is Holder.Spend at this place.
+func (s Seat) Spend(ctx context.Context, capability abi.Capability, wanted string, n int64) error {
+	return s.Charge(ctx, capability, wanted, Budget{Bytes: n})
+}
+
+// Charge is Holder.Charge at this place.
+func (s Seat) Charge(ctx context.Context, capability abi.Capability, wanted string, amount Budget) error {
+	if !amount.sound() {
+		return abi.Errorf(abi.Invalid, "charge %q for pack %q: an amount is not negative", capability, s.h.pack)
+	}
+	b, sides := s.h.book, amount.sides()
+	leases, t := s.h.of(capability, wanted)
+	now := b.now()
 	for _, e := range leases {
-		if !e.usable(now) {
+		if !e.usable(now) || !e.grant.Where.holds(&s.at) {
 			continue
 		}
 		if _, ok := e.match(&t); !ok {
 			continue
 		}
-		if !e.bytes.take(n) {
-			h.book.exhaust(e)
+		if !e.charge(sides) {
+			b.exhaust(e)
 			continue
 		}
-		if e.bytes.overdrawn() {
-			if err := h.book.waitReserved(ctx, e); err != nil {
-				e.bytes.give(n)
-				return err
-			}
+		if !e.watched() {
+			return nil
 		}
-		switch {
-		case e.bytes.spent():
-			h.book.exhaust(e)
-		case e.bytes.watched():
-			h.book.poke()
+		if err := b.attend(ctx, e, sides); err != nil {
+			return err
 		}
 		if e.state.Load() != stateRevoked {
 			return nil
 		}
 	}
-	return h.refuseAny(capability, wanted, leases, &t)
+	return s.refuseAny(capability, wanted, leases, &t)
 }
 
-// Would tells which lease a use would be counted against, and counts nothing. Errors are Use's.
-func (h *Holder) Would(capability abi.Capability, wanted string, n int64) (scope, id string, err error) {
-	leases, t := h.of(capability, wanted)
-	now := h.book.now()
+// Would is Holder.Would at this place.
+func (s Seat) Would(capability abi.Capability, wanted string, n int64) (scope, id string, err error) {
+	leases, t := s.h.of(capability, wanted)
+	now, amount := s.h.book.now(), Budget{Calls: 1, Bytes: n}.sides()
 	for _, e := range leases {
-		if !e.usable(now) || !e.calls.fits(1) || !e.bytes.fits(n) {
+		if !e.usable(now) || !e.grant.Where.holds(&s.at) || !e.fits(amount) {
 			continue
 		}
 		if scope, ok := e.match(&t); ok {
 			return scope, e.id, nil
 		}
 	}
-	return "", "", h.refuseAny(capability, wanted, leases, &t)
+	return "", "", s.refuseAny(capability, wanted, leases, &t)
 }
 
 // of finds the leases of a capability and reads the target their way.
@@ -68,11 +87,9 @@ func (h *Holder) of(capability abi.Capability, wanted string) ([]*entry, target)
 	return nil, target{}
 }
 
-func (h *Holder) refuseAny(capability abi.Capability, wanted string, leases []*entry, t *target) error {
+func (s Seat) refuseAny(capability abi.Capability, wanted string, leases []*entry, t *target) error {
 	if leases == nil {
-		return h.refuse(capability, wanted, nil, nil)
+		return s.refuse(capability, wanted, nil, nil)
 	}
-	return h.refuse(capability, wanted, t, leases)
+	return s.refuse(capability, wanted, t, leases)
 }
-
-func (c *counter) fits(n int64) bool { return c.limit == 0 || n <= c.limit-c.used.Load() }

@@ -75,6 +75,7 @@ type rawWorld struct {
 	Tools    []string          `toml:"tools"`
 	Requests []string          `toml:"requests"`
 	Without  []string          `toml:"without"`
+	Secrets  map[string]string `toml:"secrets"`
 	KV       map[string]string `toml:"kv"`
 	KVBase64 map[string]string `toml:"kv_base64"`
 }
@@ -218,6 +219,11 @@ func (k *checker) world() {
 			k.bad("", []any{"world", "kv_base64", key}, "the key is in kv too")
 		}
 		k.kv[key] = raw
+	}
+	for name, text := range w.Secrets {
+		if _, wrong := parseKey(text); wrong != "" {
+			k.bad(`write "hmac:KEY" or "ed25519:ANY TEXT", from which the key is drawn`, []any{"world", "secrets", name}, "%s", wrong)
+		}
 	}
 	for i, name := range w.Without {
 		if _, ok := k.man.Capability(abi.Capability(name)); !ok {

@@ -24,7 +24,7 @@ func TestNetwork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := rehearse.Load(t.Context(), e, man, "sha256:0", hosttest.Courier(t).Module)
+	s, err := rehearse.Load(t.Context(), e, man, "sha256:0", hosttest.Courier(t).Module, false)
 	if err != nil {
 		t.Fatal(err)
 	}

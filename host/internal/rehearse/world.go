@@ -17,6 +17,7 @@ import (
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/wasm"
 	"github.com/arw-project/arw/manifests"
 )
@@ -28,6 +29,7 @@ type world struct {
 	kv     map[string][]byte
 	state  map[string][]byte
 	files  map[string][]byte
+	keys   map[string]vault.Key
 	start  time.Time
 	tick   time.Duration
 	read   int64 // how often the clock was read
@@ -64,7 +66,7 @@ func defaultNow() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func newWorld(man *manifests.Pack) *world {
 	w := &world{man: man, scopes: map[abi.Capability][]string{}, kv: map[string][]byte{}, state: map[string][]byte{},
-		files: map[string][]byte{}, start: defaultNow(), dice: rand.NewChaCha8([32]byte{}), refused: map[abi.Code]*abi.Error{}}
+		files: map[string][]byte{}, keys: map[string]vault.Key{}, start: defaultNow(), dice: rand.NewChaCha8([32]byte{}), refused: map[abi.Code]*abi.Error{}}
 	for _, c := range man.Capabilities {
 		w.scopes[c.Name] = c.Scope
 	}
@@ -84,6 +86,9 @@ func (c *Case) world(man *manifests.Pack) *world {
 		w.files[name] = bytes.Clone(data)
 	}
 	h := &c.head.World
+	for name, text := range h.Secrets {
+		w.keys[name], _ = parseKey(text) // the checker has seen it
+	}
 	if !h.Now.IsZero() {
 		w.start = h.Now
 	}
@@ -147,6 +152,10 @@ func (w *world) host() wasm.Host {
 			h.Rand = w
 		case abi.Action:
 			h.Action = w
+		case abi.Secret:
+			h.Secret = secrets{w}
+		case abi.Archive:
+			h.Archive = archives{w}
 		case abi.HTTP:
 			h.HTTP = network{w}
 		}
@@ -162,7 +171,7 @@ func (w *world) Use(_ context.Context, c abi.Capability, target string, _ int) (
 			return "", w.note("clock.now", err)
 		}
 	}
-	if w.bare && (c == abi.FS || c == abi.Action) {
+	if w.bare && (c == abi.FS || c == abi.Action || c == abi.Secret || c == abi.Archive) {
 		w.lacking = true
 		return "", w.note(string(c)+" "+target, abi.Errorf(abi.Denied, "use %q on %q: an example runs without it", c, target))
 	}

@@ -25,6 +25,8 @@ import (
 	"github.com/arw-project/arw/host/internal/logic"
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
 )
 
@@ -35,8 +37,10 @@ type Services struct {
 	Leases  *lease.Book
 	Journal *journal.Journal
 	View    *view.View
-	Policy  *policy.Set
+	Policy  *policy.Live
+	Prompts *prompt.Book
 	Logic   *logic.Store
+	Vault   *vault.Vault
 	Egress  *egress.Guard
 	// TrustDigest names the trust policy in force.
 	TrustDigest string

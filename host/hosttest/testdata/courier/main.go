@@ -2,6 +2,7 @@
 package main
 
 import (
+	"encoding/hex"
 	"errors"
 	"io"
 	"net"
@@ -19,6 +20,9 @@ func main() {
 	guest.Tool("courier.upload", upload)
 	guest.Tool("courier.read", read)
 	guest.Tool("courier.chat", chat)
+	guest.Tool("courier.mac", mac)
+	guest.Tool("courier.sign", sign)
+	guest.Tool("courier.unpack", func(c *guest.Call, in abi.ArchiveUnpack) (abi.ArchiveUnpacked, error) { return c.Unpack(in) })
 	guest.Tool("courier.around", around)
 }
 
@@ -28,6 +32,7 @@ type request struct {
 	Headers  [][2]string `json:"headers,omitempty"`
 	Body     string      `json:"body,omitempty"`
 	Redirect string      `json:"redirect,omitempty"`
+	Secrets  []string    `json:"secrets,omitempty"`
 }
 
 type reply struct {
@@ -43,7 +48,7 @@ func finish(resp *guest.Response) (reply, error) {
 }
 
 func fetch(c *guest.Call, in request) (reply, error) {
-	resp, err := c.HTTP().Fetch(abi.HTTPRequest{Method: in.Method, URL: in.URL, Headers: in.Headers, Redirect: in.Redirect}, []byte(in.Body))
+	resp, err := c.HTTP().Fetch(abi.HTTPRequest{Method: in.Method, URL: in.URL, Headers: in.Headers, Redirect: in.Redirect, Secrets: in.Secrets}, []byte(in.Body))
 	if err != nil {
 		return reply{}, err
 	}
@@ -97,7 +102,7 @@ func read(c *guest.Call, in request) (readReply, error) {
 }
 
 func chat(c *guest.Call, in request) (reply, error) {
-	s, err := c.HTTP().Connect(abi.HTTPRequest{URL: in.URL})
+	s, err := c.HTTP().Connect(abi.HTTPRequest{URL: in.URL, Secrets: in.Secrets})
 	if err != nil {
 		return reply{}, err
 	}
@@ -109,6 +114,26 @@ func chat(c *guest.Call, in request) (reply, error) {
 		return reply{}, err
 	}
 	return reply{Status: s.Status, URL: s.URL, Body: string(msg), Ledger: s.Ledger}, s.Close()
+}
+
+type text struct {
+	Name   string `json:"name"`
+	Data   string `json:"data"`
+	Public []byte `json:"public,omitempty"`
+}
+
+func mac(c *guest.Call, in text) (text, error) {
+	sum, err := c.Secrets().MAC(in.Name, []byte(in.Data))
+	return text{Name: in.Name, Data: hex.EncodeToString(sum)}, err
+}
+
+func sign(c *guest.Call, in text) (text, error) {
+	sig, err := c.Secrets().Sign(in.Name, []byte(in.Data))
+	if err != nil {
+		return text{}, err
+	}
+	public, err := c.Secrets().Public(in.Name)
+	return text{Name: in.Name, Data: hex.EncodeToString(sig), Public: public}, err
 }
 
 // around tries to reach an address without the host, in every way that a Go program knows, and lists the ways that worked.

@@ -89,6 +89,15 @@ func everyFunction(c *guest.Call, _ nothing) (r report, err error) {
 	say("write %v", c.FS().Write("/f/b", []byte("out")))
 	say("remove %v", c.FS().Remove("/f/b"))
 
+	mac, err := c.Secrets().MAC("hook", []byte("data"))
+	say("mac %s %v", mac, err)
+	sig, err := c.Secrets().Sign("signer", []byte("data"))
+	say("sign %s %v", sig, err)
+	pub, err := c.Secrets().Public("signer")
+	say("public %s %v", pub, err)
+	unpacked, err := c.Unpack(abi.ArchiveUnpack{From: "/f/a.zip", To: "/f/out"})
+	say("unpack %+v %v", unpacked, err)
+
 	buf := make([]byte, 8)
 	n, err := c.Input().Read(buf)
 	say("stream in %s %v", buf[:n], err)
