@@ -7,6 +7,7 @@
 //	<state>/operator.token  the operator's credential, mode 0600
 //	<state>/trust.toml      who may sign what; missing: nobody
 //	<state>/policy/*.cedar  policies beside the shipped ones
+//	<state>/cache.toml      which answers are kept and for how long; missing: the defaults; read again when it changes
 //
 // A Host is safe for concurrent use. One state directory serves one Host at a time; a second Open answers Conflict.
 package host
@@ -29,6 +30,7 @@ import (
 	"github.com/arw-project/arw/host/internal/kv"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/logic"
+	"github.com/arw-project/arw/host/internal/memo"
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/view"
@@ -115,6 +117,7 @@ type Services struct {
 	Policy  *policy.Set
 	Logic   *logic.Store
 	Trust   *signing.Policy
+	Memo    *memo.Memo
 	DB      func() db.Stats
 	// Operator reports in constant time whether a token is the operator's credential.
 	Operator func(token string) bool
@@ -184,6 +187,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err = h.engines(); err != nil {
 		return err
 	}
+	if err = h.openMemo(); err != nil {
+		return err
+	}
 	if h.index, err = h.openIndex(); err != nil {
 		return err
 	}
@@ -196,7 +202,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	s.Packs, err = pack.Open(ctx, pack.Parts{
 		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Trust: s.Trust,
-		Engine: h.engine, Second: h.second, Revocations: revocations, Catalogue: names, Log: cfg.Log,
+		Engine: h.engine, Second: h.second, Memo: s.Memo, Revocations: revocations, Catalogue: names, Log: cfg.Log,
 	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain,
 		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now, Record: cfg.Limits.Record})
 	if err != nil {
@@ -245,7 +251,7 @@ func (h *Host) engines() (err error) {
 func schema() []db.Migration {
 	return []db.Migration{
 		{Owner: "journal", Steps: journal.Schema}, {Owner: "kv", Steps: kv.Schema}, {Owner: "view", Steps: view.Schema},
-		{Owner: "lease", Steps: lease.Schema}, {Owner: "logic", Steps: logic.Schema}, {Owner: "pack", Steps: pack.Schema}, {Owner: "action", Steps: action.Schema},
+		{Owner: "lease", Steps: lease.Schema}, {Owner: "logic", Steps: logic.Schema}, {Owner: "memo", Steps: memo.Schema}, {Owner: "pack", Steps: pack.Schema}, {Owner: "action", Steps: action.Schema},
 	}
 }
 
@@ -279,6 +285,7 @@ func (h *Host) Run(ctx context.Context) error {
 	keep(below, h.parts.Packs.Run)
 	keep(below, h.sweep)
 	keep(below, h.news)
+	keep(below, h.memory)
 	err := h.parts.Actions.Run(ctx)
 	stopBelow()
 	wg.Wait()
@@ -306,7 +313,7 @@ func (h *Host) sweep(ctx context.Context) error {
 
 // live reports whether anything refers to a blob.
 func (h *Host) live(digest string) bool {
-	return h.parts.Packs.Live(digest) || h.parts.Actions.Keeps(digest)
+	return h.parts.Packs.Live(digest) || h.parts.Actions.Keeps(digest) || h.parts.Memo.Keeps(digest)
 }
 
 // Close takes everything down in the reverse order of Open. Run must have returned. A second Close does nothing.

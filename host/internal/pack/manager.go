@@ -18,6 +18,7 @@ import (
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/kv"
 	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/memo"
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/view"
 	"github.com/arw-project/arw/host/internal/wasm"
@@ -37,6 +38,8 @@ type Parts struct {
 	Policy  *policy.Set
 	Trust   *signing.Policy
 	Engine  *wasm.Engine
+	// Memo keeps answers of pure tools; nil keeps none.
+	Memo *memo.Memo
 	// Revocations knows which digests must not run; nil knows none.
 	Revocations Revocations
 	// Catalogue decides which digest a name and a version mean; nil leaves it to the registries.

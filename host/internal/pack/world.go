@@ -30,6 +30,7 @@ type world struct {
 	told    int                     // refusals journaled
 	denied  bool                    // something was refused
 	untold  int                     // refusals beyond maxTold
+	outside bool                    // something beside the input was seen, so the answer is of this moment
 }
 
 type (
@@ -75,6 +76,9 @@ func (g *gate) Use(ctx context.Context, c abi.Capability, target string, n int) 
 	if halted := g.v.halted.Load(); halted != nil {
 		(*world)(g).deny(ctx, c, target, halted)
 		return "", halted
+	}
+	if c != abi.Log && c != abi.Clock && c != abi.Rand { // a pure tool's clock and randomness are fixed
+		g.outside = true
 	}
 	scope, err := g.v.holder.Use(ctx, c, target, n)
 	if err != nil {
