@@ -8,7 +8,7 @@ package abi
 
 // Version is the semantic version of the contract. A pack names the range it was built for in pack.toml (module.abi);
 // compatibility is decided when the pack is installed, never at the first call.
-const Version = "1.1.0"
+const Version = "1.2.0"
 
 // Names a module exports to its host.
 const (
@@ -38,13 +38,17 @@ const (
 	Clock  Capability = "clock"
 	Rand   Capability = "rand"
 	Action Capability = "action"
+	// Secret uses values that the guest never sees (since 1.2); Archive unpacks what strangers packed (since 1.2).
+	Secret  Capability = "secret"
+	Archive Capability = "archive"
+	HTTP    Capability = "http" // the network, through the host's guard (since 1.2)
 )
 
 // Ambient reports whether the capability carries no authority: it is always there, needs no lease, and a manifest does not
 // ask for it.
 func (c Capability) Ambient() bool { return c == IO || c == Stream }
 
-// Handles of the streams that every call has. Higher ones are given by functions of later versions.
+// Handles of the streams that every call has. Higher ones are given by the functions of http.
 const (
 	HandleInput  = 0 // the bytes that the caller streams in
 	HandleOutput = 1 // the parts that the caller takes while the call runs
@@ -113,7 +117,17 @@ var Functions = []Func{
 	{Clock, "now", Reads, []string{"out", "out_cap"}, "writes the wall clock as 8 bytes, nanoseconds since 1970, little endian"},
 	{Clock, "monotonic", Reads, []string{"out", "out_cap"}, "writes a clock that never steps back, as 8 bytes, nanoseconds, little endian"},
 	{Rand, "bytes", Reads, []string{"out", "out_cap"}, "fills the buffer from the host's cryptographic source"},
+	{HTTP, "fetch", OpenWorld, []string{"req", "req_len", "body", "body_len", "out", "out_cap"}, `sends a request with a whole body and waits for the answer's head: HTTPRequest -> HTTPResponse; its body is read from the handle (since 1.2)`},
+	{HTTP, "open", OpenWorld, []string{"req", "req_len", "out", "out_cap"}, "begins a request whose body is written to the handle that it gives as 4 bytes, little endian (since 1.2)"},
+	{HTTP, "response", OpenWorld, []string{"handle", "out", "out_cap"}, "ends the body of a request that open began and waits for the answer's head: HTTPResponse (since 1.2)"},
+	{HTTP, "connect", OpenWorld, []string{"req", "req_len", "out", "out_cap"}, "opens a WebSocket: HTTPRequest -> HTTPResponse (since 1.2)"},
+	{HTTP, "send", OpenWorld, []string{"handle", "kind", "data", "data_len"}, "sends a message over a WebSocket: kind 1 text, 2 bytes (since 1.2)"},
+	{HTTP, "receive", OpenWorld, []string{"handle", "out", "out_cap"}, "waits for a message of a WebSocket: its kind as one byte, then the message; 0 bytes is the end (since 1.2)"},
 	{Action, "call", Reads, []string{"tool", "tool_len", "in", "in_len", "out", "out_cap"}, "calls another tool (namespace/name or namespace/name:tool id) and writes its reply frame"},
+	{Secret, "public", Reads, []string{"name", "name_len", "out", "out_cap"}, "gives the public half of a named key pair as PKIX in DER (since 1.2)"},
+	{Secret, "mac", OpenWorld, []string{"name", "name_len", "data", "data_len", "out", "out_cap"}, "authenticates at most 1 MiB with a named key: the 32 bytes of HMAC-SHA-256 (since 1.2)"},
+	{Secret, "sign", OpenWorld, []string{"name", "name_len", "data", "data_len", "out", "out_cap"}, "signs at most 1 MiB with a named key pair: Ed25519, or ECDSA on P-256 in ASN.1 (since 1.2)"},
+	{Archive, "unpack", Writes, []string{"req", "req_len", "out", "out_cap"}, `unpacks an archive of a leased folder into a new folder of another: ArchiveUnpack -> ArchiveUnpacked; all of it or nothing (since 1.2)`},
 }
 
 // Status is the word every host function returns: an error code in the upper 32 bits, a length in the lower 32.

@@ -10,11 +10,12 @@ import (
 	"unicode"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/manifests/reach"
 	"github.com/arw-project/arw/manifests/strict"
 )
 
 // askable are the capabilities a manifest may ask for.
-var askable = []string{"action", "clock", "event", "fs", "kv", "log", "rand", "state"}
+var askable = []string{"action", "archive", "clock", "event", "fs", "http", "kv", "log", "rand", "secret", "state"}
 
 func (c *checker) capability(raw *rawPack, name string) Capability {
 	where, asked := at{"capabilities", name}, raw.Capabilities[name]
@@ -54,6 +55,8 @@ func (c *checker) scopes(where at, raw *rawPack, name abi.Capability, scopes []s
 		abi.State:  func(s string) (string, string) { return checkStateScope(raw, s) },
 		abi.FS:     checkFolder,
 		abi.Action: checkToolGlob,
+		abi.Secret: checkSecret,
+		abi.HTTP:   checkReach,
 	}[name]
 	switch {
 	case check == nil && len(scopes) > 0:
@@ -90,20 +93,26 @@ func scopeExample(pack string, name abi.Capability) string {
 		return "name ids of [[state]]"
 	case abi.FS:
 		return `such as scope = ["read:*"] for a folder that the operator chooses`
+	case abi.Secret:
+		return `such as scope = ["github.token"], the names under which the operator stores them`
+	}
+	if name == abi.HTTP {
+		return fmt.Sprintf("such as scope = [%q]", reach.Example)
 	}
 	return `such as scope = ["arw/research:*"]`
 }
 
 var (
-	kindWord = regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)*\.?$`)
-	toolGlob = regexp.MustCompile(`^([a-z0-9*-]+)/([a-z0-9*-]+):([a-z*][a-z0-9_.*-]*)$`)
+	kindWord   = regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)*\.?$`)
+	secretName = regexp.MustCompile(`^[a-z0-9_*]+([.-][a-z0-9_*]+)*$`)
+	toolGlob   = regexp.MustCompile(`^([a-z0-9*-]+)/([a-z0-9*-]+):([a-z*][a-z0-9_.*-]*)$`)
 )
 
 // hostPrefixes begin the kinds of events and the read models that are the host's own. A pack that could write them could
 // lie about what the host did.
 var hostPrefixes = []string{
-	"actions", "arw", "bus", "cache", "config", "egress", "host", "infer", "journal", "leases", "logic", "memory", "models", "packs",
-	"policy", "queue", "registry", "runtime", "service", "state", "tool", "tools", "trust",
+	"actions", "archive", "arw", "bus", "cache", "config", "egress", "host", "infer", "journal", "leases", "logic", "memory", "models", "packs",
+	"policy", "queue", "registry", "runtime", "secrets", "service", "state", "tool", "tools", "trust",
 }
 
 // prefixes are what the event kinds and read models of a pack begin with: its name, or its namespace and name, with '_'
@@ -187,6 +196,22 @@ func checkToolGlob(scope string) (problem, hint string) {
 		if !strings.Contains(part, "*") && !namePart.MatchString(part) {
 			return fmt.Sprintf("%q is no part of a pack's name", clip(part)), `such as "arw/research:*"`
 		}
+	}
+	return "", ""
+}
+
+// checkSecret checks the name of a secret, or a pattern of names with * for any run of characters.
+func checkSecret(s string) (problem, hint string) {
+	if !secretName.MatchString(s) || len(s) > 64 {
+		return fmt.Sprintf("%q is no name of a secret", s), `such as "github.token", or "github.*" for all that begin so`
+	}
+	return "", ""
+}
+
+// checkReach checks an entry of http.
+func checkReach(scope string) (problem, hint string) {
+	if _, err := reach.Parse(scope); err != nil {
+		return err.Error(), fmt.Sprintf("such as %q", reach.Example)
 	}
 	return "", ""
 }

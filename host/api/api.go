@@ -127,6 +127,10 @@ type GrantLease struct {
 	TTL        string   `json:"ttl,omitempty"` // a Go duration, "8h"; empty is the policy's
 	Calls      int64    `json:"budget_calls,omitempty"`
 	Bytes      int64    `json:"budget_bytes,omitempty"`
+	Tokens     int64    `json:"budget_tokens,omitempty"`
+	Gas        int64    `json:"budget_gas,omitempty"`
+	Money      int64    `json:"budget_usd_micros,omitempty"` // millionths of a US dollar
+	Project    string   `json:"project,omitempty"`           // the lease holds in this project alone
 	Reason     string   `json:"reason,omitempty"`
 }
 
@@ -146,12 +150,18 @@ type Lease struct {
 	Reason     string    `json:"reason"`
 	Policies   []string  `json:"policies"` // Cedar policies that decided it
 	Renewable  bool      `json:"renewable"`
+	Project    string    `json:"project,omitempty"` // it holds in this project alone, this session, this action
+	Session    string    `json:"session,omitempty"`
+	Action     string    `json:"action,omitempty"`
 }
 
 // Budget bounds what a lease may use, 0 being unlimited, or says what it has used.
 type Budget struct {
-	Calls int64 `json:"calls"`
-	Bytes int64 `json:"bytes"`
+	Calls  int64 `json:"calls"`
+	Bytes  int64 `json:"bytes"`
+	Tokens int64 `json:"tokens,omitempty"`
+	Gas    int64 `json:"gas,omitempty"`
+	Money  int64 `json:"usd_micros,omitempty"` // millionths of a US dollar
 }
 
 // Event is one record of the journal.

@@ -208,7 +208,8 @@ func (b *Book) List(f Filter) []Lease {
 	defer b.mu.Unlock()
 	list := []Lease{}
 	for _, e := range b.leases {
-		if (f.Pack != "" && f.Pack != e.grant.Pack) || (f.Digest != "" && f.Digest != e.grant.Digest) {
+		if (f.Pack != "" && f.Pack != e.grant.Pack) || (f.Digest != "" && f.Digest != e.grant.Digest) ||
+			(f.Project != "" && e.grant.Project != "" && f.Project != e.grant.Project) {
 			continue
 		}
 		if l := b.lease(e); f.State == "" || f.State == l.State {

@@ -38,8 +38,7 @@ type entry struct {
 
 	state    atomic.Uint32
 	deadline atomic.Int64 // monotonic, see Book.now
-	calls    counter
-	bytes    counter
+	count    [dims]counter
 	gate     chan struct{} // full while somebody writes a reservation
 
 	// Guarded by Book.mu.
@@ -86,6 +85,8 @@ func (c *counter) take(n int64) bool {
 
 func (c *counter) give(n int64) { c.used.Add(-n) }
 
+func (c *counter) limited() bool { return c.limit > 0 }
+
 // watched reports whether the use that was just counted needs somebody to look.
 func (c *counter) watched() bool { return c.used.Load() > c.mark.Load() }
 
@@ -128,23 +129,76 @@ func (c *counter) lower(to int64) {
 }
 
 // used is how much was used.
-func (e *entry) used() Budget { return Budget{Calls: e.calls.used.Load(), Bytes: e.bytes.used.Load()} }
+func (e *entry) used() Budget {
+	var a [dims]int64
+	for i := range e.count {
+		a[i] = e.count[i].used.Load()
+	}
+	return budgetOf(a)
+}
 
 // take counts one use of n bytes, both sides or neither.
 func (e *entry) take(n int64) bool {
-	if !e.calls.take(1) {
+	if !e.count[dimCalls].take(1) {
 		return false
 	}
-	if !e.bytes.take(n) {
-		e.calls.give(1)
+	if !e.count[dimBytes].take(n) {
+		e.count[dimCalls].give(1)
 		return false
 	}
 	return true
 }
 
-func (e *entry) giveBack(n int64) {
-	e.calls.give(1)
-	e.bytes.give(n)
+// charge counts an amount, all sides or none.
+func (e *entry) charge(amount [dims]int64) bool {
+	for i, n := range amount {
+		if n > 0 && !e.count[i].take(n) {
+			for j := range i {
+				e.count[j].give(amount[j])
+			}
+			return false
+		}
+	}
+	return true
+}
+
+func (e *entry) giveBack(amount [dims]int64) {
+	for i, n := range amount {
+		e.count[i].give(n)
+	}
+}
+
+// want are the reservations to write now.
+func (e *entry) want() Budget {
+	var a [dims]int64
+	for i := range e.count {
+		a[i] = e.count[i].want()
+	}
+	return budgetOf(a)
+}
+
+func (e *entry) watched() bool   { return e.some((*counter).watched) }
+func (e *entry) overdrawn() bool { return e.some((*counter).overdrawn) }
+func (e *entry) spent() bool     { return e.some((*counter).spent) }
+func (e *entry) unlimited() bool { return !e.some((*counter).limited) }
+
+func (e *entry) some(is func(*counter) bool) bool {
+	for i := range e.count {
+		if is(&e.count[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// fits reports whether an amount is left.
+func (e *entry) fits(amount [dims]int64) bool {
+	for i, n := range amount {
+		if c := &e.count[i]; c.limit > 0 && n > c.limit-c.used.Load() {
+			return false
+		}
+	}
+	return true
 }
 
 // usable reports whether the lease is live at a moment of the monotonic clock.

@@ -44,11 +44,38 @@ type held struct {
 // can come from reserving a bounded budget: its first use waits for the database, later ones only when they outrun Run.
 // A capability needs no lease when it carries no authority (abi.Capability.Ambient).
 func (h *Holder) Use(ctx context.Context, capability abi.Capability, wanted string, n int) (scope string, err error) {
+	scope, _, err = h.At(Where{}).Take(ctx, capability, wanted, n)
+	return scope, err
+}
+
+// Take is Use that also names the lease the use was counted against.
+func (h *Holder) Take(ctx context.Context, capability abi.Capability, wanted string, n int) (scope, id string, err error) {
+	return h.At(Where{}).Take(ctx, capability, wanted, n)
+}
+
+// Seat is a holder at one place: its uses are also served by leases bound to that project or session. It is a value.
+type Seat struct {
+	h  *Holder
+	at Where
+}
+
+// At is the holder at a place.
+func (h *Holder) At(w Where) Seat { return Seat{h, w} }
+
+// Use is Holder.Use at this place.
+func (s Seat) Use(ctx context.Context, capability abi.Capability, wanted string, n int) (scope string, err error) {
+	scope, _, err = s.Take(ctx, capability, wanted, n)
+	return scope, err
+}
+
+// Take is Holder.Take at this place.
+func (s Seat) Take(ctx context.Context, capability abi.Capability, wanted string, n int) (scope, id string, err error) {
+	h := s.h
 	if capability.Ambient() {
-		return "", nil
+		return "", "", nil
 	}
 	if n < 0 {
-		return "", abi.Errorf(abi.Invalid, "use %q for pack %q: %d bytes", capability, h.pack, n)
+		return "", "", abi.Errorf(abi.Invalid, "use %q for pack %q: %d bytes", capability, h.pack, n)
 	}
 	v := h.view.Load()
 	for i := range v.capabilities {
@@ -59,7 +86,7 @@ func (h *Holder) Use(ctx context.Context, capability abi.Capability, wanted stri
 		t := parseTarget(c.family, wanted)
 		now := h.book.now()
 		for _, e := range c.leases {
-			if !e.usable(now) {
+			if !e.usable(now) || !e.grant.Where.holds(&s.at) {
 				continue
 			}
 			scope, ok := e.match(&t)
@@ -70,19 +97,19 @@ func (h *Holder) Use(ctx context.Context, capability abi.Capability, wanted stri
 				h.book.exhaust(e)
 				continue
 			}
-			if !e.calls.watched() && !e.bytes.watched() {
-				return scope, nil
+			if !e.count[dimCalls].watched() && !e.count[dimBytes].watched() {
+				return scope, e.id, nil
 			}
-			if err := h.book.attend(ctx, e, int64(n)); err != nil {
-				return "", err
+			if err := h.book.attend(ctx, e, Budget{Calls: 1, Bytes: int64(n)}.sides()); err != nil {
+				return "", "", err
 			}
 			if e.state.Load() != stateRevoked {
-				return scope, nil
+				return scope, e.id, nil
 			}
 		}
-		return "", h.refuse(capability, wanted, &t, c.leases)
+		return "", "", s.refuse(capability, wanted, &t, c.leases)
 	}
-	return "", h.refuse(capability, wanted, nil, nil)
+	return "", "", s.refuse(capability, wanted, nil, nil)
 }
 
 // newView sorts leases into a view.
@@ -108,8 +135,6 @@ func newView(entries []*entry) *view {
 	}
 	return v
 }
-
-func (e *entry) unlimited() bool { return e.calls.limit == 0 && e.bytes.limit == 0 }
 
 func boolOrder(a, b bool) int {
 	switch {

@@ -28,7 +28,7 @@ const (
 const (
 	MinTTL    = time.Second
 	MaxTTL    = 366 * 24 * time.Hour
-	MaxBudget = int64(1) << 60 // calls or bytes
+	MaxBudget = int64(1) << 60 // of each side
 )
 
 // Retention is how long a lease that ended stays in the book; the journal keeps its events.
@@ -36,8 +36,64 @@ const Retention = 30 * 24 * time.Hour
 
 // Budget bounds what a lease may use, or says what it has used; as a bound, 0 is unlimited.
 type Budget struct {
-	Calls int64 `json:"calls"`
-	Bytes int64 `json:"bytes"`
+	Calls  int64 `json:"calls"`
+	Bytes  int64 `json:"bytes"`
+	Tokens int64 `json:"tokens,omitempty"`     // of a model, in and out
+	Gas    int64 `json:"gas,omitempty"`        // of calls made under the lease
+	Money  int64 `json:"usd_micros,omitempty"` // millionths of a US dollar
+}
+
+// The sides of a budget, in the order in which they are counted.
+const (
+	dimCalls = iota
+	dimBytes
+	dimTokens
+	dimGas
+	dimMoney
+	dims
+)
+
+func (b Budget) sides() [dims]int64 { return [dims]int64{b.Calls, b.Bytes, b.Tokens, b.Gas, b.Money} }
+
+func budgetOf(a [dims]int64) Budget {
+	return Budget{Calls: a[dimCalls], Bytes: a[dimBytes], Tokens: a[dimTokens], Gas: a[dimGas], Money: a[dimMoney]}
+}
+
+// sound reports whether every side lies between 0 and MaxBudget.
+func (b Budget) sound() bool {
+	for _, n := range b.sides() {
+		if n < 0 || n > MaxBudget {
+			return false
+		}
+	}
+	return true
+}
+
+// Left is what of a budget remains after a use; a side without bound stays so. False when a bounded side is used up.
+func (b Budget) Left(used Budget) (Budget, bool) {
+	left, gone := b.sides(), used.sides()
+	for i := range left {
+		if left[i] == 0 {
+			continue
+		}
+		if left[i] -= gone[i]; left[i] <= 0 {
+			return Budget{}, false
+		}
+	}
+	return budgetOf(left), true
+}
+
+// Where is the place in which a lease holds, or is used: a project, a session of one caller, a single action. An empty field
+// of a lease binds it to nothing; an empty field of a use serves only leases that are not bound.
+type Where struct {
+	Project string `json:"project,omitempty"`
+	Session string `json:"session,omitempty"`
+	Action  string `json:"action,omitempty"`
+}
+
+// holds reports whether a lease of this place serves a use at w.
+func (l *Where) holds(w *Where) bool {
+	return (l.Project == "" || l.Project == w.Project) && (l.Session == "" || l.Session == w.Session) && (l.Action == "" || l.Action == w.Action)
 }
 
 // Grant is what somebody gives. Pack and Digest name one version of one pack; Scope follows docs/spec/policy.md; By is
@@ -52,6 +108,7 @@ type Grant struct {
 	By, Reason   string
 	Policies     []string
 	Renewable    bool
+	Where        // bound to a project or a session; the zero value holds everywhere
 }
 
 // Ending says how a lease stopped being live.
@@ -74,22 +131,23 @@ type Lease struct {
 
 // Wire is the JSON form of a lease, as in events and the API. Times are RFC 3339 in UTC with milliseconds.
 type Wire struct {
-	ID         string      `json:"id"`
-	Pack       string      `json:"pack"`
-	Digest     string      `json:"digest"`
-	Capability string      `json:"capability"`
-	Scope      []string    `json:"scope"`
-	State      string      `json:"state"`
-	TTLMS      int64       `json:"ttl_ms"`
-	Created    string      `json:"created"`
-	Expires    string      `json:"expires"`
-	Budget     Budget      `json:"budget"`
-	Used       Budget      `json:"used"`
-	By         string      `json:"by"`
-	Reason     string      `json:"reason"`
-	Policies   []string    `json:"policies"`
-	Renewable  bool        `json:"renewable"`
-	Ended      *WireEnding `json:"ended,omitempty"`
+	ID         string   `json:"id"`
+	Pack       string   `json:"pack"`
+	Digest     string   `json:"digest"`
+	Capability string   `json:"capability"`
+	Scope      []string `json:"scope"`
+	State      string   `json:"state"`
+	TTLMS      int64    `json:"ttl_ms"`
+	Created    string   `json:"created"`
+	Expires    string   `json:"expires"`
+	Budget     Budget   `json:"budget"`
+	Used       Budget   `json:"used"`
+	By         string   `json:"by"`
+	Reason     string   `json:"reason"`
+	Policies   []string `json:"policies"`
+	Renewable  bool     `json:"renewable"`
+	Where
+	Ended *WireEnding `json:"ended,omitempty"`
 }
 
 // WireEnding is the JSON form of an Ending.
@@ -106,7 +164,7 @@ func (l Lease) Wire() Wire {
 	w := Wire{
 		ID: l.ID, Pack: l.Pack, Digest: l.Digest, Capability: string(l.Capability), Scope: nonNil(l.Scope),
 		State: l.State, TTLMS: l.TTL.Milliseconds(), Created: stamp(l.Created), Expires: stamp(l.Expires),
-		Budget: l.Budget, Used: l.Used, By: l.By, Reason: l.Reason, Policies: nonNil(l.Policies), Renewable: l.Renewable,
+		Budget: l.Budget, Used: l.Used, By: l.By, Reason: l.Reason, Policies: nonNil(l.Policies), Renewable: l.Renewable, Where: l.Where,
 	}
 	if l.Ended != nil {
 		w.Ended = &WireEnding{Time: stamp(l.Ended.Time), By: l.Ended.By, Reason: l.Ended.Reason}
@@ -128,5 +186,5 @@ func nonNil(s []string) []string {
 
 // Filter selects leases; an empty field selects all.
 type Filter struct {
-	Pack, Digest, State string
+	Pack, Digest, State, Project string
 }

@@ -3,6 +3,7 @@ package lease
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +24,9 @@ type Refusal struct {
 
 // refuse says why no lease served. Of the leases that cover the target the one that ended last speaks, since the pack was
 // living on that one; a revocation is never hidden behind a lease that ran out in the same moment.
-func (h *Holder) refuse(c abi.Capability, wanted string, t *target, leases []*entry) error {
+func (s Seat) refuse(c abi.Capability, wanted string, t *target, leases []*entry) error {
+	h := s.h
+	leases = slices.DeleteFunc(slices.Clone(leases), func(e *entry) bool { return !e.grant.Where.holds(&s.at) })
 	shown := clip(wanted)
 	detail := Refusal{Pack: h.pack, Digest: h.digest, Capability: string(c), Target: shown}
 	what := fmt.Sprintf("use %q for pack %q", c, h.pack)
@@ -81,7 +84,7 @@ func (h *Holder) denied(c abi.Capability, what string, t *target, leases []*entr
 	switch {
 	case !known:
 		return abi.Errorf(abi.Denied, "%s: this host leases no such capability", what).
-			WithHint("there are log, kv, event, state, fs, clock, rand and action").WithDetail(detail)
+			WithHint("there are log, kv, event, state, fs, clock, rand, action and http").WithDetail(detail)
 	case t != nil && t.text != "" && !t.ok:
 		return abi.Errorf(abi.Denied, "%s: that is no target of this capability", what).
 			WithHint("fs wants an absolute path behind read: or write:, kv, log, clock and rand want none").WithDetail(detail)
@@ -144,9 +147,24 @@ func bound(b Budget) string {
 	if b.Bytes > 0 {
 		parts = append(parts, fmt.Sprintf("%d bytes", b.Bytes))
 	}
+	parts = append(parts, b.rare()...)
 	return strings.Join(parts, " and ")
 }
 
 func spent(l Lease) string {
-	return fmt.Sprintf("%d calls, %d bytes", l.Used.Calls, l.Used.Bytes)
+	return strings.Join(append([]string{fmt.Sprintf("%d calls, %d bytes", l.Used.Calls, l.Used.Bytes)}, l.Used.rare()...), ", ")
+}
+
+// rare says the sides that few leases bound.
+func (b Budget) rare() (parts []string) {
+	if b.Tokens > 0 {
+		parts = append(parts, fmt.Sprintf("%d tokens", b.Tokens))
+	}
+	if b.Gas > 0 {
+		parts = append(parts, fmt.Sprintf("%d gas", b.Gas))
+	}
+	if b.Money > 0 {
+		parts = append(parts, fmt.Sprintf("%d.%06d USD", b.Money/1e6, b.Money%1e6))
+	}
+	return parts
 }

@@ -60,7 +60,7 @@ func (b *Book) round(ctx context.Context, flush, forget bool) (wait time.Duratio
 	var due []*entry
 	b.mu.Lock()
 	for _, e := range b.leases {
-		if e.state.Load() == stateLive && (e.calls.watched() || e.bytes.watched() || (flush && e.unlimited() && e.used() != e.flushed)) {
+		if e.state.Load() == stateLive && (e.watched() || (flush && e.unlimited() && e.used() != e.flushed)) {
 			due = append(due, e)
 		}
 	}
@@ -100,14 +100,14 @@ func (b *Book) settleAll(ctx context.Context) error {
 
 // attend looks after a lease whose use went past its mark: the use waits when it is not reserved yet, and a use that
 // emptied the budget ends the lease. A use that cannot be reserved did not happen.
-func (b *Book) attend(ctx context.Context, e *entry, n int64) error {
-	if e.calls.overdrawn() || e.bytes.overdrawn() {
+func (b *Book) attend(ctx context.Context, e *entry, amount [dims]int64) error {
+	if e.overdrawn() {
 		if err := b.waitReserved(ctx, e); err != nil {
-			e.giveBack(n)
+			e.giveBack(amount)
 			return err
 		}
 	}
-	if e.calls.spent() || e.bytes.spent() {
+	if e.spent() {
 		b.exhaust(e)
 	} else {
 		b.poke()
@@ -122,7 +122,7 @@ func (b *Book) waitReserved(ctx context.Context, e *entry) error {
 	case <-ctx.Done():
 		return abi.Errorf(abi.CodeOf(ctx.Err()), "reserve budget of lease %q: %w", e.id, ctx.Err())
 	}
-	if !e.calls.overdrawn() && !e.bytes.overdrawn() {
+	if !e.overdrawn() {
 		return nil // whoever had the gate reserved for us too
 	}
 	return b.count(ctx, []*entry{e}, true)
@@ -155,12 +155,12 @@ func (b *Book) count(ctx context.Context, entries []*entry, ahead bool) error {
 	for i, e := range entries {
 		amounts[i] = e.used()
 		if ahead {
-			amounts[i] = Budget{Calls: e.calls.want(), Bytes: e.bytes.want()}
+			amounts[i] = e.want()
 		}
 	}
 	err := b.write(ctx, "reserve lease budgets", func(tx *sql.Tx) error {
 		for i, e := range entries {
-			if _, err := b.exec(tx, countLease, amounts[i].Calls, amounts[i].Bytes, e.id); err != nil {
+			if _, err := b.exec(tx, countLease, amounts[i].Calls, amounts[i].Bytes, amounts[i].Tokens, amounts[i].Gas, amounts[i].Money, e.id); err != nil {
 				return err
 			}
 		}
@@ -174,8 +174,9 @@ func (b *Book) count(ctx context.Context, entries []*entry, ahead bool) error {
 	for i, e := range entries {
 		e.flushed = amounts[i]
 		if ahead {
-			e.calls.raise(amounts[i].Calls)
-			e.bytes.raise(amounts[i].Bytes)
+			for side, n := range amounts[i].sides() {
+				e.count[side].raise(n)
+			}
 		}
 	}
 	return nil
@@ -202,8 +203,9 @@ func (b *Book) finish(ctx context.Context) error {
 			return ctx.Err()
 		}
 		held = append(held, e)
-		e.calls.lower(0)
-		e.bytes.lower(0)
+		for side := range e.count {
+			e.count[side].lower(0)
+		}
 	}
 	b.mu.Lock()
 	inexact := slices.DeleteFunc(slices.Clone(held), func(e *entry) bool { return e.used() == e.flushed })

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/manifests/reach"
 )
 
 // Bounds of a grant's scope.
@@ -20,16 +21,18 @@ const (
 type family uint8
 
 const (
-	unscoped family = iota // log, kv, clock, rand: no entries, no target
+	unscoped family = iota // log, kv, clock, rand, archive: no entries, no target
 	paths                  // fs: "read:/abs/path", "write:/abs/path", "read:*"
 	words                  // event, state: "research." covers all kinds that begin so, "research.done" itself alone
 	tools                  // action: "namespace/name:tool" with * inside a part
+	requests               // http: "GET,POST https://host/path", see package reach
+	names                  // infer, secret: a model's or key's name, * for any run of characters
 )
 
 // familyOf is false for a capability this host cannot lease.
 func familyOf(c abi.Capability) (family, bool) {
 	switch c {
-	case abi.Log, abi.KV, abi.Clock, abi.Rand:
+	case abi.Log, abi.KV, abi.Clock, abi.Rand, abi.Archive:
 		return unscoped, true
 	case abi.FS:
 		return paths, true
@@ -37,6 +40,12 @@ func familyOf(c abi.Capability) (family, bool) {
 		return words, true
 	case abi.Action:
 		return tools, true
+	case abi.HTTP:
+		return requests, true
+	case "infer", abi.Secret:
+		return names, true
+	case "config":
+		return words, true
 	}
 	return 0, false
 }
@@ -45,9 +54,10 @@ func familyOf(c abi.Capability) (family, bool) {
 type pattern struct {
 	text   string // as granted; what Use returns
 	family family
-	write  bool   // paths
-	any    bool   // paths: "*"
-	prefix string // paths: the root without a slash at its end; words: the entry
+	write  bool        // paths
+	any    bool        // paths: "*"
+	prefix string      // paths: the root without a slash at its end; words: the entry
+	reach  reach.Entry // requests
 }
 
 // parsePattern reads one entry of a scope; what is wrong with it is the error's text.
@@ -69,6 +79,16 @@ func parsePattern(f family, entry string) (pattern, string) {
 		if !toolShaped(entry) {
 			return p, `an entry is "namespace/name:tool" or "namespace/name", and * stands for any part of one of the three`
 		}
+	case names:
+		if strings.Contains(entry, " ") {
+			return p, `an entry is a name, in which * stands for any run of characters ("local/*")`
+		}
+	case requests:
+		e, err := reach.Parse(entry)
+		if err != nil {
+			return p, err.Error()
+		}
+		p.reach = e
 	}
 	return p, ""
 }
@@ -101,9 +121,10 @@ func toolShaped(s string) bool {
 // target is what a use wants, split once for all patterns it meets.
 type target struct {
 	text  string
-	name  string // paths: the cleaned path
-	write bool   // paths
-	ok    bool   // false: no pattern can cover it
+	name  string       // paths: the cleaned path
+	write bool         // paths
+	reach reach.Target // requests
+	ok    bool         // false: no pattern can cover it
 }
 
 // parseTarget allocates only for a path that is not clean already.
@@ -124,6 +145,8 @@ func parseTarget(f family, text string) target {
 			name = path.Clean(name)
 		}
 		t.name = name
+	case requests:
+		t.reach, t.ok = reach.ParseTarget(text)
 	default:
 		t.ok = text != ""
 	}
@@ -147,15 +170,19 @@ func (p *pattern) covers(t *target) bool {
 		}
 		return p.prefix == t.text
 	case tools:
-		return glob(p.text, t.text)
+		return glob(p.text, t.text, "/:")
+	case names:
+		return glob(p.text, t.text, "")
+	case requests:
+		return p.reach.Covers(&t.reach)
 	}
 	return false
 }
 
-// glob matches with * standing for any run of characters but "/" and ":". It takes time in the product of the lengths
+// glob matches with * standing for any run of characters but those of stop. It takes time in the product of the lengths
 // at worst and allocates nothing. A * in s is matched by a * alone, so that a pattern may stand for s: then the match says
 // that everything s admits, the pattern admits.
-func glob(pattern, s string) bool {
+func glob(pattern, s, stop string) bool {
 	star, retry := -1, 0 // the last * and where it was tried last
 	i, j := 0, 0
 	for j < len(s) {
@@ -166,7 +193,7 @@ func glob(pattern, s string) bool {
 		case i < len(pattern) && pattern[i] == s[j]:
 			i++
 			j++
-		case star >= 0 && s[retry] != '/' && s[retry] != ':':
+		case star >= 0 && strings.IndexByte(stop, s[retry]) < 0:
 			retry++
 			i, j = star+1, retry
 		default:
@@ -186,8 +213,14 @@ func (p *pattern) within(q *pattern) bool {
 		return p.any || (!q.any && p.covers(&target{name: q.prefix, write: q.write}))
 	case words:
 		return p.text == q.text || p.covers(&target{text: q.text})
+	case requests:
+		return p.reach.Within(&q.reach)
 	}
-	return glob(p.text, q.text)
+	stop := "/:"
+	if p.family == names {
+		stop = ""
+	}
+	return glob(p.text, q.text, stop)
 }
 
 // CheckScope reads every entry of a scope. A bad one is an *abi.Error with code Invalid that quotes it. A scoped
@@ -201,7 +234,7 @@ func parseScope(c abi.Capability, scope []string) ([]pattern, error) {
 	f, ok := familyOf(c)
 	if !ok {
 		return nil, abi.Errorf(abi.Invalid, "lease %q: this host leases no such capability", c).
-			WithHint("there are log, kv, event, state, fs, clock, rand and action")
+			WithHint("there are log, kv, event, state, fs, clock, rand, action, http, secret and archive")
 	}
 	if len(scope) > MaxScope {
 		return nil, abi.Errorf(abi.Invalid, "lease %q: %d scope entries, more than %d", c, len(scope), MaxScope)
@@ -221,7 +254,18 @@ func parseScope(c abi.Capability, scope []string) ([]pattern, error) {
 }
 
 func exampleScope(f family) string {
-	return [...]string{unscoped: "", paths: "read:/path", words: "research.", tools: "arw/research:research.search"}[f]
+	return [...]string{unscoped: "", paths: "read:/path", words: "research.", tools: "arw/research:research.search", requests: "https://api.example.com/v1", names: "local/*"}[f]
+}
+
+// Reaches reports whether an entry of a scope covers a target; an entry that cannot be read covers nothing.
+func Reaches(c abi.Capability, entry, wanted string) bool {
+	f, ok := familyOf(c)
+	if !ok {
+		return false
+	}
+	p, wrong := parsePattern(f, entry)
+	t := parseTarget(f, wanted)
+	return wrong == "" && t.ok && p.covers(&t)
 }
 
 // Covers refuses a scope that reaches beyond the one the manifest asked for: nobody can grant a pack more than it told

@@ -37,20 +37,32 @@ CREATE TABLE lease (
 	ended_by TEXT NOT NULL DEFAULT '',
 	ended_reason TEXT NOT NULL DEFAULT ''
 ) STRICT, WITHOUT ROWID;
+`, `
+ALTER TABLE lease ADD COLUMN budget_tokens INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE lease ADD COLUMN budget_gas INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE lease ADD COLUMN budget_money INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE lease ADD COLUMN used_tokens INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE lease ADD COLUMN used_gas INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE lease ADD COLUMN used_money INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE lease ADD COLUMN project TEXT NOT NULL DEFAULT '';
+ALTER TABLE lease ADD COLUMN session TEXT NOT NULL DEFAULT '';
+ALTER TABLE lease ADD COLUMN action TEXT NOT NULL DEFAULT '';
 `}
 
 const (
 	insertLease = `INSERT INTO lease (id, pack, digest, capability, scope, ttl_ms, budget_calls, budget_bytes, granted_by,
-		reason, policies, renewable, corr, created_ms, expires_ms, state, used_calls, used_bytes)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'live', 0, 0)`
+		reason, policies, renewable, corr, created_ms, expires_ms, state, used_calls, used_bytes, budget_tokens, budget_gas, budget_money, project, session, action)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'live', 0, 0, ?, ?, ?, ?, ?, ?)`
 	selectLeases = `SELECT id, pack, digest, capability, scope, ttl_ms, budget_calls, budget_bytes, granted_by, reason, policies,
-		renewable, corr, created_ms, expires_ms, state, used_calls, used_bytes, ended_ms, ended_by, ended_reason FROM lease`
+		renewable, corr, created_ms, expires_ms, state, used_calls, used_bytes, ended_ms, ended_by, ended_reason,
+		budget_tokens, budget_gas, budget_money, used_tokens, used_gas, used_money, project, session, action FROM lease`
 	renewLease = `UPDATE lease SET state = 'live', ttl_ms = ?, expires_ms = ?, ended_ms = NULL
 		WHERE id = ? AND renewable = 1 AND state IN ('live', 'expired')`
 	expireLease = `UPDATE lease SET state = 'expired', ended_ms = ? WHERE id = ? AND state = 'live' AND expires_ms = ?`
-	spendLease  = `UPDATE lease SET state = 'exhausted', ended_ms = ?, used_calls = ?, used_bytes = ? WHERE id = ? AND state = 'live'`
+	spendLease  = `UPDATE lease SET state = 'exhausted', ended_ms = ?, used_calls = ?, used_bytes = ?, used_tokens = ?, used_gas = ?, used_money = ?
+		WHERE id = ? AND state = 'live'`
 	revokeLease = `UPDATE lease SET state = 'revoked', ended_ms = ?, ended_by = ?, ended_reason = ? WHERE id = ? AND state <> 'revoked'`
-	countLease  = `UPDATE lease SET used_calls = ?, used_bytes = ? WHERE id = ? AND state <> 'exhausted'`
+	countLease  = `UPDATE lease SET used_calls = ?, used_bytes = ?, used_tokens = ?, used_gas = ?, used_money = ? WHERE id = ? AND state <> 'exhausted'`
 	forgetLease = `DELETE FROM lease WHERE id = ? AND state <> 'live'`
 )
 
@@ -74,7 +86,7 @@ func (b *Book) insert(tx *sql.Tx, e *entry) error {
 	policies, _ := json.Marshal(nonNil(g.Policies))
 	_, err := b.exec(tx, insertLease, e.id, g.Pack, g.Digest, string(g.Capability), string(scope), e.ttl.Milliseconds(),
 		g.Budget.Calls, g.Budget.Bytes, g.By, g.Reason, string(policies), g.Renewable, e.corr, e.created.UnixMilli(),
-		e.expires.UnixMilli())
+		e.expires.UnixMilli(), g.Budget.Tokens, g.Budget.Gas, g.Budget.Money, g.Project, g.Session, g.Action)
 	return err
 }
 
@@ -88,7 +100,7 @@ func (b *Book) updateState(tx *sql.Tx, to state, l Lease) (bool, error) {
 	case stateRevoked:
 		return b.exec(tx, revokeLease, at, l.Ended.By, l.Ended.Reason, l.ID)
 	case stateExhausted:
-		return b.exec(tx, spendLease, at, l.Used.Calls, l.Used.Bytes, l.ID)
+		return b.exec(tx, spendLease, at, l.Used.Calls, l.Used.Bytes, l.Used.Tokens, l.Used.Gas, l.Used.Money, l.ID)
 	default:
 		return b.exec(tx, expireLease, at, l.ID, l.Expires.UnixMilli())
 	}
@@ -112,7 +124,7 @@ func (b *Book) load(ctx context.Context) error {
 		return err
 	}
 	for _, e := range b.leases {
-		if e.state.Load() == stateLive && (e.calls.spent() || e.bytes.spent()) {
+		if e.state.Load() == stateLive && e.spent() {
 			b.end(e, stateExhausted, e.corr, Ending{Time: time.Now().UTC()})
 		}
 	}
@@ -128,7 +140,8 @@ func (b *Book) scan(rows *sql.Rows) (*entry, error) {
 	var used Budget
 	var ended sql.NullInt64
 	if err := rows.Scan(&e.id, &g.Pack, &g.Digest, &g.Capability, &scope, &ttl, &g.Budget.Calls, &g.Budget.Bytes, &g.By, &g.Reason,
-		&policies, &g.Renewable, &e.corr, &created, &expires, &stateName, &used.Calls, &used.Bytes, &ended, &by, &reason); err != nil {
+		&policies, &g.Renewable, &e.corr, &created, &expires, &stateName, &used.Calls, &used.Bytes, &ended, &by, &reason,
+		&g.Budget.Tokens, &g.Budget.Gas, &g.Budget.Money, &used.Tokens, &used.Gas, &used.Money, &g.Project, &g.Session, &g.Action); err != nil {
 		return nil, err
 	}
 	s, known := stateOf(stateName)
@@ -149,20 +162,27 @@ func (b *Book) scan(rows *sql.Rows) (*entry, error) {
 	// The wall clock may have been set back while the host was down: nothing lives longer than its lifetime from now.
 	left := min(time.Until(e.expires), e.ttl)
 	e.deadline.Store(b.now() + int64(left))
-	e.calls.init(g.Budget.Calls, min(used.Calls, bounded(g.Budget.Calls)))
-	e.bytes.init(g.Budget.Bytes, min(used.Bytes, bounded(g.Budget.Bytes)))
+	e.limit(g.Budget, used)
 	e.flushed = used
 	return e, nil
 }
 
-// newID is "lea_" and a UUID of version 7 (RFC 9562): milliseconds and, in the next twelve bits, the part of a
+// limit sets the bounds of a new entry, and what of them is used or reserved.
+func (e *entry) limit(b, used Budget) {
+	gone := used.sides()
+	for i, n := range b.sides() {
+		e.count[i].init(n, min(gone[i], bounded(n)))
+	}
+}
+
+// NewID is a prefix and a UUID of version 7 (RFC 9562): milliseconds and, in the next twelve bits, the part of a
 // millisecond (method 3), so that ids sort by age.
-func newID() string {
+func NewID(prefix string) string {
 	var u [16]byte
 	_, _ = rand.Read(u[8:]) // never fails
 	now := time.Now()
 	part := uint64(now.Nanosecond()%1e6) * 4096 / 1e6
 	binary.BigEndian.PutUint64(u[:8], uint64(now.UnixMilli())<<16|0x7000|part)
 	u[8] = u[8]&0x3f | 0x80
-	return fmt.Sprintf("lea_%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
+	return fmt.Sprintf("%s%x-%x-%x-%x-%x", prefix, u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 }

@@ -102,12 +102,7 @@ func rest(l lease.Lease, within []string) (lease.Grant, bool) {
 	if len(g.Scope) == 0 && len(l.Scope) > 0 || g.TTL < lease.MinTTL {
 		return g, false
 	}
-	if g.Budget.Calls > 0 {
-		g.Budget.Calls -= l.Used.Calls
-	}
-	if g.Budget.Bytes > 0 {
-		g.Budget.Bytes -= l.Used.Bytes
-	}
-	spent := l.Budget.Calls > 0 && g.Budget.Calls <= 0 || l.Budget.Bytes > 0 && g.Budget.Bytes <= 0
-	return g, !spent
+	var left bool
+	g.Budget, left = l.Budget.Left(l.Used)
+	return g, left
 }

@@ -1,6 +1,10 @@
 package server
 
-import "github.com/gofiber/fiber/v2"
+import (
+	"slices"
+
+	"github.com/gofiber/fiber/v2"
+)
 
 // route is one line of the table below. Operator routes change authority and need the operator's token.
 type route struct {
@@ -10,7 +14,7 @@ type route struct {
 }
 
 func (s *Server) routes() []route {
-	return append(append(s.logicRoutes(), s.lifecycleRoutes()...), []route{
+	return slices.Concat(s.logicRoutes(), s.lifecycleRoutes(), s.authorityRoutes(), s.secretRoutes(), s.egressRoutes(), []route{
 		{"GET", "/healthz", false, s.getHealth},
 		{"GET", "/metrics", false, s.getMetrics},
 		{"POST", "/actions", false, s.postAction},
@@ -33,5 +37,5 @@ func (s *Server) routes() []route {
 		{"POST", "/index/refresh", true, s.postIndexRefresh},
 		{"POST", "/leases", true, s.postLease},
 		{"DELETE", "/leases/:id", true, s.deleteLease},
-	}...)
+	})
 }

@@ -19,11 +19,14 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/action"
+	"github.com/arw-project/arw/host/internal/egress"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/logic"
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
 )
 
@@ -34,8 +37,11 @@ type Services struct {
 	Leases  *lease.Book
 	Journal *journal.Journal
 	View    *view.View
-	Policy  *policy.Set
+	Policy  *policy.Live
+	Prompts *prompt.Book
 	Logic   *logic.Store
+	Vault   *vault.Vault
+	Egress  *egress.Guard
 	// TrustDigest names the trust policy in force.
 	TrustDigest string
 	// Operator reports in constant time whether a token is the operator's credential.

@@ -138,9 +138,12 @@ func pageLimit(n int) (int, bool) {
 }
 
 // request reads a JSON request from arguments 0 and 1, after checking the out buffer of arguments 2 and 3.
-func (c *call) request(a []uint64, into any) (abi.Status, bool) {
+func (c *call) request(a []uint64, into any) (abi.Status, bool) { return c.requestOut(a, 2, into) }
+
+// requestOut is request with the out buffer somewhere else.
+func (c *call) requestOut(a []uint64, out int, into any) (abi.Status, bool) {
 	req, ok := c.view(a, 0)
-	if _, fits := c.room(a, 2); !ok || !fits {
+	if _, fits := c.room(a, out); !ok || !fits {
 		return c.outside("req or out"), false
 	}
 	dec := json.NewDecoder(bytes.NewReader(req))

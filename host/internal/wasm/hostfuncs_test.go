@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -106,7 +107,8 @@ func (r *recorder) Use(_ context.Context, c abi.Capability, target string, n int
 }
 
 func (r *recorder) host() wasm.Host {
-	return wasm.Host{Log: recLog{r}, KV: recKV{r}, Event: recEvent{r}, State: recState{r}, FS: recFS{r}, Clock: recClock{r}, Rand: recRand{r}, Action: recAction{r}}
+	return wasm.Host{Log: recLog{r}, KV: recKV{r}, Event: recEvent{r}, State: recState{r}, FS: recFS{r}, Clock: recClock{r}, Rand: recRand{r}, Action: recAction{r},
+		Secret: recSecret{r}, Archive: recArchive{r}, HTTP: recHTTP{r}}
 }
 
 type (
@@ -118,6 +120,9 @@ type (
 	recClock  struct{ *recorder }
 	recRand   struct{ *recorder }
 	recAction struct{ *recorder }
+
+	recSecret  struct{ *recorder }
+	recArchive struct{ *recorder }
 )
 
 func (r recLog) Write(_ context.Context, level int, msg string) error {
@@ -174,6 +179,20 @@ func (r recRand) Read(p []byte) (int, error) {
 	return copy(p, bytes.Repeat([]byte("r"), len(p))), r.note("rand %d", len(p))
 }
 
+func (r recSecret) Public(_ context.Context, name string) ([]byte, error) {
+	return r.value, r.note("public %s", name)
+}
+func (r recSecret) MAC(_ context.Context, name string, data []byte) ([]byte, error) {
+	return r.value, r.note("mac %s %q", name, data)
+}
+func (r recSecret) Sign(_ context.Context, name string, data []byte) ([]byte, error) {
+	return r.value, r.note("sign %s %q", name, data)
+}
+
+func (r recArchive) Unpack(_ context.Context, read, write string, req abi.ArchiveUnpack) (abi.ArchiveUnpacked, error) {
+	return abi.ArchiveUnpacked{Format: "zip", Files: 2}, r.note("unpack %s %s %s %s", read, write, req.From, req.To)
+}
+
 func (r recAction) Call(_ context.Context, tool string, in []byte) (abi.FrameKind, []byte, error) {
 	err := r.note("action %s %q", tool, in)
 	return r.kind, r.value, err
@@ -226,6 +245,17 @@ func TestHostFunctions(t *testing.T) {
 		{"clock.now", []any{windowAt, 7}, "", abi.MakeStatus(abi.More, 8), le64(1_000_000_002), `gate clock "" 0; now`},
 		{"rand.bytes", []any{windowAt, 9}, "", abi.MakeStatus(abi.OK, 9), "rrrrrrrrr", `gate rand "" 9; rand 9`},
 		{"action.call", []any{"ns/p:t", "in", windowAt, 1024}, "out", abi.MakeStatus(abi.OK, 4), "\x00out", `gate action "ns/p:t" 2; action ns/p:t "in"`},
+		{"secret.public", []any{"n", windowAt, 64}, "pub", abi.MakeStatus(abi.OK, 3), "pub", `gate secret "n" 0; public n`},
+		{"secret.mac", []any{"n", "data", windowAt, 64}, "mac", abi.MakeStatus(abi.OK, 3), "mac", `gate secret "n" 4; mac n "data"`},
+		{"secret.sign", []any{"n", "data", windowAt, 64}, "sig", abi.MakeStatus(abi.OK, 3), "sig", `gate secret "n" 4; sign n "data"`},
+		{"archive.unpack", []any{`{"from":"/a/../z.zip","to":"/o/"}`, windowAt, 1024}, "", abi.MakeStatus(abi.OK, 70), `{"format":"zip","files":2,"folders":0,"bytes":0,"skipped":0,"depth":0}`,
+			`gate archive "" 0; gate fs "read:/z.zip" 0; gate fs "write:/o" 0; unpack scope scope /z.zip /o`},
+		{"http.fetch", []any{`{"url":"https://x/","method":"POST"}`, "body", windowAt, 1024}, "v", abi.MakeStatus(abi.OK, 90), `{"handle":2,"status":200,`, `open POST https://x/ false "body"; response; closed`},
+		{"http.open", []any{`{"url":"https://x/"}`, windowAt, 8}, "v", abi.MakeStatus(abi.OK, 4), "\x02\x00\x00\x00", `open  https://x/ true ""; closed`},
+		{"http.connect", []any{`{"url":"wss://x/"}`, windowAt, 1024}, "v", abi.MakeStatus(abi.OK, 90), `{"handle":2,"status":101,`, `connect wss://x/; closed`},
+		{"http.response", []any{2, windowAt, 8}, "", abi.MakeStatus(abi.Invalid, 40), "", ``},
+		{"http.send", []any{2, 1, "x"}, "", abi.MakeStatus(abi.Invalid, 36), "", ``},
+		{"http.receive", []any{2, windowAt, 8}, "", abi.MakeStatus(abi.Invalid, 39), "", ``},
 		{"io.take", []any{windowAt, 9}, "", abi.MakeStatus(abi.NotFound, 0), "", ``},
 	}
 	e := open(t, wasm.Options{})
@@ -241,7 +271,7 @@ func TestHostFunctions(t *testing.T) {
 			if tc.want.Code() == abi.More {
 				data = got.message()
 			}
-			if !strings.HasPrefix(data, tc.data) || tc.want.Len() != got.status.Len() && tc.fn[:2] != "kv" && tc.fn[:2] != "fs" {
+			if !strings.HasPrefix(data, tc.data) || tc.want.Len() != got.status.Len() && tc.fn[:2] != "kv" && tc.fn[:2] != "fs" && tc.fn[:2] != "ht" {
 				t.Errorf("wrote %q, want %q", data, tc.data)
 			}
 			if log := strings.Join(rec.log, "; "); log != tc.log {
@@ -394,4 +424,76 @@ func TestPanickingHost(t *testing.T) {
 	if r, err := p.Call(t.Context(), req); err != nil || string(r.Body) != "v" {
 		t.Errorf("%q %v", r.Body, err)
 	}
+}
+
+// recHTTP is a network that answers with the recorder's value.
+type recHTTP struct{ *recorder }
+
+func (r recHTTP) Open(_ context.Context, req abi.HTTPRequest, body []byte, stream bool) (wasm.Exchange, error) {
+	if r.refuse != nil { // it asks for itself
+		_, err := r.Use(context.Background(), abi.HTTP, req.URL, len(body))
+		return nil, err
+	}
+	return &recExchange{recorder: r.recorder, left: r.value}, r.note("open %s %s %v %q", req.Method, req.URL, stream, body)
+}
+
+func (r recHTTP) Connect(_ context.Context, req abi.HTTPRequest) (wasm.Socket, error) {
+	if r.refuse != nil {
+		_, err := r.Use(context.Background(), abi.HTTP, req.URL, 0)
+		return nil, err
+	}
+	return &recSocket{recorder: r.recorder}, r.note("connect %s", req.URL)
+}
+
+type recExchange struct {
+	*recorder
+	left []byte
+}
+
+func (x *recExchange) Write(_ context.Context, part []byte) error {
+	return x.note("body %q", part)
+}
+
+func (x *recExchange) Response(context.Context) (abi.HTTPResponse, error) {
+	return abi.HTTPResponse{Status: 200, URL: "https://x/", Headers: [][2]string{{"A", "b"}}, Length: -1}, x.note("response")
+}
+
+func (x *recExchange) Read(_ context.Context, buf []byte) (int, error) {
+	n := copy(buf, x.left)
+	if x.left = x.left[n:]; n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func (x *recExchange) Close() error {
+	return x.note("closed")
+}
+
+type recSocket struct {
+	*recorder
+	kind int
+	data []byte
+}
+
+func (*recSocket) Head() abi.HTTPResponse {
+	return abi.HTTPResponse{Status: 101, URL: "wss://x/", Headers: [][2]string{}, Length: -1}
+}
+
+func (s *recSocket) Send(_ context.Context, kind int, data []byte) error {
+	s.kind, s.data = kind, data
+	return s.note("send %d %q", kind, data)
+}
+
+func (s *recSocket) Receive(context.Context) (int, []byte, error) {
+	if s.kind == 0 {
+		return 0, nil, io.EOF
+	}
+	kind := s.kind
+	s.kind = 0
+	return kind, s.data, nil
+}
+
+func (s *recSocket) Close() error {
+	return s.note("closed")
 }

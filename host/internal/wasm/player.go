@@ -58,7 +58,7 @@ func newPlayer(rec *Record, loose bool) *player {
 	p.unused, p.keys, p.last = map[string][]int{}, map[string][]byte{}, map[string]uint64{}
 	p.dice = rand.NewChaCha8([32]byte{1})
 	for i, h := range rec.Calls {
-		if h.Name == "stream.read" && h.Code == abi.OK {
+		if h.Name == "stream.read" && h.Code == abi.OK && len(h.Args) == 1 && h.Args[0] == abi.HandleInput {
 			p.input = append(p.input, h.Data...)
 			p.reads, p.used[i] = true, true // read in other pieces is read the same
 			continue
@@ -245,6 +245,9 @@ func (p *player) ambient(c *call, h HostCall) []byte {
 	}
 	p.added = append(p.added, Change{true, p.at, h.Question()})
 	switch h.Name {
+	case extismAsks: // what a server would say cannot be made up
+		p.diverge(c, "no answer to it", h.Question())
+		return nil
 	case wasiClock:
 		return binary.LittleEndian.AppendUint64(nil, p.later(h.Name))
 	case wasiRand:

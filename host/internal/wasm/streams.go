@@ -45,7 +45,11 @@ func (c *call) readable(handle uint32) (Source, abi.Status) {
 	case handle == abi.HandleOutput:
 		return nil, c.fail(abi.Invalid, c.inside+": handle 1 is the output, which cannot be read")
 	case handle != abi.HandleInput:
-		return nil, c.noHandle(handle)
+		x, s := c.exchangeOf(handle)
+		if x == nil {
+			return nil, s
+		}
+		return response{x}, statusOK
 	case s.in == nil:
 		return nil, c.fail(abi.NotFound, c.inside+": the caller streams nothing in")
 	case s.inClosed:
@@ -127,6 +131,9 @@ func streamSend(c *call, a []uint64) abi.Status {
 
 // give passes one part on. Nothing of it is copied, or parsed, before the handle and the bounds allow it.
 func (c *call) give(handle uint32, kind abi.FrameKind, part []byte) abi.Status {
+	if handle > abi.HandleOutput {
+		return c.writeBody(handle, kind, part)
+	}
 	sink, s := c.writable(handle)
 	if sink == nil {
 		return s
@@ -162,7 +169,13 @@ func streamClose(c *call, a []uint64) abi.Status {
 	case handle == abi.HandleInput && s.in == nil, handle == abi.HandleOutput && s.out == nil:
 		return c.fail(abi.NotFound, fmt.Sprintf("stream.close: handle %d is not attached", handle))
 	case handle > abi.HandleOutput:
-		return c.noHandle(handle)
+		o := c.handles.open[handle]
+		if o == nil {
+			_, s := c.exchangeOf(handle)
+			return s
+		}
+		delete(c.handles.open, handle)
+		err = o.close()
 	default:
 		return c.closedHandle(handle)
 	}

@@ -83,6 +83,36 @@ func randBytes(out unsafe.Pointer, outCap uint32) uint64
 //go:wasmimport arw:action call
 func actionCall(tool unsafe.Pointer, toolLen uint32, in unsafe.Pointer, inLen uint32, out unsafe.Pointer, outCap uint32) uint64
 
+//go:wasmimport arw:secret public
+func secretPublic(name unsafe.Pointer, nameLen uint32, out unsafe.Pointer, outCap uint32) uint64
+
+//go:wasmimport arw:secret mac
+func secretMAC(name unsafe.Pointer, nameLen uint32, data unsafe.Pointer, dataLen uint32, out unsafe.Pointer, outCap uint32) uint64
+
+//go:wasmimport arw:secret sign
+func secretSign(name unsafe.Pointer, nameLen uint32, data unsafe.Pointer, dataLen uint32, out unsafe.Pointer, outCap uint32) uint64
+
+//go:wasmimport arw:archive unpack
+func archiveUnpack(req unsafe.Pointer, reqLen uint32, out unsafe.Pointer, outCap uint32) uint64
+
+//go:wasmimport arw:http fetch
+func httpFetch(req unsafe.Pointer, reqLen uint32, body unsafe.Pointer, bodyLen uint32, out unsafe.Pointer, outCap uint32) uint64
+
+//go:wasmimport arw:http open
+func httpOpen(req unsafe.Pointer, reqLen uint32, out unsafe.Pointer, outCap uint32) uint64
+
+//go:wasmimport arw:http response
+func httpResponse(handle uint32, out unsafe.Pointer, outCap uint32) uint64
+
+//go:wasmimport arw:http connect
+func httpConnect(req unsafe.Pointer, reqLen uint32, out unsafe.Pointer, outCap uint32) uint64
+
+//go:wasmimport arw:http send
+func httpSend(handle, kind uint32, data unsafe.Pointer, dataLen uint32) uint64
+
+//go:wasmimport arw:http receive
+func httpReceive(handle uint32, out unsafe.Pointer, outCap uint32) uint64
+
 func text(s string) (unsafe.Pointer, uint32) {
 	return unsafe.Pointer(unsafe.StringData(s)), uint32(len(s))
 }
@@ -192,4 +222,64 @@ func hostAction(_ *Call, tool string, in, out []byte) abi.Status {
 	i, in32 := data(in)
 	o, on := data(out)
 	return abi.Status(actionCall(t, tn, i, in32, o, on))
+}
+
+func hostSecretPublic(_ *Call, name string, out []byte) abi.Status {
+	n, nn := text(name)
+	o, on := data(out)
+	return abi.Status(secretPublic(n, nn, o, on))
+}
+
+func hostSecretMAC(_ *Call, name string, content, out []byte) abi.Status {
+	n, nn := text(name)
+	d, dn := data(content)
+	o, on := data(out)
+	return abi.Status(secretMAC(n, nn, d, dn, o, on))
+}
+
+func hostSecretSign(_ *Call, name string, content, out []byte) abi.Status {
+	n, nn := text(name)
+	d, dn := data(content)
+	o, on := data(out)
+	return abi.Status(secretSign(n, nn, d, dn, o, on))
+}
+
+func hostUnpack(_ *Call, req, out []byte) abi.Status {
+	r, rn := data(req)
+	o, on := data(out)
+	return abi.Status(archiveUnpack(r, rn, o, on))
+}
+
+func hostHTTPFetch(_ *Call, req, body, out []byte) abi.Status {
+	r, rn := data(req)
+	b, bn := data(body)
+	o, on := data(out)
+	return abi.Status(httpFetch(r, rn, b, bn, o, on))
+}
+
+func hostHTTPOpen(_ *Call, req, out []byte) abi.Status {
+	r, rn := data(req)
+	o, on := data(out)
+	return abi.Status(httpOpen(r, rn, o, on))
+}
+
+func hostHTTPResponse(_ *Call, handle uint32, out []byte) abi.Status {
+	o, on := data(out)
+	return abi.Status(httpResponse(handle, o, on))
+}
+
+func hostHTTPConnect(_ *Call, req, out []byte) abi.Status {
+	r, rn := data(req)
+	o, on := data(out)
+	return abi.Status(httpConnect(r, rn, o, on))
+}
+
+func hostHTTPSend(_ *Call, handle, kind uint32, msg []byte) abi.Status {
+	m, mn := data(msg)
+	return abi.Status(httpSend(handle, kind, m, mn))
+}
+
+func hostHTTPReceive(_ *Call, handle uint32, out []byte) abi.Status {
+	o, on := data(out)
+	return abi.Status(httpReceive(handle, o, on))
 }

@@ -29,15 +29,24 @@ type Memory struct {
 	Deny func(function string) error
 	// Tools answer calls of other tools.
 	Tools map[string]func(in []byte) ([]byte, error)
+	// Secrets are the values behind names: a MAC's key as it is, an ed25519 key's seed as the digest of the bytes.
+	Secrets map[string][]byte
+	// Unpack stands for the host's unpacking; nil refuses.
+	Unpack func(abi.ArchiveUnpack) (abi.ArchiveUnpacked, error)
 	// Input is what the caller streams in; nil: nothing. NoOutput is a caller that takes no stream.
 	Input    io.Reader
 	NoOutput bool
 	Parts    []MemoryPart // what was streamed out
+	// Fetch answers requests over the network; nil: there is none. Requests are those that were sent.
+	Fetch    func(req MemoryRequest) (head abi.HTTPResponse, body []byte, err error)
+	Requests []MemoryRequest
 	// Calls counts the host functions that were used, by name.
 	Calls map[string]int
 
 	pending             []byte // a reply or message that take collects
 	inClosed, outClosed bool
+	exchanges           map[uint32]*memoryExchange
+	lastHandle          uint32
 }
 
 // MemoryEvent is one event that was emitted.
@@ -57,7 +66,7 @@ type system struct{ *Memory }
 
 // Call gives a call against this host, for calling a tool's function directly.
 func (m *Memory) Call() *Call {
-	m.inClosed, m.outClosed = false, false // handles belong to their call
+	m.inClosed, m.outClosed, m.exchanges, m.lastHandle = false, false, nil, 0 // handles belong to their call
 	return &Call{tool: "test", sys: system{m}}
 }
 

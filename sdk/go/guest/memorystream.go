@@ -31,6 +31,13 @@ func hostStreamRead(c *Call, handle uint32, out []byte) abi.Status {
 	m := c.sys.Memory
 	var n int
 	s := m.answer("stream.read", func() (err error) {
+		if x := m.exchanges[handle]; x != nil {
+			if _, err := m.respond("stream.read", handle, x); err != nil {
+				return err
+			}
+			n, _ = x.answer.Read(out[:min(len(out), abi.MaxPart)])
+			return nil
+		}
 		switch {
 		case handle != abi.HandleInput || m.inClosed:
 			return abi.Errorf(abi.Invalid, "stream.read: handle %d is not open for reading", handle)
@@ -50,6 +57,10 @@ func hostStreamRead(c *Call, handle uint32, out []byte) abi.Status {
 
 func (m *Memory) part(function string, handle uint32, kind abi.FrameKind, body []byte) abi.Status {
 	return m.answer(function, func() error {
+		if x := m.exchanges[handle]; x != nil && x.head == nil && len(body) <= abi.MaxPart {
+			x.sent.Write(body)
+			return nil
+		}
 		switch {
 		case handle != abi.HandleOutput || m.outClosed:
 			return abi.Errorf(abi.Invalid, "%s: handle %d is not open for writing", function, handle)
@@ -76,6 +87,10 @@ func hostStreamSend(c *Call, handle uint32, doc []byte) abi.Status {
 func hostStreamClose(c *Call, handle uint32) abi.Status {
 	m := c.sys.Memory
 	return m.answer("stream.close", func() error {
+		if m.exchanges[handle] != nil {
+			delete(m.exchanges, handle)
+			return nil
+		}
 		closed := map[uint32]*bool{abi.HandleInput: &m.inClosed, abi.HandleOutput: &m.outClosed}[handle]
 		switch {
 		case closed == nil || *closed:
