@@ -8,6 +8,7 @@
 //	<state>/operator.token  the operator's credential, mode 0600
 //	<state>/trust.toml      who may sign what; missing: nobody
 //	<state>/policy/*.cedar  policies beside the shipped ones
+//	<state>/posture         which posture was chosen; may be missing
 //	<state>/grants.toml     grants the operator declares beforehand; may be missing
 //
 // A Host is safe for concurrent use. One state directory serves one Host at a time; a second Open answers Conflict.
@@ -100,16 +101,17 @@ type Upgrade struct {
 
 // Host is one running host.
 type Host struct {
-	cfg      Config
-	parts    Services
-	db       *db.DB
-	engine   *wasm.Engine
-	second   *wasm.Engine
-	index    *catalogue     // nil when none is configured
-	grants   *prompt.Grants // as last read
-	undo     []func() error // what Close does, in reverse order
-	closing  sync.Once
-	closeErr error
+	cfg       Config
+	parts     Services
+	db        *db.DB
+	engine    *wasm.Engine
+	second    *wasm.Engine
+	index     *catalogue     // nil when none is configured
+	grants    *prompt.Grants // as read at the start
+	authority authority
+	undo      []func() error // what Close does, in reverse order
+	closing   sync.Once
+	closeErr  error
 }
 
 // Services are the parts an edge serves: HTTP handlers and the command line work with these. Each is safe for
@@ -306,6 +308,7 @@ func (h *Host) Run(ctx context.Context) error {
 	}
 	keep(below, h.parts.Leases.Run)
 	keep(below, h.parts.Prompts.Run)
+	keep(below, h.followAuthority)
 	keep(below, h.parts.Packs.Run)
 	keep(below, h.parts.Egress.Run)
 	keep(below, h.sweep)

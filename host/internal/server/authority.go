@@ -5,6 +5,7 @@ import (
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/api"
+	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/prompt"
 )
 
@@ -14,6 +15,9 @@ func (s *Server) authorityRoutes() []route {
 		{"POST", "/leases/:id/renew", true, s.renewLease},
 		{"GET", "/policy/prompts", false, s.getPrompts},
 		{"GET", "/policy/prompts/:id", false, s.getPrompt},
+		{"POST", "/policy/simulate", false, s.simulate},
+		{"POST", "/policy/reload", true, s.reloadPolicy},
+		{"POST", "/policy/posture", true, s.setPosture},
 		{"POST", "/policy/prompts/:id/allow", true, s.answerPrompt(true)},
 		{"POST", "/policy/prompts/:id/deny", true, s.answerPrompt(false)},
 	}
@@ -52,4 +56,41 @@ func (s *Server) answerPrompt(allow bool) fiber.Handler {
 		}
 		return c.JSON(p)
 	}
+}
+
+// simulate answers what the policies in force would say; nothing happens.
+func (s *Server) simulate(c *fiber.Ctx) error {
+	var r policy.Request
+	if err := decode(c, &r); err != nil {
+		return err
+	}
+	set := s.svc.Policy.Current()
+	d := set.Decide(r)
+	out := api.Simulation{Digest: set.Digest(), Decision: d, Rules: []any{}}
+	for _, id := range append(d.Policies, d.Forbids...) {
+		if rule, ok := set.Rule(id); ok {
+			out.Rules = append(out.Rules, rule)
+		}
+	}
+	return c.JSON(out)
+}
+
+func (s *Server) reloadPolicy(c *fiber.Ctx) error {
+	state, err := s.svc.Authority.Reload(s.ctx, corr(c), "operator")
+	if err != nil {
+		return err
+	}
+	return c.JSON(state)
+}
+
+func (s *Server) setPosture(c *fiber.Ctx) error {
+	var body api.ChoosePosture
+	if err := decode(c, &body); err != nil {
+		return err
+	}
+	change, err := s.svc.Authority.Posture(s.ctx, corr(c), "operator", body.Posture, body.DryRun)
+	if err != nil {
+		return err
+	}
+	return c.JSON(change)
 }
