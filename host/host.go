@@ -9,6 +9,7 @@
 //	<state>/trust.toml      who may sign what; missing: nobody
 //	<state>/policy/*.cedar  policies beside the shipped ones
 //	<state>/cache.toml      which answers are kept and for how long; missing: the defaults; read again when it changes
+//	<state>/posture         which posture was chosen; may be missing
 //	<state>/grants.toml     grants the operator declares beforehand; may be missing
 //
 // A Host is safe for concurrent use. One state directory serves one Host at a time; a second Open answers Conflict.
@@ -103,16 +104,17 @@ type Upgrade struct {
 
 // Host is one running host.
 type Host struct {
-	cfg      Config
-	parts    Services
-	db       *db.DB
-	engine   *wasm.Engine
-	second   *wasm.Engine
-	index    *catalogue     // nil when none is configured
-	grants   *prompt.Grants // as last read
-	undo     []func() error // what Close does, in reverse order
-	closing  sync.Once
-	closeErr error
+	cfg       Config
+	parts     Services
+	db        *db.DB
+	engine    *wasm.Engine
+	second    *wasm.Engine
+	index     *catalogue     // nil when none is configured
+	grants    *prompt.Grants // as read at the start
+	authority authority
+	undo      []func() error // what Close does, in reverse order
+	closing   sync.Once
+	closeErr  error
 }
 
 // Services are the parts an edge serves: HTTP handlers and the command line work with these. Each is safe for
@@ -326,6 +328,7 @@ func (h *Host) Run(ctx context.Context) error {
 	}
 	keep(below, h.parts.Leases.Run)
 	keep(below, h.parts.Prompts.Run)
+	keep(below, h.followAuthority)
 	keep(below, h.parts.Packs.Run)
 	keep(below, h.parts.Egress.Run)
 	keep(below, h.sweep)

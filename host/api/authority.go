@@ -52,3 +52,16 @@ type PromptAnswer struct {
 type RenewLease struct {
 	TTL string `json:"ttl"` // a Go duration, from now
 }
+
+// ChoosePosture is the body of POST /policy/posture.
+type ChoosePosture struct {
+	Posture string `json:"posture"` // base, relaxed, standard, strict or trial
+	DryRun  bool   `json:"dry_run,omitempty"`
+}
+
+// Simulation is the answer of POST /policy/simulate: the decision of the policies in force, and the rules that made it.
+type Simulation struct {
+	Digest   string `json:"digest"`
+	Decision any    `json:"decision"`
+	Rules    []any  `json:"rules"`
+}

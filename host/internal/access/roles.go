@@ -18,6 +18,7 @@ const (
 	LeaseGrant    Capability = "lease.grant"
 	PromptAnswer  Capability = "prompt.answer"
 	SecretManage  Capability = "secret.manage"
+	PolicyManage  Capability = "policy.manage"
 	LogicChange   Capability = "logic.change"
 	Manage        Capability = "access.manage"
 )

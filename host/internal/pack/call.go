@@ -218,7 +218,9 @@ func (m *Manager) mayCall(ctx context.Context, v *version, t *tool, c *Call) err
 	key := set.Digest() + "\x00" + c.Actor + "\x00" + c.Project + "\x00" + t.ID
 	req := policy.Request{Action: policy.ActionCall, Pack: v.who, Tool: t.ID, Effects: t.Effects.String(), Actor: c.Actor, Project: c.Project, Context: facts(v.row.Verdict)}
 	if name, ok := strings.CutPrefix(c.Actor, "pack:"); ok {
-		if s := m.index.Load().packs[name]; s != nil {
+		if name == v.row.Name { // whichever version of it calls: during an upgrade the current one need not be this one
+			req.Caller = &v.who
+		} else if s := m.index.Load().packs[name]; s != nil {
 			if caller := s.current(); caller != nil {
 				req.Caller = &caller.who
 				key += "\x00" + caller.row.Digest

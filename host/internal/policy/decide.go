@@ -121,16 +121,21 @@ func refusal(errs ...string) Decision {
 	return Decision{Outcome: Deny, Errors: errs, Reason: strings.Join(errs, "; ")}
 }
 
-// permitted joins the determining permits: the narrowest bounds, and ask if any of them asks.
+// permitted joins the determining permits: the narrowest bounds, and ask if any of them asks, unless one says expressly that nobody
+// need be asked.
 func (s *Set) permitted(action string, ids []string) Decision {
-	d := Decision{Outcome: Allow, Policies: ids}
+	d, without := Decision{Outcome: Allow, Policies: ids}, false
 	for _, id := range ids {
 		rule := s.rules[s.byID[id]]
+		without = without || rule.Mode == modeAllow
 		if rule.Mode == modeAsk {
 			d.Outcome = Ask
 			d.Hold = smaller(d.Hold, rule.Hold)
 		}
 		d.TTL, d.Budget = d.Narrow(rule.TTL, rule.Budget)
+	}
+	if without {
+		d.Outcome, d.Hold = Allow, 0
 	}
 	if d.TTL == 0 && action == ActionLink {
 		d.TTL = DefaultTTL

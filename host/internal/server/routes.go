@@ -38,6 +38,7 @@ const (
 	secretManage  = access.SecretManage
 	egressPreview = access.EgressPreview
 	egressManage  = access.EgressManage
+	policyManage  = access.PolicyManage
 	logicChange   = access.LogicChange
 	accessManage  = access.Manage
 )

@@ -5,7 +5,9 @@ import (
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/api"
+	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/pack"
+	"github.com/arw-project/arw/host/internal/prompt"
 )
 
 // policyDoc is GET /state/policy: what decides here, by digest and in full.
@@ -15,6 +17,10 @@ type policyDoc struct {
 	Sources  []policySource `json:"sources"`
 	Trust    string         `json:"trust_digest,omitempty"`
 	Fallback string         `json:"without_a_rule"`
+	Posture  string         `json:"posture"`
+	Stale    string         `json:"stale,omitempty"` // why the files are not in force as they are now
+	Prompts  any            `json:"prompts"`         // that wait for a person
+	Leases   any            `json:"leases"`          // that are live
 }
 
 type policySource struct {
@@ -26,6 +32,17 @@ func (s *Server) getPolicy(c *fiber.Ctx) error {
 	doc := policyDoc{
 		Version: s.svc.Journal.Last(), Digest: s.svc.Policy.Digest(), Trust: s.svc.TrustDigest, Fallback: "deny",
 	}
+	if s.svc.Authority.State != nil {
+		doc.Posture, doc.Stale = s.svc.Authority.State()
+	}
+	if s.svc.Prompts != nil {
+		waiting, err := s.svc.Prompts.List(s.ctx, prompt.Pending)
+		if err != nil {
+			return err
+		}
+		doc.Prompts = waiting
+	}
+	doc.Leases = s.svc.Leases.List(lease.Filter{State: lease.Live})
 	for _, src := range s.svc.Policy.Current().Sources() {
 		doc.Sources = append(doc.Sources, policySource{Name: src.Name, Text: string(src.Text)})
 	}
@@ -43,6 +60,11 @@ func (s *Server) getView(c *fiber.Ctx) error {
 
 func (s *Server) getHealth(c *fiber.Ctx) error {
 	h := api.Health{Status: "ok", Version: s.opts.Version, ABI: abi.Version, Events: s.svc.Journal.Last()}
+	if s.svc.Authority.State != nil {
+		if _, stale := s.svc.Authority.State(); stale != "" {
+			h.Status = "degraded"
+		}
+	}
 	for _, p := range s.svc.Packs.List() {
 		h.Packs++
 		if p.State == pack.Broken || p.State == pack.Halted {
