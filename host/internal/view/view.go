@@ -70,7 +70,7 @@ type View struct {
 	db      *db.DB
 	journal *journal.Journal
 
-	mu   sync.RWMutex
+	mu    sync.RWMutex
 	docs  map[string]*state // as committed
 	lives map[string]*Live
 
