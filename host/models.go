@@ -40,14 +40,14 @@ const metricsEvery = 2 * time.Second
 func (h *Host) computed() []view.Computed {
 	p := h.parts
 	return []view.Computed{
-		{ID: "packs", Kinds: []string{"packs", "service"}, Make: func(context.Context) (any, error) {
+		{ID: "packs", Kinds: []string{"pack", "service"}, Make: func(context.Context) (any, error) {
 			items := map[string]any{}
 			for _, info := range p.Packs.List() {
 				items[info.Name] = info
 			}
 			return map[string]any{"items": items}, nil
 		}},
-		{ID: "leases", Kinds: []string{"leases", "packs"}, Every: metricsEvery, Make: func(context.Context) (any, error) {
+		{ID: "leases", Kinds: []string{"leases", "pack"}, Every: metricsEvery, Make: func(context.Context) (any, error) {
 			items := map[string]any{}
 			for _, l := range p.Leases.List(lease.Filter{State: lease.Live}) {
 				items[l.ID] = l
