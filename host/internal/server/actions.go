@@ -178,7 +178,7 @@ func wireAction(a *action.Action) api.Action {
 	if !a.Ended.IsZero() && !a.Started.IsZero() {
 		out.Usage = &api.Usage{
 			Gas: a.Usage.Gas, HostCalls: a.Usage.HostCalls, MemoryBytes: a.Usage.Memory,
-			WallMS: float64(a.Usage.Wall.Microseconds()) / 1000,
+			WallMS: float64(a.Usage.Wall.Microseconds()) / 1000, Cache: a.Usage.Cache,
 		}
 	}
 	return out
