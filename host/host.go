@@ -73,6 +73,8 @@ type Config struct {
 	Index Index
 	// Revocations knows which packs must not run; nil asks the Index, if there is one.
 	Revocations pack.Revocations
+	// ModelsEvery is how long changes of read models are gathered before they become one version: 250 ms.
+	ModelsEvery time.Duration
 	// Version of the program, for the record.
 	Version string
 	// Log receives what has no caller to return to, and what guests log; nil means nowhere.
@@ -112,6 +114,7 @@ type Host struct {
 	index     *catalogue     // nil when none is configured
 	grants    *prompt.Grants // as read at the start
 	authority authority
+	tasks     tasks
 	undo      []func() error // what Close does, in reverse order
 	closing   sync.Once
 	closeErr  error
@@ -319,21 +322,22 @@ func (h *Host) Run(ctx context.Context) error {
 	below, stopBelow := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBelow()
 	var wg sync.WaitGroup
-	keep := func(ctx context.Context, run func(context.Context) error) {
+	keep := func(ctx context.Context, name string, run func(context.Context) error) {
 		wg.Go(func() {
-			if err := run(ctx); err != nil && ctx.Err() == nil {
+			if err := h.tasks.watch(name, func() error { return run(ctx) }); err != nil && ctx.Err() == nil {
 				stop(err)
 			}
 		})
 	}
-	keep(below, h.parts.Leases.Run)
-	keep(below, h.parts.Prompts.Run)
-	keep(below, h.followAuthority)
-	keep(below, h.parts.Packs.Run)
-	keep(below, h.parts.Egress.Run)
-	keep(below, h.sweep)
-	keep(below, h.news)
-	keep(below, h.memory)
+	keep(below, "read_models", h.readModels)
+	keep(below, "leases", h.parts.Leases.Run)
+	keep(below, "prompts", h.parts.Prompts.Run)
+	keep(below, "authority", h.followAuthority)
+	keep(below, "packs", h.parts.Packs.Run)
+	keep(below, "egress", h.parts.Egress.Run)
+	keep(below, "sweep", h.sweep)
+	keep(below, "index", h.news)
+	keep(below, "memory", h.memory)
 	err := h.parts.Actions.Run(ctx)
 	stopBelow()
 	wg.Wait()

@@ -58,11 +58,6 @@ func (s *Server) routes() []route {
 		{"GET", "/actions/:id/record", actionRecord, s.getRecord, doc{Summary: "The record of a call", Media: "application/octet-stream", Codes: []abi.Code{abi.Conflict}}},
 		{"POST", "/actions/:id/replay", actionRecord, s.postReplay, doc{Summary: "Run a recorded call again and compare", In: api.ReplayAction{}, Optional: true, Out: api.Replay{}, Codes: []abi.Code{abi.Conflict}}},
 		{"GET", "/events", eventRead, s.getEvents, doc{Summary: "Follow what happens, as server-sent events", Query: "after replay prefix corr_id pack action", Media: "text/event-stream", Codes: []abi.Code{abi.Busy}}},
-		{"GET", "/state/packs", stateRead, s.getPacks, doc{Summary: "Installed packs", Out: api.List[pack.Info]{}}},
-		{"GET", "/state/leases", stateRead, s.getLeases, doc{Summary: "Leases and what is left of them", Query: "pack digest state project", Out: api.List[lease.Wire]{}}},
-		{"GET", "/state/actions", stateRead, s.getActions, doc{Summary: "Actions, the newest first", Query: "state kind pack corr_id parent before limit since", Out: actionPage{}}},
-		{"GET", "/state/policy", stateRead, s.getPolicy, doc{Summary: "What decides here, by digest and in full", Out: policyDoc{}}},
-		{"GET", "/state/:id", stateRead, s.getView, doc{Summary: "A read model; its patches are events of kind state.read.model.patch", Out: spec.Any{}}},
 		{"GET", "/packs/:ns/:name", stateRead, s.getPack, doc{Summary: "An installed pack", Out: pack.Info{}}},
 		{"GET", "/packs/:ns/:name/verdict", stateRead, s.getVerdict, doc{Summary: "Why a pack runs, or why it does not", Out: pack.Why{}}},
 		{"POST", "/packs", packInstall, s.postPack, doc{Summary: "Install a pack; newline-delimited JSON shows the progress", In: api.InstallPack{}, Out: pack.Verdict{}, Status: 201, Codes: packCodes}},
@@ -70,5 +65,5 @@ func (s *Server) routes() []route {
 		{"POST", "/index/refresh", packInstall, s.postIndexRefresh, doc{Summary: "Ask the signed index for news", Out: spec.Any{}, Codes: []abi.Code{abi.NotFound, abi.Unavailable, abi.Untrusted}}},
 		{"POST", "/leases", leaseGrant, s.postLease, doc{Summary: "Grant a lease", In: api.GrantLease{}, Out: lease.Wire{}, Status: 201, Codes: []abi.Code{abi.NotFound}}},
 		{"DELETE", "/leases/:id", leaseGrant, s.deleteLease, doc{Summary: "Take a lease back", Query: "reason", Out: lease.Wire{}}},
-	})
+	}, s.modelRoutes())
 }
