@@ -14,7 +14,7 @@ type route struct {
 }
 
 func (s *Server) routes() []route {
-	return slices.Concat(s.logicRoutes(), s.lifecycleRoutes(), s.authorityRoutes(), s.secretRoutes(), s.egressRoutes(), []route{
+	return slices.Concat(s.logicRoutes(), s.queueRoutes(), s.lifecycleRoutes(), s.authorityRoutes(), s.secretRoutes(), s.egressRoutes(), []route{
 		{"GET", "/healthz", false, s.getHealth},
 		{"GET", "/metrics", false, s.getMetrics},
 		{"POST", "/actions", false, s.postAction},
