@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/access"
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/cas"
 	"github.com/arw-project/arw/host/internal/db"
@@ -135,6 +136,7 @@ type Services struct {
 	DB      func() db.Stats
 	// Operator reports in constant time whether a token is the operator's credential.
 	Operator func(token string) bool
+	Access   *access.Book
 	Version  string
 	Started  time.Time
 	StateDir string
@@ -196,6 +198,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	s.View = view.Open(h.db, s.Journal)
 	if s.Leases, err = lease.Open(ctx, h.db, s.Journal); err != nil {
+		return err
+	}
+	if err = h.openAccess(ctx); err != nil {
 		return err
 	}
 	if err = h.openVault(ctx); err != nil {
@@ -278,9 +283,18 @@ func (h *Host) engines() (err error) {
 // schema is every owner's tables, in the order of the ladder.
 func schema() []db.Migration {
 	return []db.Migration{
-		{Owner: "journal", Steps: journal.Schema}, {Owner: "kv", Steps: kv.Schema}, {Owner: "view", Steps: view.Schema},
-		{Owner: "lease", Steps: lease.Schema}, {Owner: "vault", Steps: vault.Schema}, {Owner: "logic", Steps: logic.Schema}, {Owner: "memo", Steps: memo.Schema}, {Owner: "pack", Steps: pack.Schema}, {Owner: "action", Steps: action.Schema},
-		{Owner: "egress", Steps: egress.Schema}, {Owner: "prompt", Steps: prompt.Schema},
+		{Owner: "journal", Steps: journal.Schema},
+		{Owner: "kv", Steps: kv.Schema},
+		{Owner: "view", Steps: view.Schema},
+		{Owner: "lease", Steps: lease.Schema},
+		{Owner: "vault", Steps: vault.Schema},
+		{Owner: "logic", Steps: logic.Schema},
+		{Owner: "memo", Steps: memo.Schema},
+		{Owner: "pack", Steps: pack.Schema},
+		{Owner: "action", Steps: action.Schema},
+		{Owner: "egress", Steps: egress.Schema},
+		{Owner: "prompt", Steps: prompt.Schema},
+		{Owner: "access", Steps: access.Schema},
 	}
 }
 

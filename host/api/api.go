@@ -17,6 +17,9 @@ const (
 	HeaderCorr = "X-Arw-Corr" // correlation id: taken from the request when it is well formed, else made; on every response
 )
 
+// Revision is the version of this surface; it counts with the words here, not with the host.
+const Revision = "1.0.0"
+
 // MaxBody is the largest request body a host reads, in bytes: a tool's largest input and its envelope.
 const MaxBody = 9 << 20
 

@@ -3,6 +3,7 @@ package server
 import (
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/action"
 )
@@ -10,10 +11,10 @@ import (
 // queueRoutes steer the work of the host. Pausing keeps everybody's work from running, so it is the operator's.
 func (s *Server) queueRoutes() []route {
 	return []route{
-		{"GET", "/queue", false, s.getQueue},
-		{"POST", "/queue/pause", true, s.pauseQueue},
-		{"POST", "/queue/resume", true, s.resumeQueue},
-		{"POST", "/actions/:id/retry", true, s.retryAction},
+		{"GET", "/queue", stateRead, s.getQueue, doc{Summary: "How the work of the host stands", Out: api.Queue{}}},
+		{"POST", "/queue/pause", queueControl, s.pauseQueue, doc{Summary: "Let nothing new begin; what runs goes on", In: api.PauseQueue{}, Optional: true, Out: api.Queue{}}},
+		{"POST", "/queue/resume", queueControl, s.resumeQueue, doc{Summary: "Let what waits begin", Out: api.Queue{}}},
+		{"POST", "/actions/:id/retry", queueControl, s.retryAction, doc{Summary: "Submit a failed or cancelled action again", Out: api.Action{}, Status: 202, Codes: []abi.Code{abi.NotFound, abi.Conflict, abi.Unavailable}}},
 	}
 }
 
@@ -28,7 +29,7 @@ func (s *Server) pauseQueue(c *fiber.Ctx) error {
 			return err
 		}
 	}
-	st, err := s.svc.Actions.Pause(s.ctx, "operator", body.Reason)
+	st, err := s.svc.Actions.Pause(s.ctx, s.actor(c), body.Reason)
 	if err != nil {
 		return err
 	}
@@ -37,7 +38,7 @@ func (s *Server) pauseQueue(c *fiber.Ctx) error {
 
 // resumeQueue answers api.Queue.
 func (s *Server) resumeQueue(c *fiber.Ctx) error {
-	st, err := s.svc.Actions.Unpause(s.ctx, "operator")
+	st, err := s.svc.Actions.Unpause(s.ctx, s.actor(c))
 	if err != nil {
 		return err
 	}
@@ -46,7 +47,7 @@ func (s *Server) resumeQueue(c *fiber.Ctx) error {
 
 // retryAction answers the new api.Action, as submitting it does.
 func (s *Server) retryAction(c *fiber.Ctx) error {
-	act, err := s.svc.Actions.Retry(s.ctx, c.Params("id"), "operator")
+	act, err := s.svc.Actions.Retry(s.ctx, c.Params("id"), s.actor(c))
 	if err != nil {
 		return err
 	}
