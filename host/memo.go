@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/memo"
 	"github.com/arw-project/arw/host/internal/view"
@@ -42,17 +43,6 @@ func (h *Host) memory(ctx context.Context) error {
 	})
 }
 
-// policyOfCache is the document cache_policy.
-type policyOfCache struct {
-	Off    bool     `json:"off"`
-	Memory int64    `json:"memory_bytes"`
-	Disk   int64    `json:"disk_bytes"`
-	Entry  int64    `json:"entry_bytes"`
-	TTL    string   `json:"ttl"`
-	Allow  []string `json:"allow"`
-	Deny   []string `json:"deny"`
-}
-
-func cachePolicy(p memo.Policy) policyOfCache {
-	return policyOfCache{p.Off, int64(p.Memory), int64(p.Disk), int64(p.Entry), p.TTL.String(), p.Allow, p.Deny}
+func cachePolicy(p memo.Policy) api.CachePolicy {
+	return api.CachePolicy{Off: p.Off, Memory: int64(p.Memory), Disk: int64(p.Disk), Entry: int64(p.Entry), TTL: p.TTL.String(), Allow: p.Allow, Deny: p.Deny}
 }

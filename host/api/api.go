@@ -41,6 +41,7 @@ type Action struct {
 	Created time.Time       `json:"created"`           // accepted, durable
 	Started *time.Time      `json:"started,omitempty"` // first instruction
 	Ended   *time.Time      `json:"ended,omitempty"`
+	Attempt int             `json:"attempt,omitempty"` // how often it began to run; above 1 after the host was killed in its course
 	Streams []string        `json:"streams,omitempty"` // those the caller attached
 	Record  *Recording      `json:"record,omitempty"`  // when one was asked for
 	Reused  bool            `json:"reused,omitempty"`  // answered by an earlier action with the same idempotency key

@@ -13,6 +13,7 @@ const (
 	ActionRecord  Capability = "action.record"
 	EgressPreview Capability = "egress.preview"
 	EgressManage  Capability = "egress.manage"
+	QueueControl  Capability = "queue.control"
 	PackInstall   Capability = "pack.install"
 	PackControl   Capability = "pack.control"
 	LeaseGrant    Capability = "lease.grant"

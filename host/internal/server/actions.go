@@ -160,7 +160,7 @@ func wireAction(a *action.Action) api.Action {
 	out := api.Action{
 		ID: a.ID, Kind: a.Kind, State: string(a.State), Pack: a.Pack, Corr: a.Corr, Parent: a.Parent,
 		Actor: a.Actor, Project: a.Project, Input: a.Input, Created: a.Created,
-		Started: optional(a.Started), Ended: optional(a.Ended), Streams: a.Streams,
+		Started: optional(a.Started), Ended: optional(a.Ended), Streams: a.Streams, Attempt: a.Attempt,
 	}
 	if r := a.Record; r != nil {
 		out.Record = &api.Recording{Digest: r.Digest, Bytes: r.Bytes, Calls: r.Calls, Code: r.Code, Error: r.Error}
