@@ -204,7 +204,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err = h.openEgress(ctx); err != nil {
 		return err
 	}
-	if s.Logic, err = logic.Open(ctx, h.db, s.Journal, nil); err != nil {
+	if err = h.openLogic(ctx); err != nil {
 		return err
 	}
 	if err = h.engines(); err != nil {

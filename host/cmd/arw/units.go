@@ -94,7 +94,7 @@ func (a *app) unitListCmd() *cobra.Command {
 				return err
 			}
 			return a.print(raw, func(u ui) error {
-				var doc struct{ Items []unitInfo }
+				var doc struct{ Items map[string]unitInfo }
 				if err := json.Unmarshal(raw, &doc); err != nil {
 					return err
 				}
@@ -103,7 +103,8 @@ func (a *app) unitListCmd() *cobra.Command {
 					return nil
 				}
 				var rows [][]string
-				for _, i := range doc.Items {
+				for _, id := range sortedKeys(doc.Items) {
+					i := doc.Items[id]
 					var active []string
 					for _, b := range i.Active {
 						active = append(active, scopeWord(b.Scope)+" ("+b.Stage+")")

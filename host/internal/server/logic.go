@@ -1,6 +1,8 @@
 package server
 
 import (
+	"strconv"
+
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/arw-project/arw/abi"
@@ -11,22 +13,18 @@ import (
 
 func (s *Server) logicRoutes() []route {
 	return []route{
-		{"GET", "/state/logic_units", false, s.getUnits},
 		{"GET", "/state/config", false, s.getConfig},
 		{"GET", "/state/config/snapshots", false, s.getSnapshots},
-		{"GET", "/state/schema_map", false, s.getSchemaMap},
+		{"GET", "/state/config/snapshots/:version", false, s.getSnapshot},
 		{"GET", "/logic/units/:id", false, s.getUnit},
 		{"POST", "/logic/units", true, s.postUnit},
 		{"POST", "/logic/apply", true, s.applyUnits},
 		{"POST", "/logic/revert", true, s.revertUnit},
 		{"POST", "/logic/promote", true, s.promoteUnit},
+		{"POST", "/patch/validate", false, s.validatePatch},
 		{"POST", "/patch/apply", true, s.applyPatch},
 		{"POST", "/patch/revert", true, s.revertPatch},
 	}
-}
-
-func (s *Server) getUnits(c *fiber.Ctx) error {
-	return stateJSON(c, "logic_units", api.List[logic.Unit]{Version: s.svc.Journal.Last(), Items: s.svc.Logic.Units()})
 }
 
 func (s *Server) getUnit(c *fiber.Ctx) error {
@@ -43,8 +41,12 @@ type configDoc struct {
 	Items   []logic.Doc `json:"items"`
 }
 
-// getConfig answers every document, or the one named by target, as project and agent see it; version is one of the past.
+// getConfig answers the read model or, asked for anything in particular, every document, or the one named by target, with
+// the origins of its values as project and agent see it; version is one of the past.
 func (s *Server) getConfig(c *fiber.Ctx) error {
+	if len(c.Queries()) == 0 {
+		return s.showView(c, logic.ConfigView)
+	}
 	var scopes []logic.Scope
 	for _, kind := range []string{"project", "agent"} {
 		if id := c.Query(kind); id != "" {
@@ -55,10 +57,19 @@ func (s *Server) getConfig(c *fiber.Ctx) error {
 			scopes = append(scopes, scope)
 		}
 	}
-	doc := configDoc{Version: s.svc.Logic.Version(), Items: []logic.Doc{}}
 	then := int64(c.QueryInt("version", -1))
+	doc, err := s.configAt(then, c.Query("target"), scopes)
+	if err != nil {
+		return err
+	}
+	return stateJSON(c, "config", doc)
+}
+
+// configAt makes the documents of a version of the past, or of now when then is below 0.
+func (s *Server) configAt(then int64, want string, scopes []logic.Scope) (configDoc, error) {
+	doc := configDoc{Version: s.svc.Logic.Version(), Items: []logic.Doc{}}
 	for _, t := range s.svc.Logic.Targets() {
-		if want := c.Query("target"); want != "" && want != t.Name {
+		if want != "" && want != t.Name {
 			continue
 		}
 		d, err := s.svc.Logic.Get(t.Name, scopes...)
@@ -67,15 +78,15 @@ func (s *Server) getConfig(c *fiber.Ctx) error {
 			d, err = s.svc.Logic.At(s.ctx, then, t.Name, scopes...)
 		}
 		if err != nil {
-			return err
+			return doc, err
 		}
 		doc.Items = append(doc.Items, d)
 	}
 	if len(doc.Items) == 0 {
-		_, err := s.svc.Logic.Get(c.Query("target"))
-		return err
+		_, err := s.svc.Logic.Get(want)
+		return doc, err
 	}
-	return stateJSON(c, "config", doc)
+	return doc, nil
 }
 
 func (s *Server) getSnapshots(c *fiber.Ctx) error {
@@ -86,8 +97,26 @@ func (s *Server) getSnapshots(c *fiber.Ctx) error {
 	return stateJSON(c, "config_snapshots", api.List[logic.Snapshot]{Version: s.svc.Logic.Version(), Items: list})
 }
 
-func (s *Server) getSchemaMap(c *fiber.Ctx) error {
-	return stateJSON(c, "schema_map", api.List[logic.Target]{Items: s.svc.Logic.Targets()})
+// snapshotDoc is GET /state/config/snapshots/{version}: one version, and what the workspace's documents were in it.
+type snapshotDoc struct {
+	logic.Snapshot
+	Items []logic.Doc `json:"items"`
+}
+
+func (s *Server) getSnapshot(c *fiber.Ctx) error {
+	version, err := strconv.ParseInt(c.Params("version"), 10, 64)
+	if err != nil {
+		return abi.Errorf(abi.Invalid, "find version %q of the configuration: it is no number", c.Params("version"))
+	}
+	v, err := s.svc.Logic.Snapshot(s.ctx, version)
+	if err != nil {
+		return err
+	}
+	doc, err := s.configAt(version, "", nil)
+	if err != nil {
+		return err
+	}
+	return stateJSON(c, "config_snapshot", snapshotDoc{v, doc.Items})
 }
 
 func (s *Server) postUnit(c *fiber.Ctx) error {
@@ -152,7 +181,12 @@ func (s *Server) promoteUnit(c *fiber.Ctx) error {
 	return planned(c, plan, err)
 }
 
-func (s *Server) applyPatch(c *fiber.Ctx) error {
+func (s *Server) applyPatch(c *fiber.Ctx) error { return s.changeConfig(c, false) }
+
+// validatePatch plans a change by hand and makes none, whatever its body says: it needs no authority.
+func (s *Server) validatePatch(c *fiber.Ctx) error { return s.changeConfig(c, true) }
+
+func (s *Server) changeConfig(c *fiber.Ctx, dry bool) error {
 	var body api.ChangeConfig
 	if err := decode(c, &body); err != nil {
 		return err
@@ -168,7 +202,7 @@ func (s *Server) applyPatch(c *fiber.Ctx) error {
 	if body.Op == "" {
 		body.Op = "merge"
 	}
-	plan, err := s.svc.Logic.Edit(s.ctx, scope, body.Target, body.Op, value, logic.How{DryRun: body.DryRun, If: body.IfVersion, By: "operator", Corr: corr(c)})
+	plan, err := s.svc.Logic.Edit(s.ctx, scope, body.Target, body.Op, value, logic.How{DryRun: dry || body.DryRun, If: body.IfVersion, By: "operator", Corr: corr(c)})
 	return planned(c, plan, err)
 }
 

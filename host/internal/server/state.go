@@ -33,8 +33,10 @@ func (s *Server) getPolicy(c *fiber.Ctx) error {
 }
 
 // getView answers a read model that a pack contributes.
-func (s *Server) getView(c *fiber.Ctx) error {
-	doc, err := s.svc.View.Get(s.ctx, c.Params("id"))
+func (s *Server) getView(c *fiber.Ctx) error { return s.showView(c, c.Params("id")) }
+
+func (s *Server) showView(c *fiber.Ctx, id string) error {
+	doc, err := s.svc.View.Get(s.ctx, id)
 	if err != nil {
 		return err
 	}
