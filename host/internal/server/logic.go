@@ -9,6 +9,7 @@ import (
 	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/logic"
 	"github.com/arw-project/arw/host/internal/logic/tree"
+	"github.com/arw-project/arw/manifests"
 )
 
 func (s *Server) logicRoutes() []route {
@@ -18,6 +19,7 @@ func (s *Server) logicRoutes() []route {
 		{"GET", "/state/config/snapshots/:version", false, s.getSnapshot},
 		{"GET", "/logic/units/:id", false, s.getUnit},
 		{"POST", "/logic/units", true, s.postUnit},
+		{"POST", "/logic/units/test", false, s.testUnit},
 		{"POST", "/logic/apply", true, s.applyUnits},
 		{"POST", "/logic/revert", true, s.revertUnit},
 		{"POST", "/logic/promote", true, s.promoteUnit},
@@ -136,6 +138,29 @@ func (s *Server) postUnit(c *fiber.Ctx) error {
 		return err
 	}
 	return c.Status(fiber.StatusCreated).JSON(u)
+}
+
+// testUnit runs the tests of a unit that is known or whose text is sent. Nothing is kept, so it needs no authority.
+func (s *Server) testUnit(c *fiber.Ctx) error {
+	var body api.TestUnit
+	if err := decode(c, &body); err != nil {
+		return err
+	}
+	if (body.Source == "") == (body.Unit == "") {
+		return abi.Errorf(abi.Invalid, "test unit: the body names one or holds the text of one").WithHint(`send {"unit":"ID"} or {"source":"…"}`)
+	}
+	if body.Unit != "" {
+		u, err := s.svc.Logic.Unit(body.Unit)
+		if err != nil {
+			return err
+		}
+		return c.JSON(s.svc.Logic.Test(u.Manifest))
+	}
+	man, err := manifests.ParseUnit("unit.toml", []byte(body.Source))
+	if err != nil {
+		return err
+	}
+	return c.JSON(s.svc.Logic.Test(man))
 }
 
 // changeLogic reads a change and its scope.

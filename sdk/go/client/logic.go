@@ -19,6 +19,12 @@ func (c *Client) InstallUnit(ctx context.Context, in api.InstallUnit) (out json.
 	return out, err
 }
 
+// TestUnit runs a unit's own tests on the host's documents and changes nothing.
+func (c *Client) TestUnit(ctx context.Context, in api.TestUnit) (out json.RawMessage, err error) {
+	err = c.do(ctx, call{method: "POST", path: "/logic/units/test", body: in}, &out)
+	return out, err
+}
+
 // ChangeLogic applies, reverts or promotes (verb) units and gives the plan of what happened or would.
 func (c *Client) ChangeLogic(ctx context.Context, verb string, in api.ChangeLogic) (out json.RawMessage, err error) {
 	err = c.do(ctx, call{method: "POST", path: "/logic/" + verb, body: in}, &out)
