@@ -31,7 +31,7 @@ try it in one project, make it the default, take it back: what a revert leaves i
   arw unit promote mmr --from project/notes
   arw unit revert mmr`,
 	}
-	cmd.AddCommand(a.unitListCmd(), a.unitShowCmd(), a.unitInstallCmd(), a.unitLintCmd(), a.unitTestCmd(), a.unitApplyCmd("diff"), a.unitApplyCmd("plan"),
+	cmd.AddCommand(a.unitListCmd(), a.unitShowCmd(), a.unitInstallCmd(), a.unitLintCmd(), a.unitTestCmd(), a.unitMatrixCmd(), a.unitApplyCmd("diff"), a.unitApplyCmd("plan"),
 		a.unitApplyCmd("apply"), a.unitRevertCmd(), a.unitPromoteCmd(), a.historyCmd())
 	return cmd
 }

@@ -18,6 +18,7 @@ func (s *Server) logicRoutes() []route {
 		{"GET", "/state/config/snapshots", false, s.getSnapshots},
 		{"GET", "/state/config/snapshots/:version", false, s.getSnapshot},
 		{"GET", "/logic/units/:id", false, s.getUnit},
+		{"GET", "/logic/matrix", false, s.getMatrix},
 		{"POST", "/logic/units", true, s.postUnit},
 		{"POST", "/logic/units/test", false, s.testUnit},
 		{"POST", "/logic/apply", true, s.applyUnits},
@@ -35,6 +36,15 @@ func (s *Server) getUnit(c *fiber.Ctx) error {
 		return err
 	}
 	return c.JSON(u)
+}
+
+// getMatrix answers which installed units do not go together, and why.
+func (s *Server) getMatrix(c *fiber.Ctx) error {
+	pairs, err := s.svc.Logic.Matrix()
+	if err != nil {
+		return err
+	}
+	return c.JSON(api.List[logic.Pair]{Version: s.svc.Logic.Version(), Items: pairs})
 }
 
 // configDoc is GET /state/config: the documents asked for as the scopes see them.

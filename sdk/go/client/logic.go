@@ -13,6 +13,11 @@ func (c *Client) Unit(ctx context.Context, id string) (json.RawMessage, error) {
 	return c.raw(ctx, "/logic/units/"+url.PathEscape(id))
 }
 
+// Matrix reads which installed units do not go together, and why.
+func (c *Client) Matrix(ctx context.Context) (json.RawMessage, error) {
+	return c.raw(ctx, "/logic/matrix")
+}
+
 // InstallUnit makes a unit known; it changes no configuration.
 func (c *Client) InstallUnit(ctx context.Context, in api.InstallUnit) (out json.RawMessage, err error) {
 	err = c.do(ctx, call{method: "POST", path: "/logic/units", body: in}, &out)

@@ -134,3 +134,44 @@ func tellTests(u ui, info testsInfo) error {
 	}
 	return nil
 }
+
+func (a *app) unitMatrixCmd() *cobra.Command {
+	return &cobra.Command{
+		Use: "matrix", Short: "Show which installed units do not go together, and why", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			raw, err := c.Matrix(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.print(raw, func(u ui) error { return tellMatrix(u, raw) })
+		},
+	}
+}
+
+func tellMatrix(u ui, raw json.RawMessage) error {
+	var doc struct {
+		Items []struct {
+			Conflicts []struct{ Kind, Text string }
+			Notes     []string
+		}
+	}
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		return err
+	}
+	for _, p := range doc.Items {
+		for _, c := range p.Conflicts {
+			u.say("%s", u.yellow("no ("+c.Kind+"): "+c.Text))
+		}
+		for _, n := range p.Notes {
+			u.say("yes: %s", n)
+		}
+	}
+	if len(doc.Items) == 0 {
+		u.say("all installed units go together")
+	}
+	return nil
+}
