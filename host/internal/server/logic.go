@@ -14,21 +14,36 @@ import (
 
 func (s *Server) logicRoutes() []route {
 	return []route{
-		{"GET", "/state/config", false, s.getConfig},
-		{"GET", "/state/config/snapshots", false, s.getSnapshots},
-		{"GET", "/state/config/snapshots/:version", false, s.getSnapshot},
-		{"GET", "/logic/units/:id", false, s.getUnit},
-		{"GET", "/logic/matrix", false, s.getMatrix},
-		{"POST", "/logic/units", true, s.postUnit},
-		{"POST", "/logic/units/test", false, s.testUnit},
-		{"POST", "/logic/apply", true, s.applyUnits},
-		{"POST", "/logic/revert", true, s.revertUnit},
-		{"POST", "/logic/promote", true, s.promoteUnit},
-		{"POST", "/patch/validate", false, s.validatePatch},
-		{"POST", "/patch/apply", true, s.applyPatch},
-		{"POST", "/patch/revert", true, s.revertPatch},
+		{"GET", "/state/logic_units", stateRead, s.getUnits, doc{Summary: "Logic units and where they are active", Out: unitsDoc{}}},
+		{"GET", "/state/config", stateRead, s.getConfig, doc{Summary: "The configuration as a project and an agent see it", Query: "target project agent version origins", Out: configDoc{}}},
+		{"GET", "/state/config/snapshots", stateRead, s.getSnapshots, doc{Summary: "Versions of the configuration that can come back", Query: "limit", Out: api.List[logic.Snapshot]{}}},
+		{"GET", "/state/config/snapshots/:version", stateRead, s.getSnapshot, doc{Summary: "One version of the configuration and the workspace's documents in it", Out: snapshotDoc{}, Codes: []abi.Code{abi.NotFound}}},
+		{"GET", "/state/schema_map", stateRead, s.getSchemaMap, doc{Summary: "Which documents can be patched, and their schemas", Out: schemasDoc{}}},
+		{"GET", "/logic/units/:id", stateRead, s.getUnit, doc{Summary: "One logic unit", Out: logic.Unit{}}},
+		{"GET", "/logic/matrix", stateRead, s.getMatrix, doc{Summary: "Which installed units do not go together, and why", Out: api.List[logic.Pair]{}}},
+		{"POST", "/logic/units", logicChange, s.postUnit, doc{Summary: "Make a logic unit known", In: api.InstallUnit{}, Out: logic.Unit{}, Status: 201}},
+		{"POST", "/logic/units/test", stateRead, s.testUnit, doc{Summary: "Run a unit's own tests; nothing is kept", In: api.TestUnit{}, Out: logic.TestReport{}, Codes: []abi.Code{abi.NotFound}}},
+		{"POST", "/logic/apply", logicChange, s.applyUnits, doc{Summary: "Put units in force, or show what that would change", In: api.ChangeLogic{}, Out: logic.Plan{}, Codes: []abi.Code{abi.Conflict, abi.NotFound}}},
+		{"POST", "/logic/revert", logicChange, s.revertUnit, doc{Summary: "Take a unit's patches back", In: api.ChangeLogic{}, Out: logic.Plan{}, Codes: []abi.Code{abi.Conflict, abi.NotFound}}},
+		{"POST", "/logic/promote", logicChange, s.promoteUnit, doc{Summary: "Make a tried unit the default", In: api.ChangeLogic{}, Out: logic.Plan{}, Codes: []abi.Code{abi.Conflict, abi.NotFound}}},
+		{"POST", "/patch/validate", stateRead, s.validatePatch, doc{Summary: "Show what a change by hand would do", In: api.ChangeConfig{}, Out: logic.Plan{}, Codes: []abi.Code{abi.Conflict, abi.NotFound}}},
+		{"POST", "/patch/apply", logicChange, s.applyPatch, doc{Summary: "Change a document by hand", In: api.ChangeConfig{}, Out: logic.Plan{}, Codes: []abi.Code{abi.Conflict, abi.NotFound}}},
+		{"POST", "/patch/revert", logicChange, s.revertPatch, doc{Summary: "Take changes by hand back", In: api.RevertConfig{}, Out: logic.Plan{}, Codes: []abi.Code{abi.Conflict, abi.NotFound}}},
 	}
 }
+
+// unitsDoc and schemasDoc are the read models of units and documents.
+type (
+	unitsDoc struct {
+		Items map[string]logic.Unit `json:"items"`
+	}
+	schemasDoc struct {
+		Items map[string]logic.Target `json:"items"`
+	}
+)
+
+func (s *Server) getUnits(c *fiber.Ctx) error     { return s.showView(c, logic.UnitsView) }
+func (s *Server) getSchemaMap(c *fiber.Ctx) error { return s.showView(c, logic.SchemaView) }
 
 func (s *Server) getUnit(c *fiber.Ctx) error {
 	u, err := s.svc.Logic.Unit(c.Params("id"))
@@ -143,7 +158,7 @@ func (s *Server) postUnit(c *fiber.Ctx) error {
 	if body.Origin == "" {
 		body.Origin = "unit.toml"
 	}
-	u, err := s.svc.Logic.Install(s.ctx, []byte(body.Source), state, body.Origin, "operator", corr(c))
+	u, err := s.svc.Logic.Install(s.ctx, []byte(body.Source), state, body.Origin, s.actor(c), corr(c))
 	if err != nil {
 		return err
 	}
@@ -174,16 +189,16 @@ func (s *Server) testUnit(c *fiber.Ctx) error {
 }
 
 // changeLogic reads a change and its scope.
-func changeLogic(c *fiber.Ctx) (body api.ChangeLogic, scope logic.Scope, how logic.How, err error) {
+func (s *Server) changeLogic(c *fiber.Ctx) (body api.ChangeLogic, scope logic.Scope, how logic.How, err error) {
 	if err = decode(c, &body); err != nil {
 		return body, "", how, err
 	}
 	scope, err = logic.ParseScope(body.Scope)
-	return body, scope, logic.How{DryRun: body.DryRun, KeepHand: body.KeepHand, If: body.IfVersion, By: "operator", Corr: corr(c)}, err
+	return body, scope, logic.How{DryRun: body.DryRun, KeepHand: body.KeepHand, If: body.IfVersion, By: s.actor(c), Corr: corr(c)}, err
 }
 
 func (s *Server) applyUnits(c *fiber.Ctx) error {
-	body, scope, how, err := changeLogic(c)
+	body, scope, how, err := s.changeLogic(c)
 	if err != nil {
 		return err
 	}
@@ -199,7 +214,7 @@ func (s *Server) applyUnits(c *fiber.Ctx) error {
 }
 
 func (s *Server) revertUnit(c *fiber.Ctx) error {
-	body, scope, how, err := changeLogic(c)
+	body, scope, how, err := s.changeLogic(c)
 	if err != nil {
 		return err
 	}
@@ -208,7 +223,7 @@ func (s *Server) revertUnit(c *fiber.Ctx) error {
 }
 
 func (s *Server) promoteUnit(c *fiber.Ctx) error {
-	body, scope, how, err := changeLogic(c)
+	body, scope, how, err := s.changeLogic(c)
 	if err != nil {
 		return err
 	}
@@ -237,7 +252,7 @@ func (s *Server) changeConfig(c *fiber.Ctx, dry bool) error {
 	if body.Op == "" {
 		body.Op = "merge"
 	}
-	plan, err := s.svc.Logic.Edit(s.ctx, scope, body.Target, body.Op, value, logic.How{DryRun: dry || body.DryRun, If: body.IfVersion, By: "operator", Corr: corr(c)})
+	plan, err := s.svc.Logic.Edit(s.ctx, scope, body.Target, body.Op, value, logic.How{DryRun: dry || body.DryRun, If: body.IfVersion, By: s.actor(c), Corr: corr(c)})
 	return planned(c, plan, err)
 }
 
@@ -250,7 +265,7 @@ func (s *Server) revertPatch(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	how := logic.How{DryRun: body.DryRun, By: "operator", Corr: corr(c)}
+	how := logic.How{DryRun: body.DryRun, By: s.actor(c), Corr: corr(c)}
 	if body.Version != nil {
 		plan, err := s.svc.Logic.RevertTo(s.ctx, *body.Version, how)
 		return planned(c, plan, err)
