@@ -58,7 +58,9 @@ type Parts struct {
 	Second *wasm.Engine
 	// Egress is the way to the network; nil gives nobody any.
 	Egress *egress.Guard
-	Log    *slog.Logger
+	// Units keeps the logic units that packs bring; nil keeps none.
+	Units Units
+	Log   *slog.Logger
 }
 
 // Config of a Manager; the zero value works, but finds only packs whose reference names a registry.
@@ -159,6 +161,7 @@ func Open(ctx context.Context, p Parts, cfg Config) (*Manager, error) {
 	if err := errors.Join(m.reconcile(ctx), m.Recheck(ctx)); err != nil {
 		return nil, wrap(err, "open packs")
 	}
+	m.bringAll(ctx)
 	return m, nil
 }
 

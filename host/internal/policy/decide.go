@@ -166,6 +166,9 @@ func (r Request) String() string {
 	case ActionGrant:
 		return fmt.Sprintf("grant of %q to pack %q by %q", r.Capability, r.Pack.Name, r.Actor)
 	}
+	if r.Action == ActionPromote && r.Unit != nil {
+		return fmt.Sprintf("promotion of unit %q by %q", r.Unit.ID, r.Actor)
+	}
 	if r.Action == ActionEgress && r.Dest != nil {
 		return fmt.Sprintf("egress to %q by %q", r.Dest.Host, cmp.Or(r.Actor, r.Pack.Name))
 	}

@@ -25,6 +25,8 @@ const (
 	ActionEgress = "egress" // may the pack, or the actor, send this request there
 	ActionOpen   = "open"   // may the pack open this file
 	ActionInfer  = "infer"  // may the pack ask this model
+
+	ActionPromote = "promote" // may the actor make the logic unit the workspace's default
 )
 
 // Source is one policy file: Name is what errors call it, Text is Cedar.

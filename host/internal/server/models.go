@@ -48,6 +48,10 @@ func (s *Server) getView(c *fiber.Ctx) error {
 	if err != nil {
 		return abi.Errorf(abi.Invalid, "read document %q: %w", c.Params("id"), err)
 	}
+	return s.showView(c, id)
+}
+
+func (s *Server) showView(c *fiber.Ctx, id string) error {
 	doc, err := s.svc.View.Get(s.ctx, id)
 	if err != nil {
 		return err
