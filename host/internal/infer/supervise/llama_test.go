@@ -12,7 +12,7 @@ import (
 )
 
 // real is a supervisor and a want of the tiny model in a real llama-server, which `make runtimes` fetches.
-func real(t *testing.T, change func(*supervise.Profile)) (*bench, supervise.Want) {
+func real(t testing.TB, change func(*supervise.Profile)) (*bench, supervise.Want) {
 	t.Helper()
 	binary := os.Getenv("ARW_LLAMA_SERVER")
 	if binary == "" {

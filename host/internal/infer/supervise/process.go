@@ -139,7 +139,9 @@ func (s *Supervisor) launch(u *unit, l Launch) (*process, error) {
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	p.client = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	}, DisableCompression: true, MaxIdleConnsPerHost: 16, MaxResponseHeaderBytes: 64 << 10}
+		// llama-server closes a kept connection when it likes (after some requests, or a cancelled one), and a POST that meets
+		// that moment is lost without being sent again. A new connection to a socket costs some 50 µs.
+	}, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10}
 	prof := u.want.Profile
 	p.cmd = exec.Command(prof.Binary, l.Args(&prof, u.want.File, socket, keyFile)...)
 	p.cmd.Dir, p.cmd.Env = dir, []string{"PATH=/usr/local/bin:/usr/bin:/bin"}
@@ -159,8 +161,7 @@ func (s *Supervisor) launch(u *unit, l Launch) (*process, error) {
 		p.err = p.cmd.Wait()
 		p.cancel(abi.Errorf(abi.Unavailable, "ask runtime %q: the runtime ended", u.id))
 		_ = syscall.Kill(-p.pid, syscall.SIGKILL) // what it left behind; none is no failure
-		p.client.CloseIdleConnections()
-		_ = os.RemoveAll(dir) // else the next Open does
+		_ = os.RemoveAll(dir)                     // else the next Open does
 		close(p.gone)
 	}()
 	if err := p.record(); err != nil {

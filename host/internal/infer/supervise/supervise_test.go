@@ -101,7 +101,7 @@ func config(dir string) (supervise.Config, string) {
 	}, self
 }
 
-func open(t *testing.T, change func(*supervise.Config)) *bench {
+func open(t testing.TB, change func(*supervise.Config)) *bench {
 	t.Helper()
 	// A socket's path is short; t.TempDir's is not.
 	dir, err := os.MkdirTemp("", "arw")
