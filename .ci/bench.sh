@@ -5,9 +5,12 @@
 set -eu
 out=$(mktemp)
 peers=$(mktemp)
-trap 'rm -f "$out" "$peers" "$peers.bin"' EXIT
+guards=$(mktemp)
+trap 'rm -f "$out" "$peers" "$peers.bin" "$guards" "$guards.bin"' EXIT
 if [ -z "${BENCH:-}" ]; then
   (cd host/internal/wasm/peers && go build -o "$peers.bin" . && "$peers.bin") | tee "$peers" >&2
+  (cd host/internal/egress/peers && go build -o "$guards.bin" . && "$guards.bin" ../testdata/hostile.txt) | tee "$guards" >&2
+  [ -s "$guards" ] || echo "bench: no table of egress guards (it needs Linux, user namespaces and ip)" >&2
 fi
 for pkg in $(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./...); do
   go test -run '^$' -bench "${BENCH:-.}" -benchtime "${BENCHTIME:-300ms}" "$pkg" 2>/dev/null |
@@ -25,6 +28,12 @@ done
     cat docs/benchmarks.in.md
     echo
     cat "$peers"
+    echo
+  fi
+  if [ -s "$guards" ]; then
+    cat docs/guards.in.md
+    echo
+    cat "$guards"
     echo
   fi
   echo "## Every package"

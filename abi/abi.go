@@ -38,7 +38,10 @@ const (
 	Clock  Capability = "clock"
 	Rand   Capability = "rand"
 	Action Capability = "action"
-	HTTP   Capability = "http" // the network, through the host's guard (since 1.2)
+	// Secret uses values that the guest never sees (since 1.2); Archive unpacks what strangers packed (since 1.2).
+	Secret  Capability = "secret"
+	Archive Capability = "archive"
+	HTTP    Capability = "http" // the network, through the host's guard (since 1.2)
 )
 
 // Ambient reports whether the capability carries no authority: it is always there, needs no lease, and a manifest does not
@@ -121,6 +124,10 @@ var Functions = []Func{
 	{HTTP, "send", OpenWorld, []string{"handle", "kind", "data", "data_len"}, "sends a message over a WebSocket: kind 1 text, 2 bytes (since 1.2)"},
 	{HTTP, "receive", OpenWorld, []string{"handle", "out", "out_cap"}, "waits for a message of a WebSocket: its kind as one byte, then the message; 0 bytes is the end (since 1.2)"},
 	{Action, "call", Reads, []string{"tool", "tool_len", "in", "in_len", "out", "out_cap"}, "calls another tool (namespace/name or namespace/name:tool id) and writes its reply frame"},
+	{Secret, "public", Reads, []string{"name", "name_len", "out", "out_cap"}, "gives the public half of a named key pair as PKIX in DER (since 1.2)"},
+	{Secret, "mac", OpenWorld, []string{"name", "name_len", "data", "data_len", "out", "out_cap"}, "authenticates at most 1 MiB with a named key: the 32 bytes of HMAC-SHA-256 (since 1.2)"},
+	{Secret, "sign", OpenWorld, []string{"name", "name_len", "data", "data_len", "out", "out_cap"}, "signs at most 1 MiB with a named key pair: Ed25519, or ECDSA on P-256 in ASN.1 (since 1.2)"},
+	{Archive, "unpack", Writes, []string{"req", "req_len", "out", "out_cap"}, `unpacks an archive of a leased folder into a new folder of another: ArchiveUnpack -> ArchiveUnpacked; all of it or nothing (since 1.2)`},
 }
 
 // Status is the word every host function returns: an error code in the upper 32 bits, a length in the lower 32.

@@ -32,6 +32,29 @@ type FSEntry struct {
 	MTimeMS int64  `json:"mtime_ms"`
 }
 
+// ArchiveUnpack asks to unpack the archive at From, a file of a folder leased for reading, into To, which must not exist or be
+// empty, in a folder leased for writing. Zip, tar, gzip and bzip2 are known. Limits can only be lowered below the host's.
+type ArchiveUnpack struct {
+	From            string `json:"from"`
+	To              string `json:"to"`
+	StripComponents int    `json:"strip_components,omitempty"` // leading folders taken off each name
+	Nested          bool   `json:"nested,omitempty"`           // unpack archives found inside, too
+	SkipLinks       bool   `json:"skip_links,omitempty"`       // leave out links instead of refusing the archive
+	MaxTotalBytes   int64  `json:"max_total_bytes,omitempty"`
+	MaxEntries      int    `json:"max_entries,omitempty"`
+	MaxDepth        int    `json:"max_depth,omitempty"`
+}
+
+// ArchiveUnpacked is what was made.
+type ArchiveUnpacked struct {
+	Format  string `json:"format"`
+	Files   int    `json:"files"`
+	Folders int    `json:"folders"`
+	Bytes   int64  `json:"bytes"`
+	Skipped int    `json:"skipped"`
+	Depth   int    `json:"depth"` // of the deepest archive inside; 1 is the archive itself
+}
+
 // ModTime is MTimeMS as a time.
 func (e FSEntry) ModTime() time.Time { return time.UnixMilli(e.MTimeMS).UTC() }
 
@@ -46,6 +69,8 @@ type HTTPRequest struct {
 	TimeoutMS int64       `json:"timeout_ms,omitempty"`
 	MaxBytes  int64       `json:"max_bytes,omitempty"`
 	Protocols []string    `json:"protocols,omitempty"` // of a WebSocket
+	// Secrets are names of tokens that the host puts into the request, for their audience only; each needs a lease of secret.
+	Secrets []string `json:"secrets,omitempty"`
 }
 
 // HTTPResponse is the head of an answer. Handle is where its body is read, or what a WebSocket is called; URL is the one that

@@ -6,8 +6,12 @@ import (
 	"crypto/x509"
 	"net"
 	"net/netip"
+	"strings"
 
+	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/egress"
+	"github.com/arw-project/arw/host/internal/netguard"
+	"github.com/arw-project/arw/host/internal/policy"
 )
 
 // Egress is how the host reaches the network; the zero value is the system's network in the posture public. Posture is what a
@@ -21,18 +25,38 @@ type Egress struct {
 	Dial  func(ctx context.Context, network, address string) (net.Conn, error)
 	Own   func() []netip.Addr
 	Roots *x509.CertPool
-	// Redact takes secrets out of what ledger and previews show; nil leaves them in.
+	// Redact takes secrets out of what ledger and previews show; nil is the host's own rules and the values of its vault.
 	Redact func([]byte) []byte
 }
 
 // openEgress makes the one way out.
 func (h *Host) openEgress(ctx context.Context) (err error) {
 	s, e := &h.parts, h.cfg.Egress
+	if e.Redact == nil {
+		e.Redact = func(b []byte) []byte { clean, _ := s.Redact.Bytes(b); return clean }
+	}
 	s.Egress, err = egress.Open(ctx, h.db, s.Journal, s.View, egress.Config{
-		Posture: egress.Posture(cmp.Or(e.Posture, string(egress.Public))), Resolver: e.Resolver, Dial: e.Dial, Own: e.Own, Roots: e.Roots, Redact: e.Redact, Log: h.cfg.Log,
+		Posture: egress.Posture(cmp.Or(e.Posture, string(egress.Public))), Resolver: e.Resolver, Dial: e.Dial, Own: e.Own, Roots: e.Roots, Redact: e.Redact, Judge: h.mayLeave, Log: h.cfg.Log,
 	})
 	if err == nil {
 		h.onClose(s.Egress.Close)
 	}
 	return err
+}
+
+// mayLeave asks Cedar about a caller that is no pack, for whom a token speaks.
+func (h *Host) mayLeave(_ context.Context, c egress.Caller, target string, d netguard.Dest) ([]string, error) {
+	method, _, _ := strings.Cut(target, " ")
+	actor := c.Actor
+	if name, ok := strings.CutPrefix(actor, "process:"); ok {
+		actor = "agent:" + name
+	}
+	got := h.parts.Policy.Decide(policy.Request{
+		Action: policy.ActionEgress, Pack: policy.Pack{Name: "host/proxy"}, Actor: actor,
+		Dest: &policy.Dest{Method: method, Scheme: d.Scheme, Host: d.Host, Domain: netguard.Registrable(d.Host), Port: int64(d.Port), Path: d.Path},
+	})
+	if got.Allowed {
+		return got.Policies, nil
+	}
+	return got.Policies, abi.Errorf(abi.Denied, "send to %q as %q: %s", d.Host, c.Actor, got.Reason).WithDetail(egress.Denial{Reason: "policy", Why: got})
 }

@@ -4,9 +4,12 @@
 //	<state>/arw.db          journal, actions, leases, keys, read models, packs
 //	<state>/cas/            blobs by digest
 //	<state>/cache/wasm/     compiled code; may be deleted at any time
+//	<state>/vault.key       what secrets are sealed with, mode 0600
 //	<state>/operator.token  the operator's credential, mode 0600
 //	<state>/trust.toml      who may sign what; missing: nobody
 //	<state>/policy/*.cedar  policies beside the shipped ones
+//	<state>/cache.toml      which answers are kept and for how long; missing: the defaults; read again when it changes
+//	<state>/grants.toml     grants the operator declares beforehand; may be missing
 //
 // A Host is safe for concurrent use. One state directory serves one Host at a time; a second Open answers Conflict.
 package host
@@ -21,6 +24,7 @@ import (
 	"time"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/access"
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/cas"
 	"github.com/arw-project/arw/host/internal/db"
@@ -30,8 +34,12 @@ import (
 	"github.com/arw-project/arw/host/internal/kv"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/logic"
+	"github.com/arw-project/arw/host/internal/memo"
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/redact"
+	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
 	"github.com/arw-project/arw/host/internal/wasm"
 	"github.com/arw-project/arw/registry"
@@ -101,6 +109,7 @@ type Host struct {
 	engine   *wasm.Engine
 	second   *wasm.Engine
 	index    *catalogue     // nil when none is configured
+	grants   *prompt.Grants // as last read
 	undo     []func() error // what Close does, in reverse order
 	closing  sync.Once
 	closeErr error
@@ -115,13 +124,19 @@ type Services struct {
 	Journal *journal.Journal
 	View    *view.View
 	CAS     *cas.Store
-	Policy  *policy.Set
+	Policy  *policy.Live
+	Prompts *prompt.Book
 	Logic   *logic.Store
 	Egress  *egress.Guard
 	Trust   *signing.Policy
+	Memo    *memo.Memo
+	Vault   *vault.Vault
+	Redact  *redact.Redactor
+	Engine  *wasm.Engine // the one that runs packs
 	DB      func() db.Stats
 	// Operator reports in constant time whether a token is the operator's credential.
 	Operator func(token string) bool
+	Access   *access.Book
 	Version  string
 	Started  time.Time
 	StateDir string
@@ -159,6 +174,9 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 
 // open is the wiring. The database comes first: its lock keeps a second host out before anything is touched.
 func (h *Host) open(ctx context.Context) (err error) {
+	if err = h.hush(); err != nil {
+		return err
+	}
 	cfg, s := h.cfg, &h.parts
 	s.Version, s.StateDir, s.Log, s.Started = cfg.Version, cfg.StateDir, cfg.Log, time.Now().UTC()
 	path := func(names ...string) string { return filepath.Join(append([]string{cfg.StateDir}, names...)...) }
@@ -182,6 +200,15 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if s.Leases, err = lease.Open(ctx, h.db, s.Journal); err != nil {
 		return err
 	}
+	if err = h.openAccess(ctx); err != nil {
+		return err
+	}
+	if err = h.openVault(ctx); err != nil {
+		return err
+	}
+	if err = h.openPrompts(ctx); err != nil {
+		return err
+	}
 	if err = h.openEgress(ctx); err != nil {
 		return err
 	}
@@ -189,6 +216,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 		return err
 	}
 	if err = h.engines(); err != nil {
+		return err
+	}
+	if err = h.openMemo(); err != nil {
 		return err
 	}
 	if h.index, err = h.openIndex(); err != nil {
@@ -202,17 +232,18 @@ func (h *Host) open(ctx context.Context) (err error) {
 		}
 	}
 	s.Packs, err = pack.Open(ctx, pack.Parts{
-		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Trust: s.Trust,
-		Engine: h.engine, Second: h.second, Egress: s.Egress, Revocations: revocations, Catalogue: names, Log: cfg.Log,
+		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Prompts: s.Prompts, Trust: s.Trust, Vault: s.Vault, Redact: s.Redact,
+		Engine: h.engine, Second: h.second, Egress: s.Egress, Memo: s.Memo, Revocations: revocations, Catalogue: names, Log: cfg.Log,
 	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain,
 		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now, Record: cfg.Limits.Record})
 	if err != nil {
 		return err
 	}
 	h.onClose(s.Packs.Close)
+	s.Packs.Declare(h.grants)
 	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{s.Packs}, action.Config{
 		Workers: cfg.Workers, PerPack: cfg.Limits.PerPack, Queue: cfg.Limits.Queue, MaxInput: cfg.Limits.Input,
-		MaxOutput: cfg.Limits.Output, MaxDepth: cfg.Limits.Depth, Grace: cfg.Limits.Grace,
+		MaxOutput: cfg.Limits.Output, MaxDepth: cfg.Limits.Depth, Grace: cfg.Limits.Grace, Resume: s.Prompts.Resumes,
 	}, cfg.Log)
 	if err != nil {
 		return err
@@ -227,7 +258,7 @@ func (h *Host) settings() (err error) {
 	if s.Operator, err = operator(filepath.Join(h.cfg.StateDir, "operator.token")); err != nil {
 		return err
 	}
-	if s.Policy, err = loadPolicy(h.cfg.PolicyDir); err != nil {
+	if err = h.loadAuthority(); err != nil {
 		return err
 	}
 	s.Trust, err = loadTrust(h.cfg.TrustFile, h.cfg.Log)
@@ -240,6 +271,7 @@ func (h *Host) engines() (err error) {
 	if h.engine, err = wasm.Open(wasm.Options{CacheDir: cache, Compiles: h.cfg.Limits.Compiles, Log: h.cfg.Log}); err != nil {
 		return err
 	}
+	h.parts.Engine = h.engine
 	h.onClose(h.engine.Close)
 	if h.second, err = wasm.Open(wasm.Options{Interpret: true, Log: h.cfg.Log}); err != nil {
 		return err
@@ -251,9 +283,18 @@ func (h *Host) engines() (err error) {
 // schema is every owner's tables, in the order of the ladder.
 func schema() []db.Migration {
 	return []db.Migration{
-		{Owner: "journal", Steps: journal.Schema}, {Owner: "kv", Steps: kv.Schema}, {Owner: "view", Steps: view.Schema},
-		{Owner: "lease", Steps: lease.Schema}, {Owner: "logic", Steps: logic.Schema}, {Owner: "pack", Steps: pack.Schema}, {Owner: "action", Steps: action.Schema},
+		{Owner: "journal", Steps: journal.Schema},
+		{Owner: "kv", Steps: kv.Schema},
+		{Owner: "view", Steps: view.Schema},
+		{Owner: "lease", Steps: lease.Schema},
+		{Owner: "vault", Steps: vault.Schema},
+		{Owner: "logic", Steps: logic.Schema},
+		{Owner: "memo", Steps: memo.Schema},
+		{Owner: "pack", Steps: pack.Schema},
+		{Owner: "action", Steps: action.Schema},
 		{Owner: "egress", Steps: egress.Schema},
+		{Owner: "prompt", Steps: prompt.Schema},
+		{Owner: "access", Steps: access.Schema},
 	}
 }
 
@@ -284,10 +325,12 @@ func (h *Host) Run(ctx context.Context) error {
 		})
 	}
 	keep(below, h.parts.Leases.Run)
+	keep(below, h.parts.Prompts.Run)
 	keep(below, h.parts.Packs.Run)
 	keep(below, h.parts.Egress.Run)
 	keep(below, h.sweep)
 	keep(below, h.news)
+	keep(below, h.memory)
 	err := h.parts.Actions.Run(ctx)
 	stopBelow()
 	wg.Wait()
@@ -315,7 +358,7 @@ func (h *Host) sweep(ctx context.Context) error {
 
 // live reports whether anything refers to a blob.
 func (h *Host) live(digest string) bool {
-	return h.parts.Packs.Live(digest) || h.parts.Actions.Keeps(digest)
+	return h.parts.Packs.Live(digest) || h.parts.Actions.Keeps(digest) || h.parts.Memo.Keeps(digest)
 }
 
 // Close takes everything down in the reverse order of Open. Run must have returned. A second Close does nothing.

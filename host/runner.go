@@ -3,10 +3,13 @@ package host
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/pack"
+	"github.com/arw-project/arw/host/internal/prompt"
 )
 
 // anyone is the actor of an action that came without one.
@@ -35,6 +38,7 @@ func (r runner) Run(ctx context.Context, job action.Job) (action.Result, error) 
 			return res.Kind, res.Body, err
 		},
 		Record: a.Record != nil,
+		Idle:   job.Idle,
 	}
 	if s := job.Streams; s != nil && s.In != nil {
 		call.In = s.In
@@ -43,11 +47,14 @@ func (r runner) Run(ctx context.Context, job action.Job) (action.Result, error) 
 		call.Out = s.Out
 	}
 	reply, err := r.packs.Call(ctx, call)
+	if errors.Is(err, prompt.ErrWaiting) {
+		err = fmt.Errorf("%w: %w", action.ErrHeld, err)
+	}
 	u := reply.Usage
 	return action.Result{
 		Record: recording(reply.Record),
 		Kind:   reply.Kind, Body: reply.Body,
-		Usage: action.Usage{Gas: u.Gas, HostCalls: u.HostCalls, Memory: u.MemoryBytes, Wall: u.Wall},
+		Usage: action.Usage{Gas: u.Gas, HostCalls: u.HostCalls, Memory: u.MemoryBytes, Wall: u.Wall, Cache: reply.Cache},
 	}, err
 }
 

@@ -254,6 +254,13 @@ func (c *checker) reachable(p *Pack) {
 		}
 		most = max(most, p.Tools[i].Effects)
 	}
+	for i := range p.Tools {
+		for n, name := range p.Tools[i].Capabilities {
+			if _, asked := p.Capability(name); !asked {
+				c.bad(at{"tools", i, "capabilities", n}, fmt.Sprintf("add [capabilities.%s], or remove it here", name), "the pack asks for no capability %q", name)
+			}
+		}
+	}
 	for _, capability := range p.Capabilities {
 		least, known := abi.OpenWorld, false
 		for _, f := range abi.Functions {

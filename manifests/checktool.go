@@ -28,6 +28,7 @@ func (c *checker) tool(where at, raw *rawTool) Tool {
 		t.Isolation = "fresh"
 	}
 	c.oneOf(where.key("isolation"), t.Isolation, "fresh", "session")
+	t.Capabilities = c.uses(where.key("capabilities"), raw.Uses)
 	t.Streams = c.streams(where.key("streams"), raw.Streams)
 	if raw.Limits.Stream > 0 && !slices.Contains(t.Streams, "output") {
 		c.bad(where.key("limits").key("stream"), `add streams = ["output"] to the tool, or remove the limit`, "the tool streams nothing out")
@@ -42,6 +43,28 @@ func (c *checker) tool(where at, raw *rawTool) Tool {
 		t.Examples = append(t.Examples, c.example(where.key("examples", i), &t, example))
 	}
 	return t
+}
+
+// uses reads the capabilities a tool confines itself to; nil when it does not.
+func (c *checker) uses(where at, names []string) []abi.Capability {
+	if len(names) == 0 && !c.lines.Has(where...) {
+		return nil
+	}
+	list := []abi.Capability{}
+	for i, name := range names {
+		switch {
+		case abi.Capability(name).Ambient():
+			c.bad(where.key(i), "remove it", "%s carries no authority and is always there", name)
+		case !slices.Contains(askable, name):
+			c.bad(where.key(i), "the capabilities are "+strings.Join(askable, ", "), "there is no capability %q", clip(name))
+		case slices.Contains(names[:i], name):
+			c.bad(where.key(i), "", "%q stands twice", name)
+		default:
+			list = append(list, abi.Capability(name))
+		}
+	}
+	slices.Sort(list)
+	return list
 }
 
 // streams puts the words in the order of the canonical form.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"github.com/arw-project/arw/abi"
 	"strconv"
 	"time"
 )
@@ -68,6 +69,9 @@ func (t Tool) tree() any {
 		}),
 	}
 	// Younger than the first manifests: absent where nothing is said, so that their digests stay what they are.
+	if t.Capabilities != nil {
+		tree["capabilities"] = listOf(t.Capabilities, func(c abi.Capability) any { return string(c) })
+	}
 	if len(t.Streams) > 0 {
 		tree["streams"] = listOf(t.Streams, func(s string) any { return s })
 	}

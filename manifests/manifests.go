@@ -59,8 +59,10 @@ type Tool struct {
 	Effects     abi.Effect
 	Isolation   string   // "fresh" or "session"
 	Streams     []string // what it uses of "input" and "output", in this order; nil: none
-	Limits      Limits
-	Examples    []Example
+	// Capabilities are those of the pack's that the tool may use, sorted; nil is all of them, an empty list none.
+	Capabilities []abi.Capability
+	Limits       Limits
+	Examples     []Example
 }
 
 // Limits bound one call. Zero leaves the bound to the host.

@@ -37,6 +37,7 @@ type rawTool struct {
 	Effects     string       `toml:"effects"`
 	Isolation   string       `toml:"isolation"`
 	Streams     []string     `toml:"streams"`
+	Uses        []string     `toml:"capabilities"`
 	Limits      rawLimits    `toml:"limits"`
 	Examples    []rawExample `toml:"examples"`
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // askable are the capabilities a manifest may ask for.
-var askable = []string{"action", "clock", "event", "fs", "http", "kv", "log", "rand", "state"}
+var askable = []string{"action", "archive", "clock", "event", "fs", "http", "kv", "log", "rand", "secret", "state"}
 
 func (c *checker) capability(raw *rawPack, name string) Capability {
 	where, asked := at{"capabilities", name}, raw.Capabilities[name]
@@ -55,6 +55,7 @@ func (c *checker) scopes(where at, raw *rawPack, name abi.Capability, scopes []s
 		abi.State:  func(s string) (string, string) { return checkStateScope(raw, s) },
 		abi.FS:     checkFolder,
 		abi.Action: checkToolGlob,
+		abi.Secret: checkSecret,
 		abi.HTTP:   checkReach,
 	}[name]
 	switch {
@@ -92,6 +93,8 @@ func scopeExample(pack string, name abi.Capability) string {
 		return "name ids of [[state]]"
 	case abi.FS:
 		return `such as scope = ["read:*"] for a folder that the operator chooses`
+	case abi.Secret:
+		return `such as scope = ["github.token"], the names under which the operator stores them`
 	}
 	if name == abi.HTTP {
 		return fmt.Sprintf("such as scope = [%q]", reach.Example)
@@ -100,15 +103,16 @@ func scopeExample(pack string, name abi.Capability) string {
 }
 
 var (
-	kindWord = regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)*\.?$`)
-	toolGlob = regexp.MustCompile(`^([a-z0-9*-]+)/([a-z0-9*-]+):([a-z*][a-z0-9_.*-]*)$`)
+	kindWord   = regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)*\.?$`)
+	secretName = regexp.MustCompile(`^[a-z0-9_*]+([.-][a-z0-9_*]+)*$`)
+	toolGlob   = regexp.MustCompile(`^([a-z0-9*-]+)/([a-z0-9*-]+):([a-z*][a-z0-9_.*-]*)$`)
 )
 
 // hostPrefixes begin the kinds of events and the read models that are the host's own. A pack that could write them could
 // lie about what the host did.
 var hostPrefixes = []string{
-	"actions", "arw", "bus", "cache", "config", "egress", "host", "infer", "journal", "leases", "logic", "memory", "models", "packs",
-	"policy", "queue", "registry", "runtime", "service", "state", "tool", "tools", "trust",
+	"actions", "archive", "arw", "bus", "cache", "config", "egress", "host", "infer", "journal", "leases", "logic", "memory", "models", "packs",
+	"policy", "queue", "registry", "runtime", "secrets", "service", "state", "tool", "tools", "trust",
 }
 
 // prefixes are what the event kinds and read models of a pack begin with: its name, or its namespace and name, with '_'
@@ -192,6 +196,14 @@ func checkToolGlob(scope string) (problem, hint string) {
 		if !strings.Contains(part, "*") && !namePart.MatchString(part) {
 			return fmt.Sprintf("%q is no part of a pack's name", clip(part)), `such as "arw/research:*"`
 		}
+	}
+	return "", ""
+}
+
+// checkSecret checks the name of a secret, or a pattern of names with * for any run of characters.
+func checkSecret(s string) (problem, hint string) {
+	if !secretName.MatchString(s) || len(s) > 64 {
+		return fmt.Sprintf("%q is no name of a secret", s), `such as "github.token", or "github.*" for all that begin so`
 	}
 	return "", ""
 }

@@ -17,6 +17,9 @@ const (
 	HeaderCorr = "X-Arw-Corr" // correlation id: taken from the request when it is well formed, else made; on every response
 )
 
+// Revision is the version of this surface; it counts with the words here, not with the host.
+const Revision = "1.0.0"
+
 // MaxBody is the largest request body a host reads, in bytes: a tool's largest input and its envelope.
 const MaxBody = 9 << 20
 
@@ -80,6 +83,7 @@ type Usage struct {
 	HostCalls   int     `json:"host_calls"`
 	WallMS      float64 `json:"wall_ms"`
 	MemoryBytes int64   `json:"memory_bytes"`
+	Cache       string  `json:"cache,omitempty"` // "hit": a kept answer was given; "miss": this call made it; "bypass": none is kept
 }
 
 // SubmitAction is the body of POST /actions. With the header "Prefer: wait=SECONDS" the answer comes when the action
@@ -126,6 +130,10 @@ type GrantLease struct {
 	TTL        string   `json:"ttl,omitempty"` // a Go duration, "8h"; empty is the policy's
 	Calls      int64    `json:"budget_calls,omitempty"`
 	Bytes      int64    `json:"budget_bytes,omitempty"`
+	Tokens     int64    `json:"budget_tokens,omitempty"`
+	Gas        int64    `json:"budget_gas,omitempty"`
+	Money      int64    `json:"budget_usd_micros,omitempty"` // millionths of a US dollar
+	Project    string   `json:"project,omitempty"`           // the lease holds in this project alone
 	Reason     string   `json:"reason,omitempty"`
 }
 
@@ -145,12 +153,18 @@ type Lease struct {
 	Reason     string    `json:"reason"`
 	Policies   []string  `json:"policies"` // Cedar policies that decided it
 	Renewable  bool      `json:"renewable"`
+	Project    string    `json:"project,omitempty"` // it holds in this project alone, this session, this action
+	Session    string    `json:"session,omitempty"`
+	Action     string    `json:"action,omitempty"`
 }
 
 // Budget bounds what a lease may use, 0 being unlimited, or says what it has used.
 type Budget struct {
-	Calls int64 `json:"calls"`
-	Bytes int64 `json:"bytes"`
+	Calls  int64 `json:"calls"`
+	Bytes  int64 `json:"bytes"`
+	Tokens int64 `json:"tokens,omitempty"`
+	Gas    int64 `json:"gas,omitempty"`
+	Money  int64 `json:"usd_micros,omitempty"` // millionths of a US dollar
 }
 
 // Event is one record of the journal.

@@ -2,7 +2,7 @@
 // grammar here keeps what a person was shown and what the host checks the same.
 //
 //	entry  = [ methods " " ] scheme "://" host [ ":" port ] [ path ]
-//	methods = METHOD { "," METHOD } | "*"        without it: GET and HEAD
+//	methods = METHOD { "," METHOD } | "*"        without it: GET; who may GET may HEAD
 //	scheme = "http" | "https" | "ws" | "wss"
 //	host   = name | "*." name | "*" | address
 //	path   = "/" …                               a beginning of paths, cut at a slash
@@ -24,7 +24,7 @@ import (
 // Entry is one parsed entry of a scope. The zero value covers nothing.
 type Entry struct {
 	text    string
-	methods []string // nil: GET and HEAD; "*" alone: all
+	methods []string // nil: GET; "*" alone: all
 	scheme  string
 	host    string // without "*."; empty with below for "*"
 	below   bool   // names below host, not host itself
@@ -206,8 +206,14 @@ func (e *Entry) Covers(t *Target) bool {
 }
 
 func (e *Entry) admits(method string) bool {
+	if method == "HEAD" { // it tells less than GET does
+		method = "GET"
+		if slices.Contains(e.methods, "HEAD") {
+			return true
+		}
+	}
 	if e.methods == nil {
-		return method == "GET" || method == "HEAD"
+		return method == "GET"
 	}
 	return e.methods[0] == "*" || slices.Contains(e.methods, method)
 }
@@ -250,7 +256,7 @@ func (e *Entry) Within(q *Entry) bool {
 	}
 	methods := q.methods
 	if methods == nil {
-		methods = []string{"GET", "HEAD"}
+		methods = []string{"GET"}
 	}
 	return !slices.ContainsFunc(methods, func(m string) bool { return !e.admits(m) })
 }

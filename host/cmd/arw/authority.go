@@ -17,7 +17,7 @@ func (a *app) leaseCmd() *cobra.Command {
 		Long: `A lease says who (one digest of a pack) may do what (a capability), where (its scope), until when, and how much.
 No pack and no tool can grant one: granting needs the operator's token.`,
 	}
-	cmd.AddCommand(a.leaseListCmd(), a.leaseGrantCmd(), a.leaseRevokeCmd())
+	cmd.AddCommand(a.leaseListCmd(), a.leaseGrantCmd(), a.leaseRenewCmd(), a.leaseRevokeCmd())
 	return cmd
 }
 
@@ -102,6 +102,9 @@ func (a *app) leaseGrantCmd() *cobra.Command {
 	f.StringVar(&in.TTL, "ttl", "", "how long it holds, such as 30m or 8h (default by policy)")
 	f.Int64Var(&in.Calls, "calls", 0, "at most this many host calls (default no limit)")
 	f.Int64Var(&in.Bytes, "bytes", 0, "at most this many bytes (default no limit)")
+	f.Int64Var(&in.Tokens, "tokens", 0, "at most this many tokens of a model (default no limit)")
+	f.Int64Var(&in.Money, "usd-micros", 0, "at most this many millionths of a US dollar (default no limit)")
+	f.StringVar(&in.Project, "project", "", "in this project alone")
 	f.StringVar(&in.Reason, "reason", "", "why, for the journal")
 	return cmd
 }
@@ -125,5 +128,27 @@ func (a *app) leaseRevokeCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the journal")
+	return cmd
+}
+
+func (a *app) leaseRenewCmd() *cobra.Command {
+	var ttl string
+	cmd := &cobra.Command{
+		Use:   "renew LEASE",
+		Short: "Let a renewable lease live longer, from now",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			l, err := c.Renew(cmd.Context(), args[0], ttl)
+			if err != nil {
+				return err
+			}
+			return a.print(l, func(u ui) error { return tellLeases(u, []api.Lease{l}) })
+		},
+	}
+	cmd.Flags().StringVar(&ttl, "ttl", "24h", "how long it holds from now")
 	return cmd
 }

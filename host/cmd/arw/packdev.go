@@ -76,6 +76,7 @@ type dev struct {
 	serving *manifests.Pack // what runs; nil before the first build that works
 	digest  string          // of its artifact
 	verdict *pack.Verdict
+	tested  func() // lets go of the module as it was tested, once it is installed or not
 }
 
 // devEvent is one line of --json, and what the text is made of.
@@ -294,7 +295,9 @@ func (d *dev) session(ctx, hostCtx context.Context, f *author.Folder) error {
 func (d *dev) cycle(ctx context.Context) {
 	e := devEvent{Event: "served", Took: map[string]string{}}
 	began := time.Now()
+	d.tested = func() {}
 	step, err := d.build(ctx, &e)
+	d.tested()
 	if ctx.Err() != nil {
 		return
 	}
@@ -340,11 +343,11 @@ func (d *dev) test(ctx context.Context, f *author.Folder, e *devEvent) error {
 	if d.noTests {
 		return nil
 	}
-	t, err := f.Test(ctx, author.TestOptions{CacheDir: d.app.compileCache()})
+	t, done, err := f.TestSoon(ctx, d.host.Services().Engine)
 	if err != nil {
 		return err
 	}
-	e.Tests = t
+	d.tested, e.Tests = done, t
 	if t.Failed > 0 {
 		return testVerdict(f, t)
 	}
@@ -372,7 +375,7 @@ func (d *dev) install(ctx context.Context, f *author.Folder, digest string, e *d
 		return nil
 	}
 	v, err := d.host.Services().Packs.Install(ctx, d.name+"@"+digest, pack.Options{
-		By: "operator", Accept: true, Downgrade: true, AcceptSigner: true, Again: true, // who writes the pack has said yes to it
+		By: "operator", Accept: true, Downgrade: true, AcceptSigner: true, Again: true, Soon: true, // who writes the pack has said yes to it
 	})
 	if err != nil {
 		return err

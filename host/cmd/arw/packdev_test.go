@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -22,7 +23,7 @@ import (
 
 // session is "arw pack dev" running in this process; its lines of JSON are what it said.
 type session struct {
-	t     *testing.T
+	t     testing.TB
 	lines chan devEvent
 	stop  context.CancelFunc
 	done  chan int
@@ -30,7 +31,7 @@ type session struct {
 	ready devEvent
 }
 
-func develop(t *testing.T, args ...string) *session {
+func develop(t testing.TB, args ...string) *session {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	out, in := io.Pipe()
@@ -55,7 +56,7 @@ func develop(t *testing.T, args ...string) *session {
 }
 
 // cacheDir keeps compiled code from one test to the next.
-func cacheDir(t *testing.T) string {
+func cacheDir(t testing.TB) string {
 	base, err := os.UserCacheDir()
 	if err != nil {
 		return t.TempDir()
@@ -127,7 +128,7 @@ func (s *session) answers(tool, input, want string) {
 	}
 }
 
-func edit(t *testing.T, file, old, new string) {
+func edit(t testing.TB, file, old, new string) {
 	t.Helper()
 	src, err := os.ReadFile(file)
 	if err != nil {
@@ -241,4 +242,31 @@ func (s *session) kinds() []string {
 		}
 	}
 	return kinds
+}
+
+// BenchmarkPackDev is the author's loop in Go: a save, and the call that answers as the sources now say. What the steps
+// take is of the last round.
+func BenchmarkPackDev(b *testing.B) {
+	dir := filepath.Join(b.TempDir(), "hello")
+	if _, err := author.Init(dir, "acme/hello", "go"); err != nil {
+		b.Fatal(err)
+	}
+	s := develop(b, dir)
+	s.next("served")
+	was := "times++"
+	var last devEvent
+	for n := 0; b.Loop(); n++ {
+		// No call sees it, but no build before had it: neither the compiler's cache nor ours can help.
+		is := fmt.Sprintf("times++\n\tif in.Name == %q {\n\t\ttimes--\n\t}", fmt.Sprint(time.Now().UnixNano()))
+		edit(b, filepath.Join(dir, "main.go"), was, is)
+		was = is
+		last = s.next("served")
+		s.answers("hello.greet", `{"name":"Ada"}`, "Hello, Ada!")
+	}
+	b.StopTimer()
+	for _, step := range []string{"build", "test", "publish", "install", "all"} {
+		if took, err := time.ParseDuration(last.Took[step]); err == nil {
+			b.ReportMetric(float64(took.Milliseconds()), step+"-ms")
+		}
+	}
 }

@@ -76,7 +76,11 @@ func (e devEvent) times() string {
 		parts = append(parts, name+" "+e.Took[name])
 	}
 	if e.Tests != nil {
-		parts = append(parts, plural(e.Tests.Passed, "case")+" passed")
+		passed := plural(e.Tests.Passed, "case") + " passed"
+		if e.Tests.Interpreted {
+			passed += " on the interpreter"
+		}
+		parts = append(parts, passed)
 	}
 	return strings.Join(parts, " · ")
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -190,20 +191,26 @@ func (a *app) openBrowser(at string) error {
 	return nil
 }
 
-// release signs a published pack.
-func (s *signer) release(ctx context.Context, reg *registry.Registry, name, digest string) error {
-	return s.state(ctx, reg, name, digest, signing.PredicateSign, json.RawMessage("{}"))
-}
-
 // publish signs a pack and, beside that, what was stated when it was built. The release comes last: who sees it finds
-// the rest.
+// the rest. What the same key stated there before is not stated again: only so many bundles of a pack are ever read.
 func (s *signer) publish(ctx context.Context, reg *registry.Registry, name, digest string, stated []author.Attestation) error {
-	for _, at := range stated {
+	var before [][]byte
+	key, byKey := s.Attester.(*signing.Key)
+	if byKey {
+		var err error
+		if before, err = reg.Bundles(ctx, name, digest); err != nil {
+			return err
+		}
+	}
+	for _, at := range append(slices.Clone(stated), author.Attestation{Type: signing.PredicateSign, Predicate: json.RawMessage("{}")}) {
+		if byKey && slices.ContainsFunc(before, func(b []byte) bool { return key.Stated(ctx, digest, at.Type, at.Predicate, b) }) {
+			continue
+		}
 		if err := s.state(ctx, reg, name, digest, at.Type, at.Predicate); err != nil {
 			return err
 		}
 	}
-	return s.release(ctx, reg, name, digest)
+	return nil
 }
 
 // state attaches a signed statement to a published pack.

@@ -21,6 +21,8 @@ import (
 type serveFlags struct {
 	listen      string
 	mcp         string
+	proxy       string
+	dns         string
 	registry    string
 	registryDir string
 	install     []string
@@ -43,6 +45,8 @@ host on the same directory is refused. Configuration is arw.toml there; flags ov
 	f := cmd.Flags()
 	f.StringVar(&fl.listen, "listen", "", "address of the API (default 127.0.0.1:8091)")
 	f.StringVar(&fl.mcp, "mcp", "", "also serve MCP clients at this address, path /mcp (default none; clients that start a command need none, see arw mcp)")
+	f.StringVar(&fl.proxy, "proxy", "", "also let programs with a token reach the network through the guard, at this address (default none; see arw egress token)")
+	f.StringVar(&fl.dns, "dns", "", "also answer names to programs of this machine as the guard sees them, at this address (default none)")
 	f.StringVar(&fl.registry, "registry", "", "registry of references without one (default 127.0.0.1:8092)")
 	f.StringVar(&fl.registryDir, "registry-dir", "", "also serve the registry in this folder, at the default registry's address")
 	f.StringArrayVar(&fl.install, "install", nil, "install this reference once the host is up, unless it is installed already; may be given again")
@@ -96,6 +100,16 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 	defer os.Remove(address)
 	if cfg.MCP != "" {
 		if err := startMCP(ctx, g, h, cfg.MCP, log); err != nil {
+			return err
+		}
+	}
+	if fl.proxy != "" {
+		if err := startProxy(ctx, g, h, fl.proxy, log); err != nil {
+			return err
+		}
+	}
+	if fl.dns != "" {
+		if err := startDNS(ctx, g, h, fl.dns, log); err != nil {
 			return err
 		}
 	}
@@ -188,6 +202,33 @@ func startMCP(ctx context.Context, g *errgroup.Group, h *host.Host, address stri
 	}
 	g.Go(func() error { return h.ServeMCP(ctx, ln) })
 	log.Info("MCP clients are served", "address", "http://"+ln.Addr().String()+"/mcp")
+	return nil
+}
+
+// startProxy lets programs with a token reach the network until ctx ends.
+func startProxy(ctx context.Context, g *errgroup.Group, h *host.Host, address string, log *slog.Logger) error {
+	ln, err := listen(address)
+	if err != nil {
+		return err
+	}
+	g.Go(func() error { return h.Services().Egress.ServeProxy(ctx, ln) })
+	log.Info("the egress proxy is up", "address", ln.Addr().String())
+	return nil
+}
+
+// startDNS answers names to programs of this machine until ctx ends.
+func startDNS(ctx context.Context, g *errgroup.Group, h *host.Host, address string, log *slog.Logger) error {
+	ln, err := listen(address)
+	if err != nil {
+		return err
+	}
+	pc, err := net.ListenPacket("udp", ln.Addr().String())
+	if err != nil {
+		_ = ln.Close()
+		return abi.Errorf(abi.Unavailable, "listen on %q: %w", address, err).WithHint("another program has the port: end it, or choose another with --dns")
+	}
+	g.Go(func() error { return h.Services().Egress.ServeDNS(ctx, pc, ln) })
+	log.Info("the name guard is up", "address", ln.Addr().String())
 	return nil
 }
 

@@ -5,6 +5,8 @@
 //	  │           ├──────▶ failed      (error, denial, deadline, crash of the host: code interrupted)
 //	  └───────────┴──────▶ cancelled
 //
+// One edge leads back: an action that only waited for a person's answer when the host stopped is queued again (Config.Resume).
+//
 // There is one executor for everything; a CLI command, an HTTP request and a pack that calls another pack all become
 // actions. Every move is a compare-and-set in the database, made together with its journal event, so the journal and
 // the table can never disagree. The package does not know what a tool is: a Runner resolves and runs it.
@@ -14,6 +16,7 @@ package action
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"time"
 
@@ -118,6 +121,7 @@ type Usage struct {
 	HostCalls int           `json:"host_calls"`
 	Memory    int64         `json:"memory_bytes"`
 	Wall      time.Duration `json:"wall_ns"`
+	Cache     string        `json:"cache,omitempty"` // "hit", "miss" or "bypass": whether a kept answer was given
 }
 
 // Tool is what the executor needs to know of a tool before it queues a call.
@@ -138,6 +142,7 @@ type Job struct {
 	// Streams are what the caller attached; nil when it attached nothing.
 	Streams *stream.Pair
 	call    func(ctx context.Context, kind string, input []byte) (Result, error)
+	idle    func(wait func() error) error
 }
 
 // Call runs another tool on behalf of this job's tool, as an action of its own whose Parent is this one, and waits for
@@ -146,6 +151,10 @@ type Job struct {
 func (j Job) Call(ctx context.Context, kind string, input []byte) (Result, error) {
 	return j.call(ctx, kind, input)
 }
+
+// Idle runs wait while the job's worker does other work: a job that waits for a person holds nobody up. When wait is over the
+// job goes on at once, even if that is one more than Config.Workers for a moment.
+func (j Job) Idle(wait func() error) error { return j.idle(wait) }
 
 // Result is what a tool answered.
 type Result struct {
@@ -175,6 +184,9 @@ type Config struct {
 	MaxDepth  int           // nesting; 0 means 8
 	IdemTTL   time.Duration // how long a key is remembered; 0 means 24 hours
 	Grace     time.Duration // how long Run lets running calls finish when it is told to stop; 0 means 5 seconds
+	// Resume reports, at Open, whether an action that was running when the host stopped may run again from its beginning
+	// under the same id, because nothing had come of it yet; nil says no.
+	Resume func(tx *sql.Tx, action string) (bool, error)
 }
 
 // Filter narrows List; the zero value asks for the newest hundred of everything.

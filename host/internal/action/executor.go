@@ -25,6 +25,10 @@ var (
 	errStopping = errors.New("the host is stopping")
 )
 
+// ErrHeld is what a Runner's error wraps when the job had done nothing yet but wait for somebody. If the host is stopping then,
+// the action stays as it is for the next Open, which asks Config.Resume.
+var ErrHeld = errors.New("the action was waiting for somebody")
+
 // Executor takes actions in, runs them and keeps their record. Make one with Open; nothing runs before Run.
 type Executor struct {
 	db     *db.DB
@@ -56,6 +60,7 @@ const (
 // entry is one action that is not final yet. Its act belongs to whoever moves it: the submitter, then the worker.
 type entry struct {
 	id, kind, pack string // of act; these never change and anyone may read them
+	slot           string // the pack whose worker it runs on: its own, or that of the action at the root of the calls
 
 	tool    Tool         // zero after a restart, until it runs
 	act     Action       // Input is nil when it was too large to keep
@@ -68,7 +73,7 @@ type entry struct {
 }
 
 func newEntry(a Action, tool Tool) *entry {
-	return &entry{id: a.ID, kind: a.Kind, pack: a.Pack, tool: tool, act: a, done: make(chan struct{})}
+	return &entry{id: a.ID, kind: a.Kind, pack: a.Pack, slot: a.Pack, tool: tool, act: a, done: make(chan struct{})}
 }
 
 // keepInput is the largest input kept in memory while an action waits; larger ones are read back when it runs, so that

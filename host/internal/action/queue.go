@@ -46,6 +46,12 @@ func (q *queue) freeSlot(pack string) {
 	q.drop(l)
 }
 
+// forceSlot claims a worker for an action that gave its own away for a while, whether or not one is free.
+func (q *queue) forceSlot(pack string) {
+	q.running++
+	q.lane(pack).running++
+}
+
 // reserve holds a place in the line; false when it is full.
 func (q *queue) reserve() bool {
 	if q.waiting >= q.limit {

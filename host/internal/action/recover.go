@@ -22,6 +22,16 @@ func (e *Executor) recover(ctx context.Context) error {
 				waiting = append(waiting, a)
 				continue
 			}
+			if again, err := e.resume(tx, a); err != nil {
+				return err
+			} else if again {
+				a.State = Queued
+				waiting = append(waiting, a)
+				if err := e.move(tx, Running, a); err != nil {
+					return err
+				}
+				continue
+			}
 			a.State, a.Ended = Failed, now
 			a.Failure = failure(abi.Errorf(abi.Interrupted, "run %q: the host stopped while this was running", a.Kind))
 			if err := e.move(tx, Running, a); err != nil {
@@ -40,6 +50,14 @@ func (e *Executor) recover(ctx context.Context) error {
 		e.queue.push(ent)
 	}
 	return nil
+}
+
+// resume reports whether an interrupted action may run again. A nested one never does: its caller is gone.
+func (e *Executor) resume(tx *sql.Tx, a Action) (bool, error) {
+	if e.cfg.Resume == nil || a.Depth > 0 || len(a.Streams) > 0 {
+		return false, nil
+	}
+	return e.cfg.Resume(tx, a.ID)
 }
 
 func readLive(tx *sql.Tx) ([]Action, error) {

@@ -62,7 +62,7 @@ func newID(prefix string) string { return prefix + uuid.Must(uuid.NewV7()).Strin
 // moves are the edges of the package comment's picture.
 var moves = map[State][]State{
 	Queued:  {Running, Cancelled},
-	Running: {Completed, Failed, Cancelled},
+	Running: {Completed, Failed, Cancelled, Queued},
 }
 
 func legal(from, to State) bool {
@@ -151,6 +151,9 @@ func (e *Executor) event(tx *sql.Tx, a Action, kind string, s State) error {
 	b := body{ID: a.ID, Kind: a.Kind, State: s, Parent: a.Parent}
 	switch s {
 	case Queued:
+		if !a.Started.IsZero() {
+			break // back from running
+		}
 		b.IdemKey, b.InputBytes = a.IdemKey, len(a.Input)
 	case Running:
 		b.WaitedMS = a.Started.Sub(a.Created).Milliseconds()

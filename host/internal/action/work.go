@@ -21,6 +21,10 @@ func (e *Executor) work(ent *entry) {
 	}
 	for ent != nil {
 		end := e.run(e.ctx, ent)
+		if !end.State.Final() {
+			ent = e.begin(e.giveUp(ent))
+			continue
+		}
 		next := e.handOver(ent.pack)
 		if err := e.record(ent, end, next); err != nil && next != nil {
 			next = e.begin(e.giveUp(next))
@@ -170,7 +174,22 @@ func (e *Executor) call(ctx context.Context, ent *entry) (res Result, err error)
 	job.call = func(ctx context.Context, kind string, input []byte) (Result, error) {
 		return e.nested(ctx, ent, kind, input)
 	}
+	job.idle = func(wait func() error) error { return e.idle(ent, wait) }
 	return e.runner.Run(ctx, job)
+}
+
+// idle lends the action's worker to others while wait runs.
+func (e *Executor) idle(ent *entry, wait func() error) error {
+	e.mu.Lock()
+	e.queue.freeSlot(ent.slot)
+	e.dispatch()
+	e.mu.Unlock()
+	defer func() {
+		e.mu.Lock()
+		e.queue.forceSlot(ent.slot)
+		e.mu.Unlock()
+	}()
+	return wait()
 }
 
 // judge turns what a run returned into the action's end. Why the context ended outranks what the runner made of it.
@@ -189,6 +208,8 @@ func (e *Executor) judge(ctx context.Context, ent *entry, res Result, err error)
 	}
 	a.State = Failed
 	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errStopping) && errors.Is(err, ErrHeld) && ent.act.Depth == 0:
+		return ent.act
 	case errors.Is(cause, errCancel):
 		a.State, a.Failure = Cancelled, e.cancelledBy(ent)
 	case errors.Is(cause, errStopping):
@@ -288,7 +309,7 @@ func (e *Executor) nested(ctx context.Context, parent *entry, kind string, input
 	if err != nil {
 		return Result{}, err
 	}
-	ent.act.Parent, ent.act.Depth = parent.act.ID, depth
+	ent.act.Parent, ent.act.Depth, ent.slot = parent.act.ID, depth, parent.slot
 	if err := e.enterNested(ctx, ent); err != nil {
 		return Result{}, err
 	}

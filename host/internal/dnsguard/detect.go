@@ -1,6 +1,3 @@
-// Package dnsguard keeps names from becoming a way out.
-//
-// placeholder
 package dnsguard
 
 import (
@@ -130,22 +127,26 @@ func slot[T any](m map[string]*T, key string) *T {
 	return v
 }
 
-// Question notes that somebody asks for a name (lower case, without the last dot).
-func (d *Detector) Question(now time.Time, who, name string) []Anomaly {
+// Question notes that somebody asks for a name (lower case, without the last dot). odd is what is odd about it now, empty when
+// nothing is; told are those that were not told a moment ago.
+func (d *Detector) Question(now time.Time, who, name string) (odd Reason, told []Anomaly) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var out []Anomaly
+	found := func(a Anomaly) {
+		odd, out = a.Reason, d.tell(out, a)
+	}
 	domain := netguard.Registrable(name)
 	if n := slot(d.asked, who).add(now, time.Second); n > d.th.QPS {
-		out = d.tell(out, Anomaly{Time: now, Reason: QPS, Severity: "warn", Who: who, Samples: []string{name}, QPS: float64(n)})
+		found(Anomaly{Time: now, Reason: QPS, Severity: "warn", Who: who, Samples: []string{name}, QPS: float64(n)})
 	}
 	for label := range strings.SplitSeq(strings.TrimSuffix(strings.TrimSuffix(name, domain), "."), ".") {
 		switch {
 		case len(label) > d.th.Label:
-			out = d.tell(out, Anomaly{Time: now, Reason: Long, Severity: "warn", Who: who, Domain: domain, Samples: []string{name}})
+			found(Anomaly{Time: now, Reason: Long, Severity: "warn", Who: who, Domain: domain, Samples: []string{name}})
 		case len(label) >= 24 && entropy(label) > d.th.Entropy:
 			if slot(d.shapes, who+"\x00"+domain).add(now, d.th.Window) >= d.th.Labels {
-				out = d.tell(out, Anomaly{Time: now, Reason: Entropy, Severity: "warn", Who: who, Domain: domain, Samples: []string{name}})
+				found(Anomaly{Time: now, Reason: Entropy, Severity: "warn", Who: who, Domain: domain, Samples: []string{name}})
 			}
 		}
 	}
@@ -154,11 +155,12 @@ func (d *Detector) Question(now time.Time, who, name string) []Anomaly {
 		f.start, f.names = now, map[string]bool{}
 	}
 	if len(f.names) <= d.th.Fanout {
-		if f.names[name] = true; len(f.names) > d.th.Fanout {
-			out = d.tell(out, Anomaly{Time: now, Reason: Fanout, Severity: "warn", Who: who, Domain: domain, Samples: []string{name}})
-		}
+		f.names[name] = true
 	}
-	return out
+	if len(f.names) > d.th.Fanout {
+		found(Anomaly{Time: now, Reason: Fanout, Severity: "warn", Who: who, Domain: domain, Samples: []string{name}})
+	}
+	return odd, out
 }
 
 // Answer notes what came of a question: whether the name exists, and whether all its addresses are public.

@@ -73,7 +73,7 @@ func (g *Guard) judge(ctx context.Context, h *hop, dry bool) (judged, error) {
 	switch {
 	case s != nil && s.Deny:
 		j.row.Rule = s.ID
-		return j, denied(whyScope, "send to %q: the operator's scope %q denies it", h.dest.Host, s.ID)
+		return j, denied(whyScope, "send to %q: the operator's scope %q denies it", h.dest.Host, s.ID).WithHint("arw egress posture lists the scopes")
 	case s == nil && r.posture == Allowlist:
 		return j, denied(whyAllow, "send to %q: no scope names it, and the posture is allowlist", h.dest.Host).
 			WithHint("the operator can add one: arw egress scope set ID --host %s", h.dest.Host)
@@ -88,10 +88,11 @@ func (g *Guard) judge(ctx context.Context, h *hop, dry bool) (judged, error) {
 		ask = h.authority.Would
 	}
 	var err error
-	if j.permit, err = ask(ctx, h.target(), h.dest, max(h.announced, 0)); err != nil {
+	j.permit, err = ask(ctx, h.target(), h.dest, max(h.announced, 0))
+	j.row.Lease, j.row.Scope, j.row.Policies = j.permit.Lease, j.permit.Scope, j.permit.Policies
+	if err != nil {
 		return j, err
 	}
-	j.row.Lease, j.row.Scope, j.row.Policies = j.permit.Lease, j.permit.Scope, j.permit.Policies
 	if h.dest.IP.IsValid() {
 		j.addresses = []netip.Addr{h.dest.IP}
 		return j, g.checkAddresses(h.dest, j.addresses)
@@ -142,12 +143,14 @@ func (g *Guard) resolve(ctx context.Context, h *hop, j *judged) error {
 		j.addresses = found
 		return g.checkAddresses(h.dest, found) // own addresses and scopes may have changed
 	}
+	if err := g.asking(h, j); err != nil {
+		return err
+	}
 	asked := j.row
 	asked.Kind, asked.Reason, asked.Announced, asked.Payload, asked.Path, asked.Cost = "dns", whyOK, 0, "", "", 0
 	if err := g.append(ctx, &asked); err != nil {
 		return err
 	}
-	g.asking(h)
 	found, err := g.names.lookup(ctx, h.dest.Host)
 	if err == nil {
 		err = g.checkAddresses(h.dest, found)

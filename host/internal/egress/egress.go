@@ -15,9 +15,12 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/hex"
+	"encoding/json"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,10 +78,12 @@ type Config struct {
 	Roots    *x509.CertPool                                                       // nil: the system's
 	Redact   func([]byte) []byte                                                  // applied to what is stored or shown of paths, headers and samples; nil changes nothing
 	Deny     func(ctx context.Context, c Caller, target string) error             // denies that stand above every lease (capsules); nil denies nothing
-	Alarm    func(Anomaly)                                                        // also hears what is odd about names; it is journaled in any case
-	Odd      dnsguard.Thresholds                                                  // when a name is odd
-	Limits   Limits
-	Log      *slog.Logger
+	// Judge asks the policies about a caller that is no pack; nil allows what its token covers. The ids that it returns go into the row.
+	Judge  func(ctx context.Context, c Caller, target string, d netguard.Dest) (policies []string, err error)
+	Alarm  func(Anomaly)       // also hears what is odd about names; it is journaled in any case
+	Odd    dnsguard.Thresholds // when a name is odd
+	Limits Limits
+	Log    *slog.Logger
 }
 
 // Limits bound one exchange and the ledger; 0 is the default that stands behind each.
@@ -128,11 +133,14 @@ type Guard struct {
 	boot    string // names this life in the rows, so that those of a life that ended are known
 	log     *slog.Logger
 
+	shown   []string // ids of the rows in the read model, the oldest first; owned by the database's writer after Open
 	rules   atomic.Pointer[rules]
 	names   *names
 	odd     *dnsguard.Detector
 	pool    *pool
 	tunnels atomic.Int64
+
+	counts counts
 
 	mu     sync.Mutex // guards tokens, and orders changes of the rules
 	tokens map[string]*token
@@ -155,7 +163,20 @@ func Open(ctx context.Context, d *db.DB, j *journal.Journal, v *view.View, cfg C
 	if err := g.load(ctx); err != nil {
 		return nil, d.Explain("read the egress settings", err)
 	}
-	return g, nil
+	_, err := v.Change(ctx, view.Cause{Actor: "host"}, ViewID, func(e *view.Edit) error {
+		g.rules.Load().show(e)
+		rows := map[string]json.RawMessage{}
+		if _, err := e.Get(&rows, "recent"); err != nil {
+			return err
+		}
+		g.shown = slices.Sorted(maps.Keys(rows))
+		if ok, err := e.Get(nil, "totals"); err != nil || ok {
+			return err
+		}
+		e.Set(totals{}, "totals")
+		return nil
+	})
+	return g, err
 }
 
 // Close ends the connections that are kept for reuse.
@@ -195,7 +216,7 @@ func newID(kind string) string {
 
 // denied is a refusal of the guard in the words of the house. The reason is in its detail, where programs find it.
 func denied(reason, format string, args ...any) *abi.Error {
-	return abi.Errorf(abi.Denied, format, args...).WithDetail(Denial{Reason: reason})
+	return abi.Errorf(abi.Denied, format, args...).WithDetail(Denial{Reason: reason}).WithHint("arw egress preview tells what the host says about a destination, and why")
 }
 
 // Denial is the Detail of what the guard refuses.

@@ -30,6 +30,17 @@ type Request struct {
 	Max       int64         // bytes of the answer's body; 0, and anything above it, is the guard's own limit
 	Protocols []string      // of a WebSocket
 	Timeout   time.Duration // until the answer's head; 0, and anything above it, is the guard's own limit
+	// Fill, when set, puts credentials into a request that is judged and about to be sent, and again after each redirect: then
+	// a refusal with Denied only leaves them out, since they were meant for where the caller sent it. Row and caller never see
+	// them, and Scrub takes them out of the answer.
+	Fill  func(ctx context.Context, r *http.Request) error
+	Scrub Scrubber
+}
+
+// Scrubber takes known secrets out of an answer without changing its length.
+type Scrubber interface {
+	Reader(src io.Reader) io.Reader
+	Exact(text []byte) []byte
 }
 
 // Response is the head of an answer.
@@ -201,6 +212,7 @@ func (x *Exchange) await() error {
 			return err
 		}
 		if !again {
+			x.scrubbed(resp)
 			x.resp = resp
 			return nil
 		}
@@ -286,7 +298,33 @@ func (x *Exchange) request(body io.ReadCloser) (*http.Request, error) {
 	if _, set := req.Header["User-Agent"]; !set {
 		req.Header.Set("User-Agent", "arw")
 	}
+	if x.req.Fill != nil {
+		err := x.req.Fill(x.ctx, req)
+		if err != nil && (x.hop.parent == "" || abi.CodeOf(err) != abi.Denied) {
+			return nil, err
+		}
+	}
 	return req, nil
+}
+
+// scrubbed hides from the caller what a server sends back of the secrets that it was sent.
+func (x *Exchange) scrubbed(resp *http.Response) {
+	if x.req.Fill == nil || x.req.Scrub == nil {
+		return
+	}
+	scrubHeader(resp.Header, x.req.Scrub)
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{x.req.Scrub.Reader(resp.Body), resp.Body}
+}
+
+func scrubHeader(h http.Header, s Scrubber) {
+	for _, values := range h {
+		for i, v := range values {
+			values[i] = string(s.Exact([]byte(v)))
+		}
+	}
 }
 
 // redirect turns the exchange to where an answer points; false when the answer is the caller's.

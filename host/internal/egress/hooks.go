@@ -3,10 +3,12 @@ package egress
 import (
 	"context"
 	"database/sql"
+	"strings"
 	"time"
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/dnsguard"
+	"github.com/arw-project/arw/manifests/reach"
 )
 
 // Anomaly is what is odd about names.
@@ -20,8 +22,17 @@ func (c Caller) who() string {
 	return c.Actor
 }
 
-func (g *Guard) asking(h *hop) {
-	g.alarm(h.caller, g.odd.Question(time.Now(), h.caller.who(), h.dest.Host))
+// asking tells the detector of a question, before it is put.
+func (g *Guard) asking(h *hop, j *judged) error {
+	odd, told := g.odd.Question(time.Now(), h.caller.who(), h.dest.Host)
+	g.alarm(h.caller, told)
+	return g.checkOdd(h, j, odd)
+}
+
+// named reports whether an entry of a lease names its host, rather than many.
+func named(scope string) bool {
+	e, err := reach.Parse(scope)
+	return err == nil && !strings.HasPrefix(e.Host(), "*")
 }
 
 // answered is told of every answer of the resolver; err says that it leads where nobody may go.

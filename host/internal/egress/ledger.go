@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 
@@ -117,8 +118,10 @@ func (g *Guard) exec(tx *sql.Tx, query string, args ...any) error {
 
 // append writes a row, its event and the read model as one. It fails closed: who gets an error sends nothing.
 func (g *Guard) append(ctx context.Context, r *Row) error {
-	r.ID, r.Time = newID("egr"), time.Now().UTC().Truncate(time.Millisecond)
+	r.Time = time.Now().UTC().Truncate(time.Millisecond)
+	r.ID = fmt.Sprintf("egr_%011x%s", r.Time.UnixMilli(), newID("")[1:13]) // in the order of time
 	r.Path, r.Message = g.redact(r.Path), g.redact(r.Message)
+	g.counts.decided(r)
 	stored := *r
 	stored.State, stored.Outcome = "", nil
 	raw, err := json.Marshal(stored)
@@ -145,6 +148,7 @@ func (g *Guard) settle(r *Row, o Outcome) {
 	o.Millis = o.Time.Sub(r.Time).Milliseconds()
 	o.Error = g.redact(o.Error)
 	r.Outcome, r.State = &o, o.state()
+	g.counts.moved(&o)
 	raw, err := json.Marshal(o)
 	if err == nil {
 		err = g.db.Write(context.Background(), func(tx *sql.Tx) error {
@@ -194,11 +198,7 @@ func (g *Guard) show(tx *sql.Tx, r *Row) error {
 			g.rules.Load().show(e)
 		}
 		var t totals
-		var order []string
 		if _, err := e.Get(&t, "totals"); err != nil {
-			return err
-		}
-		if _, err := e.Get(&order, "order"); err != nil {
 			return err
 		}
 		switch o := r.Outcome; {
@@ -214,11 +214,10 @@ func (g *Guard) show(tx *sql.Tx, r *Row) error {
 		}
 		e.Set(t, "totals")
 		if r.Outcome == nil {
-			if order = append(order, r.ID); len(order) > recent {
-				e.Remove("recent", order[0])
-				order = order[1:]
+			if g.shown = append(g.shown, r.ID); len(g.shown) > recent {
+				e.Remove("recent", g.shown[0])
+				g.shown = g.shown[1:]
 			}
-			e.Set(order, "order")
 			e.Set(r, "recent", r.ID)
 		} else if ok, err := e.Get(nil, "recent", r.ID); err == nil && ok {
 			e.Set(r, "recent", r.ID)

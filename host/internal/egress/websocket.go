@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync"
 
@@ -25,6 +26,7 @@ type Socket struct {
 	ctx    context.Context
 	head   Response
 	j      judged
+	scrub  Scrubber // nil: nothing to take out of messages
 
 	mu      sync.Mutex // guards the two
 	out, in int64
@@ -66,6 +68,11 @@ func (g *Guard) Connect(ctx context.Context, who Caller, authority Authority, re
 func (s *Socket) dial(h *hop, req Request) error {
 	ctx, cancel := context.WithTimeout(s.ctx, s.g.limits.Time)
 	defer cancel()
+	header, err := filled(ctx, h, req)
+	if err != nil {
+		return err
+	}
+	s.scrub = req.Scrub
 	var last error
 	for i, ip := range s.j.addresses[:min(len(s.j.addresses), maxTries)] {
 		to := netip.AddrPortFrom(ip, h.dest.Port)
@@ -76,7 +83,7 @@ func (s *Socket) dial(h *hop, req Request) error {
 		}
 		conn, resp, err := websocket.Dial(ctx, h.dest.String(), &websocket.DialOptions{
 			HTTPClient: &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-			HTTPHeader: h.header, Host: h.dest.Authority(), Subprotocols: req.Protocols,
+			HTTPHeader: header, Host: h.dest.Authority(), Subprotocols: req.Protocols,
 		})
 		if err == nil {
 			conn.SetReadLimit(abi.MaxMessage)
@@ -92,6 +99,30 @@ func (s *Socket) dial(h *hop, req Request) error {
 	}
 	text := last.Error()
 	return abi.Errorf(abi.CodeOf(timeout(cmpErr(ctx.Err(), last), abi.Unavailable)), "open a WebSocket to %q: %s", h.dest.Host, text[:min(len(text), 300)])
+}
+
+// filled is the header of the handshake with its credentials. They go into the header only: the address of a socket is shown.
+func filled(ctx context.Context, h *hop, req Request) (http.Header, error) {
+	header := h.header.Clone()
+	if req.Fill == nil {
+		return header, nil
+	}
+	if header == nil {
+		header = http.Header{}
+	}
+	u, err := url.Parse(h.dest.String())
+	if err != nil {
+		return nil, abi.Errorf(abi.Invalid, "open a WebSocket to %q: %w", h.dest.Host, err)
+	}
+	u.Scheme = map[string]string{"ws": "http", "wss": "https"}[u.Scheme]
+	before := u.RawQuery
+	if err := req.Fill(ctx, &http.Request{URL: u, Header: header}); err != nil {
+		return nil, err
+	}
+	if u.RawQuery != before {
+		return nil, abi.Errorf(abi.Unsupported, "open a WebSocket to %q: its secret goes into the query, which a socket's address does not take", h.dest.Host)
+	}
+	return header, nil
 }
 
 // Head is the answer to the handshake.
@@ -135,6 +166,9 @@ func (s *Socket) Receive(ctx context.Context) (text bool, data []byte, err error
 		return false, nil, io.EOF
 	default:
 		return false, nil, s.explain(err)
+	}
+	if s.scrub != nil {
+		s.scrub.Exact(data)
 	}
 	if err := s.count(ctx, &s.in, len(data)); err != nil {
 		s.settle(err)

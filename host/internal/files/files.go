@@ -54,10 +54,29 @@ func enter(ctx context.Context, doing, scope, path string) (*place, error) {
 		return nil, err
 	}
 	root, err := os.OpenRoot(p.folder)
+	if err != nil && p.rel == "." {
+		if st, serr := os.Lstat(p.folder); errors.Is(serr, fs.ErrNotExist) || serr == nil && !st.IsDir() { // OpenRoot names no errno for a file
+			return p.alone(doing)
+		}
+	}
 	if err != nil {
 		return nil, p.explain(doing, err)
 	}
 	p.root = root
+	return p, nil
+}
+
+// alone opens the folder around a scope that names a single file. A link there could lead to another one, so it is refused.
+func (p *place) alone(doing string) (*place, error) {
+	root, err := os.OpenRoot(filepath.Dir(p.folder))
+	if err != nil {
+		return nil, p.explain(doing, err)
+	}
+	p.rel = filepath.Base(p.folder)
+	if st, err := root.Lstat(p.rel); err == nil && st.Mode()&fs.ModeSymlink != 0 {
+		return nil, errors.Join(abi.Errorf(abi.Denied, "%s %q: it is a symbolic link, and the lease covers this one file", doing, p.path), root.Close())
+	}
+	p.root, p.folder = root, filepath.Dir(p.folder)
 	return p, nil
 }
 

@@ -394,3 +394,34 @@ func FuzzPathsStayInside(f *testing.F) {
 		}
 	})
 }
+
+// A scope may name a single file; it covers that file and nothing beside it, and no link leads elsewhere.
+func TestScopeOfOneFile(t *testing.T) {
+	t.Parallel()
+	ctx, f, dir := t.Context(), files.New(), t.TempDir()
+	name, beside, link := filepath.Join(dir, "a.txt"), filepath.Join(dir, "b.txt"), filepath.Join(dir, "link")
+	for _, err := range []error{os.WriteFile(name, []byte("hello"), 0o600), os.WriteFile(beside, []byte("secret"), 0o600), os.Symlink(beside, link)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	buf := make([]byte, 16)
+	if n, err := f.Read(ctx, "read:"+name, name, 0, buf); err != nil || string(buf[:n]) != "hello" {
+		t.Fatalf("got %q, %v", buf[:n], err)
+	}
+	for _, tc := range [][2]string{{name, beside}, {name, dir}, {link, link}, {name, name + "/x"}, {name, name + "/../b.txt"}} {
+		if n, err := f.Read(ctx, "read:"+tc[0], tc[1], 0, buf); err == nil {
+			t.Errorf("read %s under %s: %q", tc[1], tc[0], buf[:n])
+		}
+	}
+	if err := f.Write(ctx, "read:"+name, name, nil); abi.CodeOf(err) != abi.Denied {
+		t.Errorf("write under read: %v", err)
+	}
+	fresh := filepath.Join(dir, "new.txt")
+	if _, err := f.Read(ctx, "write:"+fresh, fresh, 0, buf); abi.CodeOf(err) != abi.NotFound {
+		t.Errorf("read what is not there: %v", err)
+	}
+	if err := f.Write(ctx, "write:"+fresh, fresh, []byte("n")); err != nil {
+		t.Error(err)
+	}
+}

@@ -71,7 +71,7 @@ func (b *Book) newEntry(corr string, g Grant) (*entry, error) {
 	g.TTL = g.TTL.Truncate(time.Millisecond)
 	created := time.Now().Round(0).UTC().Truncate(time.Millisecond)
 	e := &entry{
-		id: newID(), grant: g, patterns: patterns, corr: corr, created: created, ttl: g.TTL,
+		id: NewID("lea_"), grant: g, patterns: patterns, corr: corr, created: created, ttl: g.TTL,
 		expires: created.Add(g.TTL), gate: make(chan struct{}, 1),
 	}
 	e.deadline.Store(b.now() + int64(g.TTL))
@@ -90,8 +90,8 @@ func checkGrant(corr string, g Grant) ([]pattern, error) {
 		wrong = "a lifetime lies between 1s and 366d"
 	case !g.Budget.sound():
 		wrong = "a budget lies between 0 (unlimited) and 2^60"
-	case len(g.Project) > journal.MaxName || len(g.Session) > journal.MaxName:
-		wrong = "a project and a session are named in at most 256 bytes"
+	case len(g.Project) > journal.MaxName || len(g.Session) > journal.MaxName || len(g.Action) > journal.MaxName:
+		wrong = "a project, a session and an action are named in at most 256 bytes"
 	default:
 		wrong = checkWords(corr, g.By, g.Reason)
 	}

@@ -83,16 +83,17 @@ func (b Budget) Left(used Budget) (Budget, bool) {
 	return budgetOf(left), true
 }
 
-// Where is the place in which a lease holds, or is used: a project, and within it a session of one caller. An empty field of
-// a lease binds it to nothing; an empty field of a use serves only leases that are not bound.
+// Where is the place in which a lease holds, or is used: a project, a session of one caller, a single action. An empty field
+// of a lease binds it to nothing; an empty field of a use serves only leases that are not bound.
 type Where struct {
 	Project string `json:"project,omitempty"`
 	Session string `json:"session,omitempty"`
+	Action  string `json:"action,omitempty"`
 }
 
 // holds reports whether a lease of this place serves a use at w.
 func (l *Where) holds(w *Where) bool {
-	return (l.Project == "" || l.Project == w.Project) && (l.Session == "" || l.Session == w.Session)
+	return (l.Project == "" || l.Project == w.Project) && (l.Session == "" || l.Session == w.Session) && (l.Action == "" || l.Action == w.Action)
 }
 
 // Grant is what somebody gives. Pack and Digest name one version of one pack; Scope follows docs/spec/policy.md; By is

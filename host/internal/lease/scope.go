@@ -21,7 +21,7 @@ const (
 type family uint8
 
 const (
-	unscoped family = iota // log, kv, clock, rand: no entries, no target
+	unscoped family = iota // log, kv, clock, rand, archive: no entries, no target
 	paths                  // fs: "read:/abs/path", "write:/abs/path", "read:*"
 	words                  // event, state: "research." covers all kinds that begin so, "research.done" itself alone
 	tools                  // action: "namespace/name:tool" with * inside a part
@@ -32,7 +32,7 @@ const (
 // familyOf is false for a capability this host cannot lease.
 func familyOf(c abi.Capability) (family, bool) {
 	switch c {
-	case abi.Log, abi.KV, abi.Clock, abi.Rand:
+	case abi.Log, abi.KV, abi.Clock, abi.Rand, abi.Archive:
 		return unscoped, true
 	case abi.FS:
 		return paths, true
@@ -42,10 +42,8 @@ func familyOf(c abi.Capability) (family, bool) {
 		return tools, true
 	case abi.HTTP:
 		return requests, true
-	case "infer", "secret":
+	case "infer", abi.Secret:
 		return names, true
-	case "archive":
-		return paths, true
 	case "config":
 		return words, true
 	}
@@ -236,7 +234,7 @@ func parseScope(c abi.Capability, scope []string) ([]pattern, error) {
 	f, ok := familyOf(c)
 	if !ok {
 		return nil, abi.Errorf(abi.Invalid, "lease %q: this host leases no such capability", c).
-			WithHint("there are log, kv, event, state, fs, clock, rand, action and http")
+			WithHint("there are log, kv, event, state, fs, clock, rand, action, http, secret and archive")
 	}
 	if len(scope) > MaxScope {
 		return nil, abi.Errorf(abi.Invalid, "lease %q: %d scope entries, more than %d", c, len(scope), MaxScope)
@@ -257,6 +255,17 @@ func parseScope(c abi.Capability, scope []string) ([]pattern, error) {
 
 func exampleScope(f family) string {
 	return [...]string{unscoped: "", paths: "read:/path", words: "research.", tools: "arw/research:research.search", requests: "https://api.example.com/v1", names: "local/*"}[f]
+}
+
+// Reaches reports whether an entry of a scope covers a target; an entry that cannot be read covers nothing.
+func Reaches(c abi.Capability, entry, wanted string) bool {
+	f, ok := familyOf(c)
+	if !ok {
+		return false
+	}
+	p, wrong := parsePattern(f, entry)
+	t := parseTarget(f, wanted)
+	return wrong == "" && t.ok && p.covers(&t)
 }
 
 // Covers refuses a scope that reaches beyond the one the manifest asked for: nobody can grant a pack more than it told

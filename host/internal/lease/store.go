@@ -46,15 +46,16 @@ ALTER TABLE lease ADD COLUMN used_gas INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE lease ADD COLUMN used_money INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE lease ADD COLUMN project TEXT NOT NULL DEFAULT '';
 ALTER TABLE lease ADD COLUMN session TEXT NOT NULL DEFAULT '';
+ALTER TABLE lease ADD COLUMN action TEXT NOT NULL DEFAULT '';
 `}
 
 const (
 	insertLease = `INSERT INTO lease (id, pack, digest, capability, scope, ttl_ms, budget_calls, budget_bytes, granted_by,
-		reason, policies, renewable, corr, created_ms, expires_ms, state, used_calls, used_bytes, budget_tokens, budget_gas, budget_money, project, session)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'live', 0, 0, ?, ?, ?, ?, ?)`
+		reason, policies, renewable, corr, created_ms, expires_ms, state, used_calls, used_bytes, budget_tokens, budget_gas, budget_money, project, session, action)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'live', 0, 0, ?, ?, ?, ?, ?, ?)`
 	selectLeases = `SELECT id, pack, digest, capability, scope, ttl_ms, budget_calls, budget_bytes, granted_by, reason, policies,
 		renewable, corr, created_ms, expires_ms, state, used_calls, used_bytes, ended_ms, ended_by, ended_reason,
-		budget_tokens, budget_gas, budget_money, used_tokens, used_gas, used_money, project, session FROM lease`
+		budget_tokens, budget_gas, budget_money, used_tokens, used_gas, used_money, project, session, action FROM lease`
 	renewLease = `UPDATE lease SET state = 'live', ttl_ms = ?, expires_ms = ?, ended_ms = NULL
 		WHERE id = ? AND renewable = 1 AND state IN ('live', 'expired')`
 	expireLease = `UPDATE lease SET state = 'expired', ended_ms = ? WHERE id = ? AND state = 'live' AND expires_ms = ?`
@@ -85,7 +86,7 @@ func (b *Book) insert(tx *sql.Tx, e *entry) error {
 	policies, _ := json.Marshal(nonNil(g.Policies))
 	_, err := b.exec(tx, insertLease, e.id, g.Pack, g.Digest, string(g.Capability), string(scope), e.ttl.Milliseconds(),
 		g.Budget.Calls, g.Budget.Bytes, g.By, g.Reason, string(policies), g.Renewable, e.corr, e.created.UnixMilli(),
-		e.expires.UnixMilli(), g.Budget.Tokens, g.Budget.Gas, g.Budget.Money, g.Project, g.Session)
+		e.expires.UnixMilli(), g.Budget.Tokens, g.Budget.Gas, g.Budget.Money, g.Project, g.Session, g.Action)
 	return err
 }
 
@@ -140,7 +141,7 @@ func (b *Book) scan(rows *sql.Rows) (*entry, error) {
 	var ended sql.NullInt64
 	if err := rows.Scan(&e.id, &g.Pack, &g.Digest, &g.Capability, &scope, &ttl, &g.Budget.Calls, &g.Budget.Bytes, &g.By, &g.Reason,
 		&policies, &g.Renewable, &e.corr, &created, &expires, &stateName, &used.Calls, &used.Bytes, &ended, &by, &reason,
-		&g.Budget.Tokens, &g.Budget.Gas, &g.Budget.Money, &used.Tokens, &used.Gas, &used.Money, &g.Project, &g.Session); err != nil {
+		&g.Budget.Tokens, &g.Budget.Gas, &g.Budget.Money, &used.Tokens, &used.Gas, &used.Money, &g.Project, &g.Session, &g.Action); err != nil {
 		return nil, err
 	}
 	s, known := stateOf(stateName)
@@ -174,14 +175,14 @@ func (e *entry) limit(b, used Budget) {
 	}
 }
 
-// newID is "lea_" and a UUID of version 7 (RFC 9562): milliseconds and, in the next twelve bits, the part of a
+// NewID is a prefix and a UUID of version 7 (RFC 9562): milliseconds and, in the next twelve bits, the part of a
 // millisecond (method 3), so that ids sort by age.
-func newID() string {
+func NewID(prefix string) string {
 	var u [16]byte
 	_, _ = rand.Read(u[8:]) // never fails
 	now := time.Now()
 	part := uint64(now.Nanosecond()%1e6) * 4096 / 1e6
 	binary.BigEndian.PutUint64(u[:8], uint64(now.UnixMilli())<<16|0x7000|part)
 	u[8] = u[8]&0x3f | 0x80
-	return fmt.Sprintf("lea_%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
+	return fmt.Sprintf("%s%x-%x-%x-%x-%x", prefix, u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 }

@@ -60,9 +60,17 @@ func (c *cursor) take(n int) []byte {
 		c.ok = false
 		return nil
 	}
-	part := c.b[:n]
+	part := c.b[:n:n]
 	c.b = c.b[n:]
 	return part
+}
+
+// number is one of two bytes.
+func (c *cursor) number() uint16 {
+	if b := c.take(2); len(b) == 2 {
+		return binary.BigEndian.Uint16(b)
+	}
+	return 0
 }
 
 // vector is what stands behind its own length of so many bytes.
@@ -90,7 +98,7 @@ func parseHello(body []byte) (Hello, error) {
 	}
 	seen := map[uint16]bool{}
 	for ext.ok && len(ext.b) > 0 {
-		kind := binary.BigEndian.Uint16(append(ext.take(2), 0, 0)[:2])
+		kind := ext.number()
 		data := ext.vector(2)
 		if !ext.ok || seen[kind] {
 			return h, refuse(BadTLS, "the ClientHello is cut short or has an extension twice")

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 	"golang.org/x/net/publicsuffix"
@@ -95,7 +96,13 @@ func toASCII(raw string) (string, bool) {
 			return "", false
 		}
 	}
+	if !utf8.ValidString(raw) {
+		return "", false
+	}
 	ascii, err := lookup.ToASCII(raw)
+	if again, bad := lookup.ToASCII(ascii); err == nil && (bad != nil || again != ascii) {
+		return "", false // two readers would not agree
+	}
 	ascii = strings.TrimSuffix(ascii, ".")
 	if err != nil || ascii == "" || strings.HasSuffix(ascii, ".") || strings.HasPrefix(ascii, ".") || strings.Contains(ascii, "..") || len(ascii) > 253 {
 		return "", false

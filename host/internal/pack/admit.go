@@ -88,7 +88,7 @@ func leaseFor(who policy.Pack, c manifests.Capability, d policy.Decision) lease.
 	ttl, budget := d.Narrow(c.TTL, policy.Budget{Calls: c.Budget.Calls, Bytes: c.Budget.Bytes})
 	return lease.Grant{
 		Pack: who.Name, Digest: who.Digest, Capability: c.Name, Scope: c.Scope, TTL: ttl,
-		Budget: lease.Budget{Calls: budget.Calls, Bytes: budget.Bytes},
+		Budget: lease.Budget(budget),
 		By:     byPolicy, Reason: d.Reason, Policies: d.Policies, Renewable: true,
 	}
 }

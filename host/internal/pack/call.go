@@ -2,12 +2,14 @@ package pack
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/wasm"
 )
 
@@ -31,6 +33,8 @@ type Call struct {
 	Record bool
 	// Invoke calls another tool on behalf of this call; nil refuses. An error with FrameError is that tool's own answer.
 	Invoke func(ctx context.Context, tool string, input []byte) (abi.FrameKind, []byte, error)
+	// Idle runs a function while the call's worker does other work; nil just runs it.
+	Idle func(wait func() error) error
 }
 
 // Reply is a tool's answer; Usage is set also when the call failed.
@@ -40,6 +44,8 @@ type Reply struct {
 	Usage wasm.Usage
 	// Record says where the call was recorded, or why it was not; nil when nobody asked. Set also when the call failed.
 	Record *Recorded
+	// Cache is "hit", "miss" or "bypass": whether the answer was made by this call. Set also when the call failed.
+	Cache string
 }
 
 // Resolve finds a tool by "tool.id", "namespace/name:tool.id", or "namespace/name" when that pack has just one. NotFound
@@ -140,7 +146,10 @@ func (m *Manager) Call(ctx context.Context, c Call) (Reply, error) {
 		return Reply{}, err
 	}
 	w := &world{m: m, v: v, t: t, c: &c}
-	r, err := m.run(inner, p, w)
+	r, err := m.answer(inner, p, w)
+	if err != nil && w.unanswered && ctx.Err() != nil {
+		return r, fmt.Errorf("%w: %w", prompt.ErrWaiting, err)
+	}
 	if halted := v.halted.Load(); err != nil && halted != nil && ctx.Err() == nil {
 		return r, halted // the host cut it off; what the guest made of that is no answer
 	}
@@ -203,10 +212,11 @@ func (m *Manager) run(ctx context.Context, p *wasm.Program, w *world) (Reply, er
 	return r, w.t.checkOutput(r)
 }
 
-// mayCall asks Cedar, once per caller and version: neither the policies nor the facts change while the host runs.
+// mayCall asks Cedar, once per caller, project, version and set of policies: the facts do not change while the host runs.
 func (m *Manager) mayCall(ctx context.Context, v *version, t *tool, c *Call) error {
-	key := c.Actor + "\x00" + t.ID
-	req := policy.Request{Action: policy.ActionCall, Pack: v.who, Tool: t.ID, Effects: t.Effects.String(), Actor: c.Actor, Context: facts(v.row.Verdict)}
+	set := m.Policy.Current()
+	key := set.Digest() + "\x00" + c.Actor + "\x00" + c.Project + "\x00" + t.ID
+	req := policy.Request{Action: policy.ActionCall, Pack: v.who, Tool: t.ID, Effects: t.Effects.String(), Actor: c.Actor, Project: c.Project, Context: facts(v.row.Verdict)}
 	if name, ok := strings.CutPrefix(c.Actor, "pack:"); ok {
 		if s := m.index.Load().packs[name]; s != nil {
 			if caller := s.current(); caller != nil {
@@ -217,9 +227,10 @@ func (m *Manager) mayCall(ctx context.Context, v *version, t *tool, c *Call) err
 	}
 	d, known := v.decided(key)
 	if !known {
-		d = m.Policy.Decide(req)
+		d = set.Decide(req)
 		v.decide(key, d)
 	}
+	m.oblige(ctx, c, policy.ActionCall, d)
 	if d.Allowed {
 		return nil
 	}

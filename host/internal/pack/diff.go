@@ -215,6 +215,7 @@ func (d *Diff) tool(id string, a, b *manifests.Tool) {
 		}
 		d.add(i, "%s says it %s, not %s", a.ID, b.Effects, a.Effects)
 	}
+	d.uses(id, a, b)
 	if a.Isolation != b.Isolation {
 		i := Item{ID: id + "/isolation", Class: Narrower, Before: a.Isolation, After: b.Isolation}
 		if b.Isolation != "fresh" {
@@ -317,4 +318,26 @@ func (d *Diff) files(kind string, before, after []string) {
 			d.add(Item{ID: kind + ":" + id, Class: Narrower}, "the %s %s is gone", kind, id)
 		}
 	}
+}
+
+// uses compares which of the pack's capabilities a tool may use; leaving the list out is all of them.
+func (d *Diff) uses(id string, a, b *manifests.Tool) {
+	words := func(t *manifests.Tool) string {
+		if t.Capabilities == nil {
+			return "all"
+		}
+		return fmt.Sprint(t.Capabilities)
+	}
+	wider := b.Capabilities == nil && a.Capabilities != nil
+	for _, c := range b.Capabilities {
+		wider = wider || a.Capabilities != nil && !slices.Contains(a.Capabilities, c)
+	}
+	if words(a) == words(b) {
+		return
+	}
+	i := Item{ID: id + "/capabilities", Class: Narrower, Before: words(a), After: words(b)}
+	if wider {
+		i.Class, i.Holds = Wider, true
+	}
+	d.add(i, "%s may use the capabilities %s, not %s", a.ID, words(b), words(a))
 }

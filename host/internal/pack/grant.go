@@ -20,68 +20,92 @@ type Grant struct {
 	TTL        time.Duration // 0: what the manifest asks for, at most what the policy lets the person give
 	Calls      int64         // 0: as the manifest says
 	Bytes      int64
+	Budget     lease.Budget // sides beside Calls and Bytes; those two are added to it
 	Reason     string
+	Digest     string // when set, it must be the installed version's
+	lease.Where
 }
 
 // Grant gives an installed pack a lease on behalf of an actor. A pack can be given no more than its manifest asks for, and
 // an actor can give no more than Cedar lets it (action "grant"); the edge must have made sure who the actor is. Errors:
 // NotFound; Denied, with the manifest line or the deciding policies; Invalid.
 func (m *Manager) Grant(ctx context.Context, corr, actor string, g Grant) (lease.Lease, error) {
+	corr = cmp.Or(corr, newCorr())
+	l, err := m.mayGrant(ctx, corr, actor, g)
+	if err != nil {
+		return lease.Lease{}, err
+	}
+	given, err := m.Leases.Grant(ctx, corr, l)
+	if err == nil {
+		m.granted(ctx, corr, m.index.Load().packs[g.Pack].current(), given)
+	}
+	return given, err
+}
+
+// mayGrant judges a grant and makes it ready for the book.
+func (m *Manager) mayGrant(ctx context.Context, corr, actor string, g Grant) (lease.Grant, error) {
 	s := m.index.Load().packs[g.Pack]
 	if s == nil {
-		return lease.Lease{}, notInstalled(g.Pack)
+		return lease.Grant{}, notInstalled(g.Pack)
 	}
 	v := s.current()
 	if v == nil || v.man == nil {
-		return lease.Lease{}, notInstalled(g.Pack)
+		return lease.Grant{}, notInstalled(g.Pack)
+	}
+	if g.Digest != "" && g.Digest != v.row.Digest {
+		return lease.Grant{}, abi.Errorf(abi.Conflict, "grant %q to pack %q: version %s has taken the place of the one that asked", g.Capability, g.Pack, v.row.Version)
 	}
 	c, ok := v.man.Capability(g.Capability)
 	if !ok {
-		return lease.Lease{}, abi.Errorf(abi.Denied, "grant %q to pack %q: its manifest does not ask for it", g.Capability, g.Pack).
+		return lease.Grant{}, abi.Errorf(abi.Denied, "grant %q to pack %q: its manifest does not ask for it", g.Capability, g.Pack).
 			WithHint("its author would add to pack.toml: [capabilities.%s]", g.Capability)
 	}
 	if len(g.Scope) == 0 {
 		if slices.ContainsFunc(c.Scope, func(s string) bool { return strings.HasSuffix(s, ":*") }) {
-			return lease.Lease{}, abi.Errorf(abi.Invalid, "grant %q to pack %q: the manifest asks for a folder of your choice, %q; name it", g.Capability, g.Pack, c.Scope).
+			return lease.Grant{}, abi.Errorf(abi.Invalid, "grant %q to pack %q: the manifest asks for a folder of your choice, %q; name it", g.Capability, g.Pack, c.Scope).
 				WithHint("such as the scope read:/path/of/the/folder")
 		}
 		g.Scope = c.Scope
 	}
 	if err := lease.Covers(c.Name, c.Scope, g.Scope); err != nil {
-		return lease.Lease{}, wrap(err, "grant %q to pack %q", g.Capability, g.Pack)
+		return lease.Grant{}, wrap(err, "grant %q to pack %q", g.Capability, g.Pack)
 	}
 	facts := facts(v.row.Verdict)
 	facts["reason"], facts["ttl"] = g.Reason, g.TTL
 	d := m.Policy.Decide(policy.Request{
-		Action: policy.ActionGrant, Pack: v.who, Capability: string(c.Name), Scope: g.Scope, Actor: actor, Context: facts,
+		Action: policy.ActionGrant, Pack: v.who, Capability: string(c.Name), Scope: g.Scope, Actor: actor, Project: g.Project, Context: facts,
 	})
-	corr = cmp.Or(corr, newCorr())
+	call := &Call{Pack: g.Pack, Actor: actor, Corr: corr, Project: g.Project}
+	m.oblige(ctx, call, policy.ActionGrant, d)
 	if !d.Allowed {
-		m.note(ctx, "policy.denied", &Call{Pack: g.Pack, Actor: actor, Corr: corr}, map[string]any{
+		m.note(ctx, "policy.denied", call, map[string]any{
 			"action": policy.ActionGrant, "capability": g.Capability, "scope": g.Scope, "actor": actor, "decision": d,
 		})
-		return lease.Lease{}, denied(d, "grant %q to pack %q as %q", g.Capability, g.Pack, actor)
+		return lease.Grant{}, denied(d, "grant %q to pack %q as %q", g.Capability, g.Pack, actor)
 	}
 	l := leaseFor(v.who, *c, d)
-	l.Scope, l.By, l.Reason, l.Renewable = g.Scope, actor, g.Reason, false
+	l.Scope, l.By, l.Reason, l.Renewable, l.Where = g.Scope, actor, g.Reason, false, g.Where
 	g.bound(&l, d)
-	given, err := m.Leases.Grant(ctx, corr, l)
-	if err == nil {
-		m.granted(ctx, corr, v, given)
-	}
-	return given, err
+	return l, nil
 }
 
 // bound replaces what the manifest asked for by what the person said, within what the decision lets the person give.
 func (g Grant) bound(l *lease.Grant, d policy.Decision) {
-	ttl, budget := d.Narrow(g.TTL, policy.Budget{Calls: g.Calls, Bytes: g.Bytes})
+	want := g.Budget
+	want.Calls, want.Bytes = cmp.Or(g.Calls, want.Calls), cmp.Or(g.Bytes, want.Bytes)
+	ttl, budget := d.Narrow(g.TTL, policy.Budget(want))
 	if g.TTL > 0 {
 		l.TTL = ttl
 	}
-	if g.Calls > 0 {
-		l.Budget.Calls = budget.Calls
-	}
-	if g.Bytes > 0 {
-		l.Budget.Bytes = budget.Bytes
+	for _, side := range []struct {
+		want     int64
+		set, got *int64
+	}{
+		{want.Calls, &l.Budget.Calls, &budget.Calls}, {want.Bytes, &l.Budget.Bytes, &budget.Bytes}, {want.Tokens, &l.Budget.Tokens, &budget.Tokens},
+		{want.Gas, &l.Budget.Gas, &budget.Gas}, {want.Money, &l.Budget.Money, &budget.Money},
+	} {
+		if side.want > 0 {
+			*side.set = *side.got
+		}
 	}
 }

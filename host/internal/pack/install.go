@@ -41,6 +41,7 @@ type install struct {
 	content  content
 	slot     *slot    // of the version before, nil at a first install
 	version  *version // the new one, once it is loaded
+	trying   *trying  // its examples
 }
 
 // Install takes a pack through steps 1 to 11 of Manager's comment and returns the verdict, also when it fails. Errors
@@ -161,7 +162,12 @@ func (in *install) load(ctx context.Context) error {
 		TOML: in.toml, Content: in.content, Verdict: in.verdict, Installed: in.verdict.Time,
 	}, in.man, in.who)
 	var err error
-	if v.prog, err = v.load(ctx, in.Engine, in.module, in.cfg.Instances, false); err != nil {
+	spec := v.spec(in.module, in.cfg.Instances)
+	in.trying = newTrying(v, in.verdict.Links)
+	if in.opts.Soon {
+		spec.Tiered, spec.Check = true, in.trying.compare
+	}
+	if v.prog, err = in.Engine.Load(ctx, spec); err != nil {
 		return err
 	}
 	in.version = v

@@ -19,14 +19,18 @@ import (
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/kv"
 	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/memo"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/redact"
+	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
 	"github.com/arw-project/arw/host/internal/wasm"
 	"github.com/arw-project/arw/registry"
 	"github.com/arw-project/arw/signing"
 )
 
-// Parts are what a Manager stands on; all are required except Second and Revocations.
+// Parts are what a Manager stands on; all are required except Second, Revocations, Catalogue, Vault and Redact.
 type Parts struct {
 	DB      *db.DB
 	Journal *journal.Journal
@@ -35,9 +39,17 @@ type Parts struct {
 	Files   *files.Folders
 	View    *view.View
 	Leases  *lease.Book
-	Policy  *policy.Set
+	Policy  *policy.Live
+	// Prompts asks a person where a policy says so; nil asks nobody.
+	Prompts *prompt.Book
 	Trust   *signing.Policy
 	Engine  *wasm.Engine
+	// Memo keeps answers of pure tools; nil keeps none.
+	Memo *memo.Memo
+	// Vault signs for packs whose lease covers the secret; nil has no secrets.
+	Vault *vault.Vault
+	// Redact takes secrets out of what packs write into the log; nil takes out none.
+	Redact *redact.Redactor
 	// Revocations knows which digests must not run; nil knows none.
 	Revocations Revocations
 	// Catalogue decides which digest a name and a version mean; nil leaves it to the registries.
@@ -111,6 +123,8 @@ type Manager struct {
 	loads sync.WaitGroup // background loads, versions that drain, rollbacks
 
 	closing chan struct{} // closed by Close
+
+	declaredGrants atomic.Pointer[prompt.Grants]
 
 	mu     sync.Mutex // guards the rest
 	closed bool

@@ -30,7 +30,10 @@ func (n *network) Permit(ctx context.Context, target string, d netguard.Dest, by
 		w.deny(ctx, abi.HTTP, target, halted)
 		return egress.Permission{}, halted
 	}
-	scope, id, err := n.v.holder.Take(ctx, abi.HTTP, target, int(bytes))
+	scope, id, err := "", "", w.mayUse(ctx, abi.HTTP, target)
+	if err == nil {
+		scope, id, err = w.take(ctx, abi.HTTP, target, int(bytes))
+	}
 	if err != nil {
 		err = w.beyond(abi.HTTP, target, err)
 		w.deny(ctx, abi.HTTP, target, err)
@@ -41,14 +44,14 @@ func (n *network) Permit(ctx context.Context, target string, d netguard.Dest, by
 		if halted := n.v.halted.Load(); halted != nil {
 			return halted
 		}
-		return n.v.holder.Spend(ctx, abi.HTTP, target, more)
+		return w.seat().Spend(ctx, abi.HTTP, target, more)
 	}
 	return p, err
 }
 
 // Would implements egress.Authority.
 func (n *network) Would(ctx context.Context, target string, d netguard.Dest, bytes int64) (egress.Permission, error) {
-	scope, id, err := n.v.holder.Would(abi.HTTP, target, bytes)
+	scope, id, err := (*world)(n).seat().Would(abi.HTTP, target, bytes)
 	if err != nil {
 		return egress.Permission{}, (*world)(n).beyond(abi.HTTP, target, err)
 	}
@@ -78,6 +81,7 @@ func (n *network) decide(ctx context.Context, scope, id, target string, d netgua
 func (n *network) Open(ctx context.Context, req abi.HTTPRequest, body []byte, stream bool) (wasm.Exchange, error) {
 	out := requestOf(req)
 	out.Body, out.Stream = body, stream
+	n.credentials(req, &out)
 	x, err := n.m.Egress.Open(ctx, n.caller(), n, out)
 	if err != nil {
 		(*world)(n).said(err)
@@ -96,6 +100,37 @@ func requestOf(req abi.HTTPRequest) egress.Request {
 		out.Header.Add(h[0], h[1])
 	}
 	return out
+}
+
+// maxSecrets is how many secrets one request may carry.
+const maxSecrets = 4
+
+// credentials lets the vault fill the named secrets in, when a lease covers each and it is meant for where the request goes.
+func (n *network) credentials(req abi.HTTPRequest, out *egress.Request) {
+	if len(req.Secrets) == 0 {
+		return
+	}
+	w := (*world)(n)
+	out.Scrub = n.m.Redact
+	out.Fill = func(ctx context.Context, r *http.Request) error {
+		if len(req.Secrets) > maxSecrets {
+			return abi.Errorf(abi.Invalid, "send %d secrets: at most %d go into one request", len(req.Secrets), maxSecrets)
+		}
+		for _, name := range req.Secrets {
+			if !slices.Contains(n.v.caps, abi.Secret) || n.m.Vault == nil {
+				return abi.Errorf(abi.Denied, "send secret %q: [capabilities.secret] is not in pack.toml", name).
+					WithHint("add [capabilities.secret] with scope = [%q] and reason = \"…\"", name)
+			}
+			if _, err := (*gate)(n).Use(ctx, abi.Secret, name, 0); err != nil {
+				return err
+			}
+			if err := n.m.Vault.Fill(ctx, (*secrets)(n).user(), name, r); err != nil {
+				w.deny(ctx, abi.Secret, name, err)
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 // exchange is one request of a guest.
@@ -149,6 +184,11 @@ func pairs(h http.Header) [][2]string {
 
 // Foresee tells what a tool of a pack would send, and what would be said about it; nothing is counted, resolved, stored or sent.
 func (m *Manager) Foresee(ctx context.Context, packName, tool string, req abi.HTTPRequest, body []byte) (egress.Preview, error) {
+	if packName == "" {
+		out := requestOf(req)
+		out.Body = body
+		return m.Egress.Preview(ctx, egress.Caller{}, nobody{}, out), nil
+	}
 	s := m.index.Load().packs[packName]
 	if s == nil || s.current() == nil {
 		return egress.Preview{}, notInstalled(packName)
@@ -169,6 +209,19 @@ func (m *Manager) Foresee(ctx context.Context, packName, tool string, req abi.HT
 	return m.Egress.Preview(ctx, n.caller(), n, out), nil
 }
 
+// nobody asks what the host says about a destination, whoever would send.
+type nobody struct{}
+
+// Permit implements egress.Authority; nothing can be sent as nobody.
+func (nobody) Permit(context.Context, string, netguard.Dest, int64) (egress.Permission, error) {
+	return egress.Permission{}, abi.Errorf(abi.Denied, "send: there is nobody to send for")
+}
+
+// Would implements egress.Authority.
+func (nobody) Would(context.Context, string, netguard.Dest, int64) (egress.Permission, error) {
+	return egress.Permission{}, nil
+}
+
 // socket is one WebSocket of a guest.
 type socket struct {
 	*egress.Socket
@@ -177,7 +230,9 @@ type socket struct {
 
 // Connect implements wasm.HTTP.
 func (n *network) Connect(ctx context.Context, req abi.HTTPRequest) (wasm.Socket, error) {
-	s, err := n.m.Egress.Connect(ctx, n.caller(), n, requestOf(req))
+	out := requestOf(req)
+	n.credentials(req, &out)
+	s, err := n.m.Egress.Connect(ctx, n.caller(), n, out)
 	if err != nil {
 		(*world)(n).said(err)
 		return nil, err

@@ -40,6 +40,10 @@ type Options struct {
 	// signed the one before; Downgrade takes a lower one; Again takes a digest that was rolled back; Accept gives what
 	// widened at once, as far as the policies let the one who asks.
 	AcceptSigner, Downgrade, Again, Accept bool
+	// Soon serves the pack from the interpreter as soon as its examples hold there, and compiles behind it. Compiled code
+	// takes over once it gave the same answers to the examples; when it does not, the pack stays on the interpreter and the
+	// log says why. It is for a developer, who waits for every build; a person's first job would run slowly to its end.
+	Soon bool
 	// Why is the reason, for the record.
 	Why string
 	// Purge, in a removal, also deletes the pack's keys and read models.

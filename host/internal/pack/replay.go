@@ -132,7 +132,7 @@ func (m *Manager) replayer(ctx context.Context, r Replay, rec *wasm.Record, out 
 	if t == nil {
 		return nil, nil, abi.Errorf(abi.NotFound, "replay with %q: version %s has no tool %q", r.With, v.row.Version, rec.Head.Tool)
 	}
-	p, err := v.load(ctx, m.Engine, module, 1, false)
+	p, err := m.Engine.Load(ctx, v.spec(module, 1))
 	out.Replayed = api.ReplaySide{Version: v.row.Version, Digest: v.row.Digest, Module: sum(module)}
 	return p, t, err
 }

@@ -14,36 +14,73 @@ import (
 	"github.com/arw-project/arw/manifests"
 )
 
-// examples is step 9: every example of the manifest is called once, in a scratch world of its own that nobody else sees.
-// With a second engine each answer must be the same on both: compilers have bugs, and a pack's own examples find them.
+// examples is step 10: every example of the manifest is called once, in a scratch world of its own that nobody else sees.
+// With a second engine each answer must be the same on both: compilers have bugs, and a pack's own examples find them. A
+// program that serves from the interpreter meets its second engine later, when its code is compiled.
 func (in *install) examples(ctx context.Context) error {
-	second, err := in.secondProgram(ctx)
-	if err != nil {
+	defer close(in.trying.done)
+	if err := in.trying.run(ctx, in.version.prog, ""); err != nil {
 		return err
 	}
-	if second != nil {
-		defer second.Close(context.WithoutCancel(ctx))
+	in.verdict.Examples = len(in.trying.answers)
+	if in.Second == nil || !in.version.prog.Stats().Compiled || !in.trying.any() {
+		return nil
 	}
-	for _, t := range in.man.Tools {
-		for i, ex := range t.Examples {
-			name := fmt.Sprintf("run example %d of %q", i+1, t.ID)
-			first, ran, err := in.try(ctx, in.version.prog, &t, ex)
-			if err != nil {
-				return wrap(err, "%s", name)
-			}
-			if !ran {
+	second, err := in.Second.Load(ctx, in.version.spec(in.module, 1))
+	if err != nil {
+		return wrap(err, "load on the second engine")
+	}
+	defer second.Close(context.WithoutCancel(ctx))
+	return in.trying.run(ctx, second, " on the second engine")
+}
+
+// trying runs the examples of one version, on one engine and then on another. It has a copy of all that changes about the
+// version, since the second run may come when others use it already.
+type trying struct {
+	v       *version
+	links   []Link
+	answers map[string][]byte // of the first run, by the example's name; it is written before done is closed
+	done    chan struct{}
+}
+
+func newTrying(v *version, links []Link) *trying {
+	return &trying{v: v, links: slices.Clone(links), answers: map[string][]byte{}, done: make(chan struct{})}
+}
+
+func (t *trying) any() bool {
+	return slices.ContainsFunc(t.v.man.Tools, func(tool manifests.Tool) bool { return len(tool.Examples) > 0 })
+}
+
+// compare is the second run, on compiled code, once the first is over. An install that ends before that ends the program,
+// and with it ctx.
+func (t *trying) compare(ctx context.Context, compiled *wasm.Program) error {
+	select {
+	case <-t.done:
+		return t.run(ctx, compiled, " on compiled code")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// run runs all examples: the first time it keeps the answers, after that they must be the same.
+func (t *trying) run(ctx context.Context, p *wasm.Program, where string) error {
+	first := where == ""
+	for i := range t.v.man.Tools {
+		tool := &t.v.man.Tools[i]
+		for n, ex := range tool.Examples {
+			name := fmt.Sprintf("run example %d of %q", n+1, tool.ID)
+			before, ran := t.answers[name]
+			if !first && !ran {
 				continue
 			}
-			in.verdict.Examples++
-			if second == nil {
-				continue
-			}
-			again, _, err := in.try(ctx, second, &t, ex)
-			if err != nil {
-				return wrap(err, "%s on the second engine", name)
-			}
-			if !bytes.Equal(first, again) {
-				return abi.Errorf(abi.Incompatible, "%s: two engines disagree: %s and %s", name, clip(first), clip(again)).
+			got, ran, err := t.try(ctx, p, tool, ex)
+			switch {
+			case err != nil:
+				return wrap(err, "%s%s", name, where)
+			case first && ran:
+				t.answers[name] = got
+			case !first && !bytes.Equal(before, got):
+				return abi.Errorf(abi.Incompatible, "%s: two engines disagree: %s and %s", name, clip(before), clip(got)).
 					WithHint("report it with the module: one of the engines miscompiles it, or the tool is not deterministic")
 			}
 		}
@@ -51,25 +88,13 @@ func (in *install) examples(ctx context.Context) error {
 	return nil
 }
 
-// secondProgram loads the module on the second engine, if there is one and there is something to try.
-func (in *install) secondProgram(ctx context.Context) (*wasm.Program, error) {
-	if in.Second == nil || !slices.ContainsFunc(in.man.Tools, func(t manifests.Tool) bool { return len(t.Examples) > 0 }) {
-		return nil, nil
-	}
-	p, err := in.version.load(ctx, in.Second, in.module, 1, false)
-	if err != nil {
-		return nil, wrap(err, "load on the second engine")
-	}
-	return p, nil
-}
-
 // try runs one example and returns its answer; false when it needs what no scratch world has (files, other tools), which
 // says nothing about the pack.
-func (in *install) try(ctx context.Context, p *wasm.Program, t *manifests.Tool, ex manifests.Example) ([]byte, bool, error) {
-	w := &scratch{keys: map[string][]byte{}, docs: map[string][]byte{}, rand: rand.NewChaCha8([32]byte{}), models: in.version.models, links: in.verdict.Links}
+func (t *trying) try(ctx context.Context, p *wasm.Program, tool *manifests.Tool, ex manifests.Example) ([]byte, bool, error) {
+	w := &scratch{keys: map[string][]byte{}, docs: map[string][]byte{}, rand: rand.NewChaCha8([32]byte{}), models: t.v.models, links: t.links}
 	r, err := p.Call(ctx, wasm.Call{
-		Tool: t.ID, Input: ex.Input, Effects: t.Effects, Limits: in.version.tools[t.ID].limits, Gate: w,
-		Host: wasm.Host{Log: w, KV: scratchKeys{w}, Event: w, State: scratchDocs{w}, FS: nowhere{}, Clock: w, Rand: w.rand, Action: nowhere{}, HTTP: nowhere{w: w}},
+		Tool: tool.ID, Input: ex.Input, Effects: tool.Effects, Limits: t.v.tools[tool.ID].limits, Gate: w,
+		Host: wasm.Host{Log: w, KV: scratchKeys{w}, Event: w, State: scratchDocs{w}, FS: nowhere{}, Clock: w, Rand: w.rand, Action: nowhere{}, Secret: nowhere{}, Archive: nowhere{}, HTTP: nowhere{w: w}},
 	})
 	switch {
 	case err != nil && w.lacking:
@@ -82,7 +107,7 @@ func (in *install) try(ctx context.Context, p *wasm.Program, t *manifests.Tool, 
 		}
 		return r.Body, true, nil
 	}
-	if err := t.Output.Validate(r.Body); err != nil {
+	if err := tool.Output.Validate(r.Body); err != nil {
 		return nil, false, wrap(err, "it breaks its own output schema")
 	}
 	got, err := manifests.CanonicalJSON(r.Body)
@@ -124,7 +149,7 @@ func (w *scratch) Use(_ context.Context, c abi.Capability, target string, _ int)
 		if l.Capability != string(c) || l.Outcome == Denied {
 			continue
 		}
-		if c == abi.FS || c == abi.Action || c == abi.HTTP {
+		if beyondScratch(c) {
 			break
 		}
 		if len(l.Scope) == 0 || slices.ContainsFunc(l.Scope, func(s string) bool {
@@ -133,14 +158,21 @@ func (w *scratch) Use(_ context.Context, c abi.Capability, target string, _ int)
 			return "", nil
 		}
 	}
-	w.lacking = w.lacking || c == abi.FS || c == abi.Action || c == abi.HTTP
+	w.lacking = w.lacking || beyondScratch(c)
 	return "", abi.Errorf(abi.Denied, "use %q on %q: an example runs without it", c, target)
+}
+
+// beyondScratch reports whether a capability reaches what no scratch world has.
+func beyondScratch(c abi.Capability) bool {
+	return c == abi.FS || c == abi.Action || c == abi.HTTP || c == abi.Secret || c == abi.Archive
 }
 
 // nowhere stands for what lies outside the pack, so that the gate is asked and can say that an example goes without.
 type nowhere struct {
 	wasm.FS
 	wasm.Action
+	wasm.Secret
+	wasm.Archive
 	w *scratch
 }
 

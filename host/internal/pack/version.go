@@ -92,11 +92,11 @@ func (v *version) limits() wasm.Limits {
 	return l
 }
 
-// load compiles and initialises the program. A tiered one answers from the interpreter until its code is compiled.
-func (v *version) load(ctx context.Context, e *wasm.Engine, module []byte, instances int, tiered bool) (*wasm.Program, error) {
-	return e.Load(ctx, wasm.Spec{
-		Name: v.row.Name, Digest: v.row.Digest, Module: module, Runtime: v.man.Module.Runtime, Limits: v.limits(), Instances: instances, Tiered: tiered,
-	})
+// spec is the program, to be compiled before it answers.
+func (v *version) spec(module []byte, instances int) wasm.Spec {
+	return wasm.Spec{
+		Name: v.row.Name, Digest: v.row.Digest, Module: module, Runtime: v.man.Module.Runtime, Limits: v.limits(), Instances: instances,
+	}
 }
 
 // standing copies what changes about the version.
@@ -266,7 +266,9 @@ func (m *Manager) reload(v *version) (*wasm.Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v.load(context.Background(), m.Engine, module, m.cfg.Instances, true)
+	spec := v.spec(module, m.cfg.Instances)
+	spec.Tiered = true
+	return m.Engine.Load(context.Background(), spec)
 }
 
 // tellLoaded journals how a load ended.

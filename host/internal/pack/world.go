@@ -30,6 +30,10 @@ type world struct {
 	told    int                     // refusals journaled
 	denied  bool                    // something was refused
 	untold  int                     // refusals beyond maxTold
+	outside bool                    // something beside the input was seen, so the answer is of this moment
+
+	dirty      bool // something came of the call that beginning again would repeat
+	unanswered bool // it ended while a person was being asked, and nothing had come of it
 }
 
 type (
@@ -38,7 +42,11 @@ type (
 	events world
 	states world
 	caller world
-	clock  struct{}
+
+	secrets  world
+	unpacker world
+
+	clock struct{}
 )
 
 // host links what the manifest asks for; the gate decides each use.
@@ -62,6 +70,12 @@ func (w *world) host() wasm.Host {
 			h.Rand = rand.Reader
 		case abi.Action:
 			h.Action = (*caller)(w)
+		case abi.Secret:
+			if w.m.Vault != nil {
+				h.Secret = (*secrets)(w)
+			}
+		case abi.Archive:
+			h.Archive = (*unpacker)(w)
 		case abi.HTTP:
 			if w.m.Egress != nil {
 				h.HTTP = (*network)(w)
@@ -80,10 +94,14 @@ func (g *gate) Use(ctx context.Context, c abi.Capability, target string, n int) 
 		(*world)(g).deny(ctx, c, target, halted)
 		return "", halted
 	}
-	scope, err := g.v.holder.Use(ctx, c, target, n)
+	w := (*world)(g)
+	scope, err := "", w.mayUse(ctx, c, target)
+	if err == nil {
+		scope, _, err = w.take(ctx, c, target, n)
+	}
 	if err != nil {
-		err = (*world)(g).beyond(c, target, err)
-		(*world)(g).deny(ctx, c, target, err)
+		err = w.beyond(c, target, err)
+		w.deny(ctx, c, target, err)
 	}
 	return scope, err
 }
@@ -180,6 +198,7 @@ func (l *log) Write(ctx context.Context, level int, msg string) error {
 	if len(msg) > maxLine {
 		msg = msg[:maxLine] + "…"
 	}
+	msg = l.m.Redact.Clean(msg)
 	levels := [...]slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
 	l.m.Log.LogAttrs(ctx, levels[min(max(level, 0), len(levels)-1)], msg,
 		slog.String("pack", l.c.Pack), slog.String("tool", l.t.ID), slog.String("action", l.c.Action), slog.String("corr", l.c.Corr))

@@ -19,12 +19,22 @@ const (
 	DefaultTTL     = 24 * time.Hour // of a permitted link whose policies name none
 	MaxBudgetCalls = int64(1e15)
 	MaxBudgetBytes = int64(1) << 50
+	MaxHold        = 24 * time.Hour // that a use waits for a person
 )
 
 const modeAsk = "ask"
 
+// obligations are the words of @obligation that this host can keep; the others it knows only well enough to refuse them.
 var (
-	annotationNames = []string{"budget_bytes", "budget_calls", "id", "mode", "reason", "ttl"}
+	obligations = []string{"log"}
+	unkept      = map[string]string{
+		"two_person": "this host knows one operator, so there is nobody who could be the second",
+		"redact":     "a pack's answer has no form in which the host could find what to take out",
+	}
+)
+
+var (
+	annotationNames = []string{"budget_bytes", "budget_calls", "budget_gas", "budget_tokens", "budget_usd", "hold", "id", "mode", "obligation", "reason", "ttl"}
 	policyID        = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 )
 
@@ -74,6 +84,25 @@ func (r *Rule) annotate(key, value string) (err error) {
 		r.Budget.Calls, err = parseCalls(value)
 	case "budget_bytes":
 		r.Budget.Bytes, err = ParseBytes(value)
+	case "budget_tokens":
+		r.Budget.Tokens, err = parseCount(value, "tokens")
+	case "budget_gas":
+		r.Budget.Gas, err = parseCount(value, "gas")
+	case "budget_usd":
+		r.Budget.Money, err = ParseMoney(value)
+	case "hold":
+		if r.Hold, err = ParseTTL(value); err == nil && r.Hold > MaxHold {
+			err = errors.New("a person is waited for at most 24h")
+		}
+	case "obligation":
+		switch why, known := unkept[value]; {
+		case slices.Contains(obligations, value):
+			r.Log = true
+		case known:
+			err = errors.New(why)
+		default:
+			err = errors.New("there is no such obligation: " + nearest(value, obligations))
+		}
 	}
 	return err
 }
@@ -81,9 +110,9 @@ func (r *Rule) annotate(key, value string) (err error) {
 // misplaced says why an annotation means nothing on this policy, "" when it does.
 func (r *Rule) misplaced(key string) string {
 	switch key {
-	case "id", "reason":
+	case "id", "reason", "obligation":
 		return ""
-	case "mode":
+	case "mode", "hold":
 		if r.Effect != "permit" || !slices.Equal(r.Actions, []string{ActionLink}) {
 			return `belongs on a permit whose action == Action::"link"`
 		}
@@ -133,12 +162,30 @@ func ParseTTL(s string) (time.Duration, error) {
 	return d, nil
 }
 
-func parseCalls(s string) (int64, error) {
+func parseCalls(s string) (int64, error) { return parseCount(s, "calls") }
+
+func parseCount(s, what string) (int64, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < 1 || n > MaxBudgetCalls {
-		return 0, fmt.Errorf("a number of calls is a whole number from 1 to %d", MaxBudgetCalls)
+		return 0, fmt.Errorf("a number of %s is a whole number from 1 to %d", what, MaxBudgetCalls)
 	}
 	return n, nil
+}
+
+var money = regexp.MustCompile(`^([0-9]{1,9})(?:\.([0-9]{1,6}))?$`)
+
+// ParseMoney reads an amount of US dollars, "12" or "0.50", as millionths of one: more than zero, below a thousand million dollars.
+func ParseMoney(s string) (int64, error) {
+	m := money.FindStringSubmatch(s)
+	if m == nil {
+		return 0, errors.New(`an amount of dollars looks like "12" or "0.50"`)
+	}
+	whole, _ := strconv.ParseInt(m[1], 10, 64)
+	part, _ := strconv.ParseInt((m[2] + "000000")[:6], 10, 64)
+	if whole == 0 && part == 0 {
+		return 0, errors.New("an amount of dollars is more than zero")
+	}
+	return whole*1e6 + part, nil
 }
 
 // ParseBytes reads a size: a whole number, alone or with B, KiB, MiB, GiB or TiB, from 1 byte to MaxBudgetBytes.

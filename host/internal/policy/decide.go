@@ -33,6 +33,10 @@ type Decision struct {
 	// narrowest of the determining policies wins; a link without any has DefaultTTL. 0 is unlimited.
 	TTL    time.Duration `json:"ttl,omitempty"`
 	Budget Budget        `json:"budget,omitzero"`
+	// Hold is how long a use waits for a person who is asked, by the shortest @hold; 0: it is refused at once.
+	Hold time.Duration `json:"hold,omitempty"`
+	// Log is the obligation to journal the decision, whatever it is.
+	Log bool `json:"log,omitempty"`
 	// Reason says why in words, from the @reason of the determining policies.
 	Reason string `json:"reason"`
 	// Errors refuse whatever the policies said; each names the policy and its line, or what is wrong with the request.
@@ -42,7 +46,10 @@ type Decision struct {
 // Narrow bounds what somebody asked for by what the decision gives: the smaller of each, where 0 asks for nothing in
 // particular.
 func (d Decision) Narrow(ttl time.Duration, b Budget) (time.Duration, Budget) {
-	return smaller(d.TTL, ttl), Budget{Calls: smaller(d.Budget.Calls, b.Calls), Bytes: smaller(d.Budget.Bytes, b.Bytes)}
+	return smaller(d.TTL, ttl), Budget{
+		Calls: smaller(d.Budget.Calls, b.Calls), Bytes: smaller(d.Budget.Bytes, b.Bytes), Tokens: smaller(d.Budget.Tokens, b.Tokens),
+		Gas: smaller(d.Budget.Gas, b.Gas), Money: smaller(d.Budget.Money, b.Money),
+	}
 }
 
 // smaller is the smaller of two bounds of which 0 is none.
@@ -104,6 +111,9 @@ func (s *Set) Decide(r Request) Decision {
 	default:
 		d = s.permitted(r.Action, ids)
 	}
+	for _, id := range ids {
+		d.Log = d.Log || s.rules[s.byID[id]].Log
+	}
 	return d
 }
 
@@ -118,6 +128,7 @@ func (s *Set) permitted(action string, ids []string) Decision {
 		rule := s.rules[s.byID[id]]
 		if rule.Mode == modeAsk {
 			d.Outcome = Ask
+			d.Hold = smaller(d.Hold, rule.Hold)
 		}
 		d.TTL, d.Budget = d.Narrow(rule.TTL, rule.Budget)
 	}

@@ -23,6 +23,8 @@ const (
 	ActionCall   = "call"   // may the actor use the tool
 	ActionGrant  = "grant"  // may the actor hand the pack a lease
 	ActionEgress = "egress" // may the pack, or the actor, send this request there
+	ActionOpen   = "open"   // may the pack open this file
+	ActionInfer  = "infer"  // may the pack ask this model
 )
 
 // Source is one policy file: Name is what errors call it, Text is Cedar.
@@ -33,8 +35,11 @@ type Source struct {
 
 // Budget bounds what a lease may use; 0 is unlimited.
 type Budget struct {
-	Calls int64 `json:"calls,omitempty"`
-	Bytes int64 `json:"bytes,omitempty"`
+	Calls  int64 `json:"calls,omitempty"`
+	Bytes  int64 `json:"bytes,omitempty"`
+	Tokens int64 `json:"tokens,omitempty"`
+	Gas    int64 `json:"gas,omitempty"`
+	Money  int64 `json:"usd_micros,omitempty"` // millionths of a US dollar
 }
 
 // Rule describes one policy of a set, for explaining a decision.
@@ -43,6 +48,8 @@ type Rule struct {
 	Effect  string        `json:"effect"` // permit or forbid
 	Actions []string      `json:"actions"`
 	Mode    string        `json:"mode,omitempty"` // ask, for a permit that only opens the question to a person
+	Hold    time.Duration `json:"hold,omitempty"` // how long a use waits for that person; 0: not at all
+	Log     bool          `json:"log,omitempty"`  // every decision it takes part in is journaled
 	TTL     time.Duration `json:"ttl,omitempty"`  // 0 when the policy names none
 	Budget  Budget        `json:"budget,omitzero"`
 	Reason  string        `json:"reason,omitempty"`
@@ -85,6 +92,18 @@ func (s *Set) Sources() []Source { return slices.Clone(s.sources) }
 
 // Rules returns every policy of the set in the order of the files.
 func (s *Set) Rules() []Rule { return slices.Clone(s.rules) }
+
+// Asked reports whether a policy beside the shipped ones can speak about an action, so that asking could change anything.
+func (s *Set) Asked(action string) bool {
+	for _, e := range s.shards[action] {
+		if !s.shipped(s.rules[s.byID[string(e.id)]].File) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Set) shipped(file string) bool { return file == DefaultName }
 
 // Rule finds a policy by its id.
 func (s *Set) Rule(id string) (Rule, bool) {

@@ -95,7 +95,7 @@ func TestCasesThatFail(t *testing.T) {
 		"outcome":  {`{"outcome": "deny"}`, "outcome: allow, want deny"},
 		"policies": {`{"outcome": "allow", "policies": ["x"]}`, "policies: [arw.link.own], want [x]"},
 		"ttl":      {`{"outcome": "allow", "ttl": "1h"}`, "ttl: 24h0m0s, want 1h"},
-		"budget":   {`{"outcome": "allow", "budget": {"calls": 5}}`, "budget: {0 0}, want {5 0}"},
+		"budget":   {`{"outcome": "allow", "budget": {"calls": 5}}`, "budget: {0 0 0 0 0}, want {5 0 0 0 0}"},
 		"reason":   {`{"outcome": "allow", "reason": "because"}`, "want because"},
 		"errors":   {`{"outcome": "allow", "errors": ["x"]}`, "errors: [], want x"},
 	} {

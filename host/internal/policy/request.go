@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -39,6 +40,10 @@ type Request struct {
 	Actor      string         `json:"actor,omitempty"`
 	Caller     *Pack          `json:"caller,omitempty"`
 	Dest       *Dest          `json:"dest,omitempty"`
+	Path       string         `json:"path,omitempty"`  // open: absolute and clean
+	Write      bool           `json:"write,omitempty"` // open
+	Model      string         `json:"model,omitempty"` // infer
+	Project    string         `json:"project,omitempty"`
 	Context    map[string]any `json:"context,omitempty"`
 }
 
@@ -71,10 +76,10 @@ type question struct {
 	entities entities
 }
 
-func (q *question) add(typ cedar.EntityType, id string, parent cedar.EntityUID, attrs cedar.RecordMap) cedar.EntityUID {
+func (q *question) add(typ cedar.EntityType, id string, parent cedar.EntityUID, attrs cedar.RecordMap, others ...cedar.EntityUID) cedar.EntityUID {
 	e := cedar.Entity{UID: cedar.NewEntityUID(typ, cedar.String(id)), Attributes: cedar.NewRecord(attrs)}
 	if !parent.IsZero() {
-		e.Parents = cedar.NewEntityUIDSet(parent)
+		e.Parents = cedar.NewEntityUIDSet(append(others, parent)...)
 	}
 	if _, known := q.entities.Get(e.UID); !known {
 		q.entities = append(q.entities, e)
@@ -89,7 +94,8 @@ func (r *Request) cedar(capabilities []string) (*question, error) {
 	if err != nil {
 		return nil, err
 	}
-	facts, err := r.facts(pack)
+	project := q.add("Project", r.Project, cedar.EntityUID{}, cedar.RecordMap{"name": cedar.String(r.Project)})
+	facts, err := r.facts(pack, project)
 	if err != nil {
 		return nil, err
 	}
@@ -111,6 +117,16 @@ func (r *Request) cedar(capabilities []string) (*question, error) {
 		}
 		domain := q.add("Domain", r.Dest.Domain, cedar.EntityUID{}, nil)
 		q.request.Resource = q.add("Host", r.Dest.Host, domain, cedar.RecordMap{"name": cedar.String(r.Dest.Host), "domain": cedar.String(r.Dest.Domain)})
+	case ActionOpen:
+		if !path.IsAbs(r.Path) || path.Clean(r.Path) != r.Path {
+			return nil, fmt.Errorf("a request to open names an absolute path in its plain form, not %q", r.Path)
+		}
+		q.request.Resource = q.path(r.Path)
+	case ActionInfer:
+		if r.Model == "" {
+			return nil, fmt.Errorf("a request to infer names its model")
+		}
+		q.request.Resource = q.add("Model", r.Model, cedar.EntityUID{}, cedar.RecordMap{"name": cedar.String(r.Model)})
 	case ActionLoad:
 		q.request.Resource = cedar.NewEntityUID("Node", "local")
 	case ActionLink, ActionGrant:
@@ -125,9 +141,18 @@ func (r *Request) cedar(capabilities []string) (*question, error) {
 		q.request.Resource = q.add("Tool", r.Pack.Name+":"+r.Tool, pack,
 			cedar.RecordMap{"id": cedar.String(r.Tool), "effects": cedar.String(r.Effects)})
 	default:
-		return nil, fmt.Errorf("the action %q is none of load, link, call, grant and egress", r.Action)
+		return nil, fmt.Errorf("the action %q is none of load, link, call, grant, egress, open and infer", r.Action)
 	}
 	return q, nil
+}
+
+// path adds the entity of a path and of every folder it lies in.
+func (q *question) path(name string) cedar.EntityUID {
+	var above cedar.EntityUID
+	if name != "/" {
+		above = q.path(path.Dir(name))
+	}
+	return q.add("Path", name, above, cedar.RecordMap{"name": cedar.String(name)})
 }
 
 // pack adds the entity of a pack and of its namespace.
@@ -141,6 +166,10 @@ func (q *question) pack(p *Pack) (cedar.EntityUID, error) {
 	}
 	words := []string{namespace, short, strings.ReplaceAll(namespace, "-", "_"), strings.ReplaceAll(short, "-", "_")}
 	parent := q.add("Namespace", namespace, cedar.EntityUID{}, nil)
+	publishers := make([]cedar.EntityUID, len(p.Signers))
+	for i, s := range p.Signers {
+		publishers[i] = q.add("Publisher", s, cedar.EntityUID{}, nil)
+	}
 	return q.add("Pack", p.Name, parent, cedar.RecordMap{
 		"name":       cedar.String(p.Name),
 		"namespace":  cedar.String(namespace),
@@ -150,7 +179,7 @@ func (q *question) pack(p *Pack) (cedar.EntityUID, error) {
 		"signers":    set(p.Signers),
 		"keys":       set(p.KeyIDs),
 		"identities": set(p.Identities),
-	}), nil
+	}, publishers...), nil
 }
 
 // actor adds the entity of whoever asks.
@@ -176,9 +205,9 @@ func (q *question) actor(r *Request) (cedar.EntityUID, error) {
 }
 
 // facts builds the context, the same record for every action.
-func (r *Request) facts(pack cedar.EntityUID) (cedar.Record, error) {
+func (r *Request) facts(pack, project cedar.EntityUID) (cedar.Record, error) {
 	facts := cedar.RecordMap{
-		"pack":     pack,
+		"pack": pack, "project": project, "write": cedar.Boolean(r.Write),
 		"verified": cedar.False, "override": cedar.False, "ask": cedar.False, "optional": cedar.False,
 		"scope": set(r.Scope), "heads": set(Heads(r.Scope)),
 		"effects": cedar.String(r.Effects), "reason": cedar.String(""),

@@ -50,10 +50,11 @@ type want struct{ kind, name, section string }
 type rawCase struct {
 	Title string `toml:"title"`
 	rawStep
-	Steps   []rawStep   `toml:"step"`
-	World   rawWorld    `toml:"world"`
-	Refuse  []rawRefuse `toml:"refuse"`
-	Answers []rawAnswer `toml:"answer"`
+	Steps     []rawStep     `toml:"step"`
+	World     rawWorld      `toml:"world"`
+	Refuse    []rawRefuse   `toml:"refuse"`
+	Answers   []rawAnswer   `toml:"answer"`
+	Responses []rawResponse `toml:"response"`
 }
 
 type rawStep struct {
@@ -72,7 +73,9 @@ type rawWorld struct {
 	Seed     uint64            `toml:"seed"`
 	Folders  []string          `toml:"folders"`
 	Tools    []string          `toml:"tools"`
+	Requests []string          `toml:"requests"`
 	Without  []string          `toml:"without"`
+	Secrets  map[string]string `toml:"secrets"`
 	KV       map[string]string `toml:"kv"`
 	KVBase64 map[string]string `toml:"kv_base64"`
 }
@@ -140,6 +143,7 @@ func (k *checker) check() {
 	k.world()
 	k.refusals()
 	k.answers()
+	k.responses()
 	for i := range k.text.files {
 		k.place(&k.text.files[i])
 	}
@@ -215,6 +219,11 @@ func (k *checker) world() {
 			k.bad("", []any{"world", "kv_base64", key}, "the key is in kv too")
 		}
 		k.kv[key] = raw
+	}
+	for name, text := range w.Secrets {
+		if _, wrong := parseKey(text); wrong != "" {
+			k.bad(`write "hmac:KEY" or "ed25519:ANY TEXT", from which the key is drawn`, []any{"world", "secrets", name}, "%s", wrong)
+		}
 	}
 	for i, name := range w.Without {
 		if _, ok := k.man.Capability(abi.Capability(name)); !ok {

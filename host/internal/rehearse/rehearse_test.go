@@ -34,7 +34,7 @@ func stage(t testing.TB) (*rehearse.Stage, *manifests.Pack) {
 		t.Fatal(err)
 	}
 	man := sink(t)
-	s, err := rehearse.Load(t.Context(), e, man, "sha256:0", hosttest.Sink(t))
+	s, err := rehearse.Load(t.Context(), e, man, "sha256:0", hosttest.Sink(t), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := rehearse.Load(t.Context(), e, man, "sha256:0", hosttest.Sink(t))
+	s, err := rehearse.Load(t.Context(), e, man, "sha256:0", hosttest.Sink(t), false)
 	if err != nil {
 		t.Fatal(err)
 	}

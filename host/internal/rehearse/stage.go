@@ -43,8 +43,8 @@ type Problem struct {
 	Diff string `json:"diff,omitempty"` // lines that begin with "-" were expected, with "+" came
 }
 
-// Load makes a pack ready. Errors are those of the engine.
-func Load(ctx context.Context, e *wasm.Engine, man *manifests.Pack, digest string, module []byte) (*Stage, error) {
+// Load makes a pack ready, on the interpreter for good or on the compiler. Errors are those of the engine.
+func Load(ctx context.Context, e *wasm.Engine, man *manifests.Pack, digest string, module []byte, interpret bool) (*Stage, error) {
 	l := wasm.Limits{}
 	for _, t := range man.Tools {
 		l.MemoryBytes = max(l.MemoryBytes, t.Limits.Memory)
@@ -52,7 +52,7 @@ func Load(ctx context.Context, e *wasm.Engine, man *manifests.Pack, digest strin
 			l.MemoryBytes = max(l.MemoryBytes, wasm.DefaultLimits().MemoryBytes)
 		}
 	}
-	p, err := e.Load(ctx, wasm.Spec{Name: man.Name, Digest: digest, Module: module, Runtime: man.Module.Runtime, Limits: l})
+	p, err := e.Load(ctx, wasm.Spec{Name: man.Name, Digest: digest, Module: module, Runtime: man.Module.Runtime, Limits: l, Interpret: interpret})
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/wasm"
 	"github.com/arw-project/arw/manifests"
 )
@@ -28,13 +29,15 @@ type world struct {
 	kv     map[string][]byte
 	state  map[string][]byte
 	files  map[string][]byte
+	keys   map[string]vault.Key
 	start  time.Time
 	tick   time.Duration
 	read   int64 // how often the clock was read
 	dice   *rand.ChaCha8
 
-	refusals []refusal
-	answers  []answer
+	refusals  []refusal
+	answers   []answer
+	responses []response
 
 	calls    []string // what happened, for the file calls
 	events   []string
@@ -63,7 +66,7 @@ func defaultNow() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func newWorld(man *manifests.Pack) *world {
 	w := &world{man: man, scopes: map[abi.Capability][]string{}, kv: map[string][]byte{}, state: map[string][]byte{},
-		files: map[string][]byte{}, start: defaultNow(), dice: rand.NewChaCha8([32]byte{}), refused: map[abi.Code]*abi.Error{}}
+		files: map[string][]byte{}, keys: map[string]vault.Key{}, start: defaultNow(), dice: rand.NewChaCha8([32]byte{}), refused: map[abi.Code]*abi.Error{}}
 	for _, c := range man.Capabilities {
 		w.scopes[c.Name] = c.Scope
 	}
@@ -83,6 +86,9 @@ func (c *Case) world(man *manifests.Pack) *world {
 		w.files[name] = bytes.Clone(data)
 	}
 	h := &c.head.World
+	for name, text := range h.Secrets {
+		w.keys[name], _ = parseKey(text) // the checker has seen it
+	}
 	if !h.Now.IsZero() {
 		w.start = h.Now
 	}
@@ -93,7 +99,7 @@ func (c *Case) world(man *manifests.Pack) *world {
 	for _, name := range h.Without {
 		delete(w.scopes, abi.Capability(name))
 	}
-	for capability, scope := range map[abi.Capability][]string{abi.FS: h.Folders, abi.Action: h.Tools} {
+	for capability, scope := range map[abi.Capability][]string{abi.FS: h.Folders, abi.Action: h.Tools, abi.HTTP: h.Requests} {
 		if _, asked := w.scopes[capability]; asked && scope != nil {
 			w.scopes[capability] = scope
 		}
@@ -111,6 +117,16 @@ func (c *Case) world(man *manifests.Pack) *world {
 			left = -1
 		}
 		w.answers = append(w.answers, answer{rawAnswer: a, left: left})
+	}
+	for _, r := range c.head.Responses {
+		left := int64(1)
+		if r.Times != nil {
+			left = *r.Times
+		}
+		if left == 0 {
+			left = -1
+		}
+		w.responses = append(w.responses, response{rawResponse: r, left: left})
 	}
 	return w
 }
@@ -136,6 +152,12 @@ func (w *world) host() wasm.Host {
 			h.Rand = w
 		case abi.Action:
 			h.Action = w
+		case abi.Secret:
+			h.Secret = secrets{w}
+		case abi.Archive:
+			h.Archive = archives{w}
+		case abi.HTTP:
+			h.HTTP = network{w}
 		}
 	}
 	return h
@@ -149,7 +171,7 @@ func (w *world) Use(_ context.Context, c abi.Capability, target string, _ int) (
 			return "", w.note("clock.now", err)
 		}
 	}
-	if w.bare && (c == abi.FS || c == abi.Action) {
+	if w.bare && (c == abi.FS || c == abi.Action || c == abi.Secret || c == abi.Archive) {
 		w.lacking = true
 		return "", w.note(string(c)+" "+target, abi.Errorf(abi.Denied, "use %q on %q: an example runs without it", c, target))
 	}
@@ -325,6 +347,11 @@ func (c *Case) left(w *world) []Problem {
 	for i, a := range w.answers {
 		if !a.used || a.left > 0 {
 			add("answer", i, "this answer is left over: %q was not called so often", a.Tool)
+		}
+	}
+	for i, r := range w.responses {
+		if !r.used || r.left > 0 {
+			add("response", i, "this response is left over: %q was not sent so often", r.Request)
 		}
 	}
 	return problems

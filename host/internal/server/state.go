@@ -26,7 +26,7 @@ func (s *Server) getPolicy(c *fiber.Ctx) error {
 	doc := policyDoc{
 		Version: s.svc.Journal.Last(), Digest: s.svc.Policy.Digest(), Trust: s.svc.TrustDigest, Fallback: "deny",
 	}
-	for _, src := range s.svc.Policy.Sources() {
+	for _, src := range s.svc.Policy.Current().Sources() {
 		doc.Sources = append(doc.Sources, policySource{Name: src.Name, Text: string(src.Text)})
 	}
 	return stateJSON(c, "policy", doc)

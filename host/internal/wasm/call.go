@@ -18,26 +18,29 @@ const slice = 50_000
 // implementation may keep a context longer than it should.
 type call struct {
 	parent  context.Context
-	due     time.Duration // deadline on the engine's clock
+	due     atomic.Int64 // deadline on the engine's clock; Hold moves it
 	in      *instance
 	tool    string
 	effects abi.Effect
 	booting bool // the module's start, not a tool
+	kept    bool // it continues a session, whose instance is its own
 	allowed uint64
 	output  int64
 	gate    Gate
 	host    Host
 	streams streams
 	handles handles
+	web     pluginHTTP // an Extism guest's last answer
 
 	recorder *Recorder // of at most one of the two
 	player   *player
 
 	over   atomic.Bool
 	armed  atomic.Bool
-	mu     sync.Mutex // guards the two below
+	mu     sync.Mutex // guards the three below
 	inner  context.Context
 	cancel context.CancelFunc
+	timer  *time.Timer
 
 	blocks    *linear // where host functions find their arguments when it is not the guest's memory
 	refused   error   // what ends the call of a guest that cannot be told
@@ -53,7 +56,9 @@ type call struct {
 }
 
 // Deadline implements context.Context.
-func (c *call) Deadline() (time.Time, bool) { return c.in.p.engine.base.Add(c.due), true }
+func (c *call) Deadline() (time.Time, bool) {
+	return c.in.p.engine.base.Add(time.Duration(c.due.Load())), true
+}
 
 // Err implements context.Context.
 func (c *call) Err() error {
@@ -63,7 +68,7 @@ func (c *call) Err() error {
 	if c.over.Load() {
 		return context.Canceled
 	}
-	if c.in.p.engine.now() >= c.due {
+	if c.in.p.engine.now() >= time.Duration(c.due.Load()) {
 		return context.DeadlineExceeded
 	}
 	return nil
@@ -74,8 +79,8 @@ func (c *call) Done() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.inner == nil {
-		deadline, _ := c.Deadline()
-		c.inner, c.cancel = context.WithDeadline(c.parent, deadline)
+		c.inner, c.cancel = context.WithCancel(c.parent)
+		c.timer = time.AfterFunc(c.left(), c.ring)
 		c.armed.Store(true)
 		if c.over.Load() {
 			c.cancel()
@@ -98,6 +103,7 @@ func (c *call) finish() {
 	if c.armed.Load() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		c.timer.Stop()
 		c.cancel()
 	}
 }

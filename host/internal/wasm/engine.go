@@ -42,6 +42,7 @@ type Engine struct {
 	share     *share
 	base      time.Time      // when the engine's clock was 0
 	work      sync.WaitGroup // compilers in the background
+	kin       kin
 }
 
 // now reads the engine's clock, at half the price of time.Now.

@@ -29,7 +29,7 @@ func (in *instance) state() Contents {
 
 // Fresh boots the module anew, as if nobody had ever taken a snapshot, and tells its state.
 func (p *Program) Fresh(ctx context.Context) (Contents, error) {
-	q := &Program{engine: p.engine, spec: p.spec, limits: p.limits, code: p.code, seed: p.seed}
+	q := &Program{engine: p.engine, spec: p.spec, limits: p.limits, code: p.code, seed: p.seed, retire: p.retire}
 	q.tier.Store(p.tier.Load())
 	q.pool = newPool(q)
 	in, err := q.fresh(ctx)
@@ -58,7 +58,17 @@ func (e *Engine) Live() (instances int, memory int64) {
 	return e.share.live, e.share.used
 }
 
+// RetireAfter sets how many calls an instance serves, before the first.
+func (p *Program) RetireAfter(calls int) {
+	p.retire = calls
+}
+
 // Forgive ends a quarantine.
 func (p *Program) Forgive() {
 	p.breaker.failed.Store(0)
+}
+
+// OnOneMachine reports whether two programs run the same code from the same first state.
+func OnOneMachine(p, q *Program) bool {
+	return p.tier.Load() == q.tier.Load() && p.snap == q.snap
 }

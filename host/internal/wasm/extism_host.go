@@ -165,12 +165,13 @@ func (b *blocks) frame(frame []byte) uint64 {
 }
 
 // extismOurs are the functions of Extism's runtime that this host answers in the SDK's place: logging goes through the log
-// capability, there is no HTTP, and bytes are moved at once.
+// capability, requests through the http capability, and bytes are moved at once.
 func extismOurs() map[string]extism.HostFunctionStackCallback {
 	ours := extismAccess()
 	ours["log_trace"], ours["log_debug"], ours["log_info"] = extismLog(0), extismLog(0), extismLog(1)
 	ours["log_warn"], ours["log_error"] = extismLog(2), extismLog(3)
 	ours["get_log_level"], ours["http_request"] = extismLogLevel, extismHTTP
+	ours["http_status_code"], ours["http_headers"] = extismStatus, extismHeaders
 	return ours
 }
 
@@ -221,16 +222,4 @@ func (c *call) extismLogged(level int, line string) {
 		return
 	}
 	c.logLine(extismPrints, uint64(level), level, line)
-}
-
-// extismHTTP ends the call: Extism has no way to tell a guest that a request was not made.
-func extismHTTP(ctx context.Context, _ *extism.CurrentPlugin, _ []uint64) {
-	c := callOf(ctx)
-	err := abi.Errorf(abi.Denied, "http_request: this host has no http capability, so an Extism plugin cannot make HTTP requests").
-		WithHint("give the plugin what it needs as input, or reach it through another pack with arw_action_call")
-	if w, ok := c.gate.(Witness); ok {
-		w.Refused(c, "http", err)
-	}
-	c.refused = err
-	panic(err)
 }

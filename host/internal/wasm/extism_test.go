@@ -88,7 +88,9 @@ func TestExtism(t *testing.T) {
 		{"nothing", "", "", abi.FrameError, abi.NotFound, "does not export"},
 		{"takes", "", "", abi.FrameError, abi.NotFound, "does not export"},
 		{"initialize", "", "", abi.FrameError, abi.NotFound, "does not export"},
-		{"http", "", "", abi.FrameError, abi.Denied, "no http capability"},
+		{"http", "", "", abi.FrameError, abi.Denied, `effects = "open_world"`},
+		{"fetches", `{"url":"https://x/","method":"post","headers":{"a":"b"}}`, `200 {"a":"b"} the answer`, abi.FrameBytes, 0, ""},
+		{"fetches", `{`, "", abi.FrameError, abi.Invalid, "not JSON"},
 		{"logs", "a line", "0", abi.FrameJSON, 0, ""},
 		{"get", "a", "\x011", abi.FrameBytes, 0, ""},
 		{"get", "none", "", abi.FrameBytes, 0, "no key"},
@@ -116,10 +118,13 @@ func TestExtism(t *testing.T) {
 	gate := &witness{}
 	host := wasm.Host{
 		Log: log, KV: &mapKV{m: map[string][]byte{"a": []byte("1")}}, FS: recFS{&recorder{value: []byte("bytes")}},
-		Clock: recClock{&recorder{}}, Rand: recRand{&recorder{}}, Action: recAction{&recorder{value: []byte("out")}},
+		Clock: recClock{&recorder{}}, Rand: recRand{&recorder{}}, Action: recAction{&recorder{value: []byte("out")}}, HTTP: recHTTP{&recorder{value: []byte("the answer")}},
 	}
 	for _, tc := range tests {
 		req := wasm.Call{Tool: tc.tool, Input: []byte(tc.in), Effects: abi.Writes, Gate: gate, Host: host}
+		if tc.tool == "fetches" {
+			req.Effects = abi.OpenWorld
+		}
 		if tc.tool == "wasi" {
 			req.Host.Clock, req.Host.Rand = nil, nil
 		}
@@ -258,10 +263,10 @@ func TestExtismReplay(t *testing.T) {
 		code     abi.Code
 	}{
 		{"echo", "hello", 0}, {"get", "k", 0}, {"get", "none", 0}, {"put", "a=b", 0}, {"logs", "a line", 0}, {"now", "", 0}, {"random", "", 0},
-		{"wasi", "", 0}, {"vars", "v", 0}, {"http", "", abi.Denied}, {"fails", "x", abi.ToolFailed}, {"traps", "", abi.Trap},
+		{"wasi", "", 0}, {"vars", "v", 0}, {"http", "", abi.Denied}, {"fetches", `{"url":"https://x/"}`, 0}, {"fails", "x", abi.ToolFailed}, {"traps", "", abi.Trap},
 	} {
 		kv := &mapKV{m: map[string][]byte{"k": []byte("v")}}
-		rec, reply, err := recorded(t, p, wasm.Call{Tool: tc.tool, Input: []byte(tc.in), Effects: abi.Writes, Gate: openGate{}, Host: realHost(kv)})
+		rec, reply, err := recorded(t, p, wasm.Call{Tool: tc.tool, Input: []byte(tc.in), Effects: effectsOf(tc.tool), Gate: openGate{}, Host: withHTTP(realHost(kv))})
 		if abi.CodeOf(err) != tc.code {
 			t.Fatalf("%s: %v", tc.tool, err)
 		}
@@ -332,4 +337,18 @@ func TestExtismRefusesAtAdmission(t *testing.T) {
 			}
 		})
 	}
+}
+
+// effectsOf is what a tool of the guest declares.
+func effectsOf(tool string) abi.Effect {
+	if tool == "fetches" {
+		return abi.OpenWorld
+	}
+	return abi.Writes
+}
+
+// withHTTP gives a host a network that answers.
+func withHTTP(h wasm.Host) wasm.Host {
+	h.HTTP = recHTTP{&recorder{value: []byte("the answer")}}
+	return h
 }

@@ -11,8 +11,8 @@ import (
 // Gate is asked before the effect of every host call except io, stream and http. (http asks by itself, since every hop of a
 // redirect is a use of its own.) It answers with the scope of the lease that covers the
 // call, or with an *abi.Error that the guest then sees. n is the number of bytes the call moves where that is known
-// beforehand, else 0. The target is "read:<path>" or "write:<path>" for fs, the kind for event, the name for state, the
-// tool for action, and "" otherwise. One call asks from one goroutine at a time; many calls ask at once.
+// beforehand, else 0. The target is "read:<path>" or "write:<path>" for fs, the kind for event, the name for state and
+// secret, the tool for action, and "" otherwise; archive.unpack also asks for fs, once for each of its paths. One call asks from one goroutine at a time; many calls ask at once.
 type Gate interface {
 	Use(ctx context.Context, cap abi.Capability, target string, n int) (scope string, err error)
 }
@@ -31,15 +31,17 @@ type Witness interface {
 // returns early and finishes later can do no harm; slices it returns must not change afterwards. An *abi.Error it returns
 // goes to the guest with its code and message; any other error becomes Internal, and its text stays here.
 type Host struct {
-	Log    Log
-	KV     KV
-	Event  Event
-	State  State
-	FS     FS
-	Clock  Clock
-	Rand   io.Reader
-	Action Action
-	HTTP   HTTP
+	Log     Log
+	KV      KV
+	Event   Event
+	State   State
+	FS      FS
+	Clock   Clock
+	Rand    io.Reader
+	Action  Action
+	Secret  Secret
+	Archive Archive
+	HTTP    HTTP
 }
 
 // Log takes one line of a guest, level 0 debug to 3 error.
@@ -80,6 +82,18 @@ type FS interface {
 type Clock interface {
 	Now() time.Time
 	Monotonic() time.Duration
+}
+
+// Secret uses named secrets for the guest; the gate has been asked for the name.
+type Secret interface {
+	Public(ctx context.Context, name string) ([]byte, error)
+	MAC(ctx context.Context, name string, data []byte) ([]byte, error)
+	Sign(ctx context.Context, name string, data []byte) ([]byte, error)
+}
+
+// Archive unpacks; the scopes are what the Gate answered for reading the one path and writing the other.
+type Archive interface {
+	Unpack(ctx context.Context, readScope, writeScope string, req abi.ArchiveUnpack) (abi.ArchiveUnpacked, error)
 }
 
 // Action calls another tool. An error frame of that tool comes back as (abi.FrameError, nil, *abi.Error); an error with

@@ -107,7 +107,8 @@ func (r *recorder) Use(_ context.Context, c abi.Capability, target string, n int
 }
 
 func (r *recorder) host() wasm.Host {
-	return wasm.Host{Log: recLog{r}, KV: recKV{r}, Event: recEvent{r}, State: recState{r}, FS: recFS{r}, Clock: recClock{r}, Rand: recRand{r}, Action: recAction{r}, HTTP: recHTTP{r}}
+	return wasm.Host{Log: recLog{r}, KV: recKV{r}, Event: recEvent{r}, State: recState{r}, FS: recFS{r}, Clock: recClock{r}, Rand: recRand{r}, Action: recAction{r},
+		Secret: recSecret{r}, Archive: recArchive{r}, HTTP: recHTTP{r}}
 }
 
 type (
@@ -119,6 +120,9 @@ type (
 	recClock  struct{ *recorder }
 	recRand   struct{ *recorder }
 	recAction struct{ *recorder }
+
+	recSecret  struct{ *recorder }
+	recArchive struct{ *recorder }
 )
 
 func (r recLog) Write(_ context.Context, level int, msg string) error {
@@ -175,6 +179,20 @@ func (r recRand) Read(p []byte) (int, error) {
 	return copy(p, bytes.Repeat([]byte("r"), len(p))), r.note("rand %d", len(p))
 }
 
+func (r recSecret) Public(_ context.Context, name string) ([]byte, error) {
+	return r.value, r.note("public %s", name)
+}
+func (r recSecret) MAC(_ context.Context, name string, data []byte) ([]byte, error) {
+	return r.value, r.note("mac %s %q", name, data)
+}
+func (r recSecret) Sign(_ context.Context, name string, data []byte) ([]byte, error) {
+	return r.value, r.note("sign %s %q", name, data)
+}
+
+func (r recArchive) Unpack(_ context.Context, read, write string, req abi.ArchiveUnpack) (abi.ArchiveUnpacked, error) {
+	return abi.ArchiveUnpacked{Format: "zip", Files: 2}, r.note("unpack %s %s %s %s", read, write, req.From, req.To)
+}
+
 func (r recAction) Call(_ context.Context, tool string, in []byte) (abi.FrameKind, []byte, error) {
 	err := r.note("action %s %q", tool, in)
 	return r.kind, r.value, err
@@ -227,6 +245,11 @@ func TestHostFunctions(t *testing.T) {
 		{"clock.now", []any{windowAt, 7}, "", abi.MakeStatus(abi.More, 8), le64(1_000_000_002), `gate clock "" 0; now`},
 		{"rand.bytes", []any{windowAt, 9}, "", abi.MakeStatus(abi.OK, 9), "rrrrrrrrr", `gate rand "" 9; rand 9`},
 		{"action.call", []any{"ns/p:t", "in", windowAt, 1024}, "out", abi.MakeStatus(abi.OK, 4), "\x00out", `gate action "ns/p:t" 2; action ns/p:t "in"`},
+		{"secret.public", []any{"n", windowAt, 64}, "pub", abi.MakeStatus(abi.OK, 3), "pub", `gate secret "n" 0; public n`},
+		{"secret.mac", []any{"n", "data", windowAt, 64}, "mac", abi.MakeStatus(abi.OK, 3), "mac", `gate secret "n" 4; mac n "data"`},
+		{"secret.sign", []any{"n", "data", windowAt, 64}, "sig", abi.MakeStatus(abi.OK, 3), "sig", `gate secret "n" 4; sign n "data"`},
+		{"archive.unpack", []any{`{"from":"/a/../z.zip","to":"/o/"}`, windowAt, 1024}, "", abi.MakeStatus(abi.OK, 70), `{"format":"zip","files":2,"folders":0,"bytes":0,"skipped":0,"depth":0}`,
+			`gate archive "" 0; gate fs "read:/z.zip" 0; gate fs "write:/o" 0; unpack scope scope /z.zip /o`},
 		{"http.fetch", []any{`{"url":"https://x/","method":"POST"}`, "body", windowAt, 1024}, "v", abi.MakeStatus(abi.OK, 90), `{"handle":2,"status":200,`, `open POST https://x/ false "body"; response; closed`},
 		{"http.open", []any{`{"url":"https://x/"}`, windowAt, 8}, "v", abi.MakeStatus(abi.OK, 4), "\x02\x00\x00\x00", `open  https://x/ true ""; closed`},
 		{"http.connect", []any{`{"url":"wss://x/"}`, windowAt, 1024}, "v", abi.MakeStatus(abi.OK, 90), `{"handle":2,"status":101,`, `connect wss://x/; closed`},

@@ -57,7 +57,7 @@ const retireAfter = 1 << 20
 
 // keepable says whether the instance may serve another call once it is set back.
 func (in *instance) keepable() bool {
-	return !in.spent && in.p.snap != nil && in.calls < retireAfter && in.machine == in.p.tier.Load()
+	return !in.spent && in.p.snap != nil && in.calls < in.p.retire && in.machine == in.p.tier.Load()
 }
 
 // The engine would seed a source of randomness for every instance; our WASI does not use it.

@@ -80,11 +80,12 @@ func (p *Program) invoke(ctx context.Context, req *Call) (Reply, error) {
 	p.stats.calls.Add(1)
 	in.calls++
 	c := &call{
-		parent: ctx, due: start + l.Time, in: in, tool: req.Tool, effects: req.Effects,
+		parent: ctx, in: in, kept: req.Session != "", tool: req.Tool, effects: req.Effects,
 		output: l.Output, gate: req.Gate, host: req.Host,
 		streams:  streams{in: req.In, out: req.Out, left: l.Streamed, limit: l.Streamed},
 		recorder: req.Record, player: req.player,
 	}
+	c.due.Store(int64(start + l.Time))
 	if c.recorder != nil {
 		c.recorder.begin(c, l, req.Input)
 	}

@@ -245,6 +245,9 @@ func (p *player) ambient(c *call, h HostCall) []byte {
 	}
 	p.added = append(p.added, Change{true, p.at, h.Question()})
 	switch h.Name {
+	case extismAsks: // what a server would say cannot be made up
+		p.diverge(c, "no answer to it", h.Question())
+		return nil
 	case wasiClock:
 		return binary.LittleEndian.AppendUint64(nil, p.later(h.Name))
 	case wasiRand:

@@ -21,6 +21,8 @@ type Spec struct {
 	// Tiered lets the interpreter answer while the compiler works, unless compiled code waits in the cache. Results and
 	// gas are the same on both. Running calls and sessions end on the one they began on.
 	Tiered bool
+	// Interpret keeps the program on the interpreter for good.
+	Interpret bool
 	// Check is asked once, on the compiler's side, before a tiered program leaves the interpreter: what it finds wrong
 	// keeps the program where it is, for good. nil: nothing is asked.
 	Check func(ctx context.Context, compiled *Program) error
@@ -50,6 +52,7 @@ type Program struct {
 	pool     *pool
 	breaker  breaker
 	stats    stats
+	retire   int // calls that an instance serves
 	closed   atomic.Bool
 	closing  sync.Once
 	closeErr error
@@ -63,7 +66,7 @@ const maxPages = 1<<16 - 1
 // when the module starts with more memory than its limit; the codes of Call when its start fails; Busy or the context's
 // own when it ends first.
 func (e *Engine) Load(ctx context.Context, spec Spec) (*Program, error) {
-	p := &Program{engine: e, spec: spec, limits: spec.Limits.or(DefaultLimits()), seed: sha256.Sum256(spec.Module), settled: make(chan struct{})}
+	p := &Program{engine: e, spec: spec, limits: spec.Limits.or(DefaultLimits()), seed: sha256.Sum256(spec.Module), settled: make(chan struct{}), retire: retireAfter}
 	if err := p.load(ctx); err != nil {
 		p.release()
 		return nil, abi.Errorf(abi.CodeOf(err), "load %q: %w", spec.Name, err).WithHint("%s", abi.HintOf(err))
@@ -72,20 +75,23 @@ func (e *Engine) Load(ctx context.Context, spec Spec) (*Program, error) {
 }
 
 func (p *Program) load(ctx context.Context) error {
-	if err := p.admit(); err != nil {
-		return err
+	key := p.engine.cache.key(p.seed, p.pageLimit())
+	if !p.interprets(key) || p.plugs() || !p.engine.kin.borrow(p, key) {
+		if err := p.admit(key); err != nil {
+			return err
+		}
+		m, err := p.start(ctx)
+		if err != nil {
+			return err
+		}
+		p.tier.Store(m)
 	}
-	m, err := p.start(ctx)
-	if err != nil {
-		return err
-	}
-	p.tier.Store(m)
 	p.pool = newPool(p)
 	in, err := p.fresh(ctx)
 	if err != nil {
 		return err
 	}
-	if p.code.Fixed == "" {
+	if p.code.Fixed == "" && p.snap == nil {
 		if p.snap, err = in.capture(); err != nil {
 			in.close()
 			return abi.Errorf(abi.Unavailable, "keep the first state: %w", err)
@@ -93,14 +99,27 @@ func (p *Program) load(ctx context.Context) error {
 	}
 	p.pool.put(in)
 	p.engine.share.add(p.pool)
+	if !p.tier.Load().compiled && p.snap != nil && !p.code.Plugin {
+		p.engine.kin.add(p)
+	}
 	p.climb()
 	return nil
 }
 
+// pageLimit is the most memory an instance may have.
+func (p *Program) pageLimit() uint32 { return uint32(min(p.limits.MemoryBytes/pageSize, maxPages)) }
+
+// plugs says whether the module is to be one made for Extism.
+func (p *Program) plugs() bool { return p.spec.Runtime == RuntimeExtism }
+
+// interprets says whether the program begins on the interpreter.
+func (p *Program) interprets(key string) bool {
+	return p.engine.interpret || p.spec.Interpret || p.spec.Tiered && !p.engine.cache.warm(key)
+}
+
 // admit inspects and rewrites the module, or finds that done in the cache.
-func (p *Program) admit() error {
-	pages := uint32(min(p.limits.MemoryBytes/pageSize, maxPages))
-	key := p.engine.cache.key(p.seed, pages)
+func (p *Program) admit(key string) error {
+	pages := p.pageLimit()
 	if p.code = p.engine.cache.get(key); p.code != nil && (p.spec.Runtime == "" || p.code.Plugin == (p.spec.Runtime == RuntimeExtism)) {
 		return p.fits()
 	}
@@ -141,7 +160,7 @@ func (p *Program) fits() error {
 
 // start makes the first machine.
 func (p *Program) start(ctx context.Context) (*machine, error) {
-	if p.engine.interpret || p.spec.Tiered && !p.engine.cache.warm(p.code.key) {
+	if p.interprets(p.code.key) {
 		return p.engine.interpreted(ctx, p.code)
 	}
 	return p.engine.compiled(ctx, p.code, everyCore())
@@ -149,7 +168,7 @@ func (p *Program) start(ctx context.Context) (*machine, error) {
 
 // climb starts the compiler behind a program that began on the interpreter.
 func (p *Program) climb() {
-	if p.engine.interpret || p.tier.Load().compiled {
+	if p.engine.interpret || p.spec.Interpret || p.tier.Load().compiled {
 		close(p.settled)
 		return
 	}
@@ -181,6 +200,7 @@ func (p *Program) swap(ctx context.Context) error {
 	}
 	old := p.tier.Swap(m)
 	p.mu.Unlock()
+	p.engine.kin.remove(p)
 	p.pool.renew()
 	old.leave()
 	return nil
@@ -188,7 +208,7 @@ func (p *Program) swap(ctx context.Context) error {
 
 // tryOut lets Check use a program of its own on the new machine, with the same first state.
 func (p *Program) tryOut(ctx context.Context, m *machine) error {
-	trial := &Program{engine: p.engine, spec: p.spec, limits: p.limits, code: p.code, seed: p.seed, settled: p.settled}
+	trial := &Program{engine: p.engine, spec: p.spec, limits: p.limits, code: p.code, seed: p.seed, settled: p.settled, retire: p.retire}
 	p.mu.Lock()
 	if p.ended {
 		p.mu.Unlock()
@@ -228,7 +248,8 @@ func (p *Program) fresh(ctx context.Context) (*instance, error) {
 		p.stats.instances.Add(1)
 		return in, nil
 	}
-	c := &call{parent: ctx, in: in, due: p.engine.now() + p.limits.Time, effects: abi.Pure, booting: true}
+	c := &call{parent: ctx, in: in, kept: true, effects: abi.Pure, booting: true}
+	c.due.Store(int64(p.engine.now() + p.limits.Time))
 	in.begin(c, p.limits, p.code.Cap)
 	err = in.boot(c)
 	if _, err = in.end(c, err); err != nil {
@@ -253,6 +274,7 @@ func (p *Program) release() {
 	p.mu.Lock()
 	p.ended = true
 	p.mu.Unlock()
+	p.engine.kin.remove(p)
 	if p.stop != nil {
 		p.stop()
 	}

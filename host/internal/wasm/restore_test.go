@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -172,6 +173,28 @@ func TestTablesAreFresh(t *testing.T) {
 	}
 	if s := p.Stats(); s.Restores != 0 || s.Discards != 3 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestRetire: an instance serves so many calls and no more; the next call has a new one, which starts where every call does.
+// A session keeps its instance: its state would go with it.
+func TestRetire(t *testing.T) {
+	t.Parallel()
+	p := load(t, open(t, wasm.Options{}), wasm.Spec{Name: "t/retire", Module: goGuest(t), Instances: 1})
+	p.RetireAfter(3)
+	for n := range uint64(10) {
+		if r, err := p.Call(t.Context(), wasm.Call{Tool: "count"}); err != nil || string(r.Body) != "101" {
+			t.Fatalf("call %d: %q %v", n, r.Body, err)
+		}
+		if s := p.Stats(); s.Discards != (n+1)/3 || s.Restores != n+1-s.Discards || s.Instances != 1+n/3 {
+			t.Fatalf("after %d calls: %+v", n+1, s)
+		}
+	}
+	for n := range 7 {
+		want := strconv.Itoa(101 + n)
+		if r, err := p.Call(t.Context(), wasm.Call{Tool: "count", Session: "s"}); err != nil || string(r.Body) != want {
+			t.Fatalf("call %d of the session: %q %v, want %q", n, r.Body, err, want)
+		}
 	}
 }
 

@@ -174,6 +174,29 @@ func (c *Client) Grant(ctx context.Context, in api.GrantLease) (l api.Lease, err
 	return l, err
 }
 
+// PutSecret stores a secret under a name or gives it a new value.
+func (c *Client) PutSecret(ctx context.Context, name string, in api.PutSecret) (s api.Secret, err error) {
+	err = c.do(ctx, call{method: "PUT", path: "/secrets/" + url.PathEscape(name), body: in}, &s)
+	return s, err
+}
+
+// Secrets lists what may be known of all secrets.
+func (c *Client) Secrets(ctx context.Context) (l api.List[api.Secret], err error) {
+	err = c.do(ctx, call{method: "GET", path: "/secrets"}, &l)
+	return l, err
+}
+
+// Secret tells what may be known of a secret.
+func (c *Client) Secret(ctx context.Context, name string) (s api.Secret, err error) {
+	err = c.do(ctx, call{method: "GET", path: "/secrets/" + url.PathEscape(name)}, &s)
+	return s, err
+}
+
+// RemoveSecret takes a secret away.
+func (c *Client) RemoveSecret(ctx context.Context, name string) error {
+	return c.do(ctx, call{method: "DELETE", path: "/secrets/" + url.PathEscape(name)}, nil)
+}
+
 // Revoke takes a lease back; the holder's next host call fails.
 func (c *Client) Revoke(ctx context.Context, id, reason string) (l api.Lease, err error) {
 	path := "/leases/" + url.PathEscape(id) + "?" + url.Values{"reason": {reason}}.Encode()

@@ -83,6 +83,18 @@ func randBytes(out unsafe.Pointer, outCap uint32) uint64
 //go:wasmimport arw:action call
 func actionCall(tool unsafe.Pointer, toolLen uint32, in unsafe.Pointer, inLen uint32, out unsafe.Pointer, outCap uint32) uint64
 
+//go:wasmimport arw:secret public
+func secretPublic(name unsafe.Pointer, nameLen uint32, out unsafe.Pointer, outCap uint32) uint64
+
+//go:wasmimport arw:secret mac
+func secretMAC(name unsafe.Pointer, nameLen uint32, data unsafe.Pointer, dataLen uint32, out unsafe.Pointer, outCap uint32) uint64
+
+//go:wasmimport arw:secret sign
+func secretSign(name unsafe.Pointer, nameLen uint32, data unsafe.Pointer, dataLen uint32, out unsafe.Pointer, outCap uint32) uint64
+
+//go:wasmimport arw:archive unpack
+func archiveUnpack(req unsafe.Pointer, reqLen uint32, out unsafe.Pointer, outCap uint32) uint64
+
 //go:wasmimport arw:http fetch
 func httpFetch(req unsafe.Pointer, reqLen uint32, body unsafe.Pointer, bodyLen uint32, out unsafe.Pointer, outCap uint32) uint64
 
@@ -210,6 +222,32 @@ func hostAction(_ *Call, tool string, in, out []byte) abi.Status {
 	i, in32 := data(in)
 	o, on := data(out)
 	return abi.Status(actionCall(t, tn, i, in32, o, on))
+}
+
+func hostSecretPublic(_ *Call, name string, out []byte) abi.Status {
+	n, nn := text(name)
+	o, on := data(out)
+	return abi.Status(secretPublic(n, nn, o, on))
+}
+
+func hostSecretMAC(_ *Call, name string, content, out []byte) abi.Status {
+	n, nn := text(name)
+	d, dn := data(content)
+	o, on := data(out)
+	return abi.Status(secretMAC(n, nn, d, dn, o, on))
+}
+
+func hostSecretSign(_ *Call, name string, content, out []byte) abi.Status {
+	n, nn := text(name)
+	d, dn := data(content)
+	o, on := data(out)
+	return abi.Status(secretSign(n, nn, d, dn, o, on))
+}
+
+func hostUnpack(_ *Call, req, out []byte) abi.Status {
+	r, rn := data(req)
+	o, on := data(out)
+	return abi.Status(archiveUnpack(r, rn, o, on))
 }
 
 func hostHTTPFetch(_ *Call, req, body, out []byte) abi.Status {

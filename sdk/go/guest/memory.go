@@ -29,6 +29,10 @@ type Memory struct {
 	Deny func(function string) error
 	// Tools answer calls of other tools.
 	Tools map[string]func(in []byte) ([]byte, error)
+	// Secrets are the values behind names: a MAC's key as it is, an ed25519 key's seed as the digest of the bytes.
+	Secrets map[string][]byte
+	// Unpack stands for the host's unpacking; nil refuses.
+	Unpack func(abi.ArchiveUnpack) (abi.ArchiveUnpacked, error)
 	// Input is what the caller streams in; nil: nothing. NoOutput is a caller that takes no stream.
 	Input    io.Reader
 	NoOutput bool

@@ -48,6 +48,7 @@ type machine struct {
 	states  map[string][]byte
 	log     []string // functions and their texts
 	stream  string   // what waits in the input stream
+	answer  string   // what waits in an answer
 	closed  map[uint32]bool
 }
 
@@ -130,6 +131,9 @@ func (m *machine) serve(name string, params int, mod api.Module, stack []uint64)
 		m.pending = nil
 		return abi.MakeStatus(abi.OK, uint32(n))
 	}
+	if strings.HasPrefix(name, "http.") {
+		return m.network(name, uint32(stack[0]), arg, out)
+	}
 	if strings.HasPrefix(name, "stream.") {
 		return m.streams(name, uint32(stack[0]), func() []byte { return arg(1) })
 	}
@@ -169,6 +173,12 @@ func (m *machine) serve(name string, params int, mod api.Module, stack []uint64)
 	case "fs.read":
 		off := int(uint32(stack[2])) | int(uint32(stack[3]))<<32
 		return abi.MakeStatus(abi.OK, uint32(copy(out(), make([]byte, max(0, 5000-off)))))
+	case "secret.mac", "secret.sign":
+		return m.give([]byte(name+" of "+string(arg(2))), out(), "")
+	case "secret.public":
+		return m.give([]byte("public"), out(), "")
+	case "archive.unpack":
+		return m.give([]byte(`{"format":"zip","files":2,"folders":1,"bytes":7,"skipped":0,"depth":1}`), out(), "")
 	case "clock.now", "clock.monotonic":
 		return m.give(binary.LittleEndian.AppendUint64(nil, 1_700_000_000_000_000_000), out(), "")
 	case "rand.bytes":
@@ -182,11 +192,50 @@ func (m *machine) serve(name string, params int, mod api.Module, stack []uint64)
 	return abi.MakeStatus(abi.OK, 0)
 }
 
+// network answers every request but one.
+func (m *machine) network(name string, handle uint32, arg func(int) []byte, out func() []byte) abi.Status {
+	line := name
+	defer func() { m.log = append(m.log, line) }()
+	head := `{"handle":2,"status":200,"url":"https://x.example.com/a","headers":[["Content-Type","text/plain"]],"length":-1}`
+	switch name {
+	case "http.fetch":
+		if line += " " + string(arg(0)) + " " + string(arg(2)); strings.Contains(line, "nowhere") {
+			m.pending = []byte("no such name")
+			return abi.MakeStatus(abi.NotFound, uint32(len(m.pending)))
+		}
+		m.answer = "the answer"
+		return m.give([]byte(head), out(), "")
+	case "http.open":
+		line += " " + string(arg(0))
+		return m.give([]byte{3, 0, 0, 0}, out(), "")
+	case "http.response":
+		line += fmt.Sprint(" ", handle)
+		return m.give([]byte(strings.Replace(head, "2", "3", 1)), out(), "")
+	case "http.connect":
+		line += " " + string(arg(0))
+		return m.give([]byte(strings.Replace(head, "2", "4", 1)), out(), "")
+	case "http.send":
+		b := arg(2)
+		line += fmt.Sprintf(" %d %q", handle, b)
+		m.answer = "\x01back"
+		return 0
+	}
+	line += fmt.Sprint(" ", handle)
+	reply := m.answer
+	m.answer = ""
+	return m.give([]byte(reply), out(), "")
+}
+
 // streams has one short input.
 func (m *machine) streams(name string, handle uint32, arg func() []byte) abi.Status {
 	m.log = append(m.log, fmt.Sprint(name, " ", handle))
 	switch name {
 	case "stream.read":
+		if handle > abi.HandleOutput {
+			n := copy(arg(), m.answer)
+			m.answer = m.answer[n:]
+			return abi.MakeStatus(abi.OK, uint32(n))
+		}
 		n := copy(arg(), m.stream)
 		m.stream = m.stream[n:]
 		return abi.MakeStatus(abi.OK, uint32(n))
@@ -266,6 +315,10 @@ stat 5000 <nil>
 read 5000 <nil>
 write <nil>
 remove <nil>
+mac secret.mac of data <nil>
+sign secret.sign of data <nil>
+public public <nil>
+unpack {Format:zip Files:2 Folders:1 Bytes:7 Skipped:0 Depth:1} <nil>
 stream in stream <nil>
 stream in 0 EOF
 stream out 1048581 <nil>
@@ -273,7 +326,15 @@ send <nil>
 close <nil> <nil>
 close again invalid
 call back <nil>
-call broken busy: not now`)
+call broken busy: not now
+fetch 200 text/plain "the answer" <nil>
+close <nil>
+get no such name
+upload 1048581 <nil>
+uploaded 200 <nil>
+socket 200 <nil> <nil>
+received back true <nil>
+received EOF, close <nil>`)
 	compare(t, "what the host saw", m.log, `
 log.write 2 a line
 log.write 1 structured a=1 g.b="two words" g.h.c=true
@@ -297,6 +358,10 @@ fs.read /f/a
 fs.read /f/a
 fs.write /f/b
 fs.remove /f/b
+secret.mac hook
+secret.sign signer
+secret.public signer
+archive.unpack {"from":"/f/a.zip","to":"/f/out"}
 stream.read 0
 stream.read 0
 stream.write 1 1048576
@@ -306,7 +371,23 @@ stream.close 0
 stream.close 1
 stream.close 1
 action.call other/pack:tool
-action.call other/pack:broken`)
+action.call other/pack:broken
+http.fetch {"method":"POST","url":"https://x.example.com/a","headers":[["A","b"]]} body
+stream.read 2
+stream.read 2
+stream.close 2
+http.fetch {"url":"https://nowhere.example.com/"} 
+http.open {"method":"PUT","url":"https://x.example.com/b"}
+stream.write 3 1048576
+stream.write 3 5
+http.response 3
+stream.close 3
+http.connect {"url":"wss://x.example.com/s"}
+http.send 4 "hello"
+http.send 4 "\x01"
+http.receive 4
+http.receive 4
+stream.close 4`)
 }
 
 func compare(t *testing.T, what string, got []string, want string) {

@@ -208,6 +208,18 @@ func vars() int32 {
 //go:wasmexport configured
 func configured() int32 { return output(strconv.FormatUint(configGet(block("k")), 10)) }
 
+//go:wasmimport extism:host/env http_status_code
+func httpStatus() int32
+
+//go:wasmimport extism:host/env http_headers
+func httpHeaders() uint64
+
+//go:wasmexport fetches
+func fetches() int32 {
+	body := httpRequest(block(input()), block("the body"))
+	return output(strconv.Itoa(int(httpStatus())) + " " + read(httpHeaders()) + " " + read(body))
+}
+
 //go:wasmexport http
 func http() int32 {
 	httpRequest(block(`{"url":"http://127.0.0.1:1/","method":"GET"}`), 0)

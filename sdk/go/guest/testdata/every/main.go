@@ -2,6 +2,8 @@
 package main
 
 import (
+	"io"
+
 	"encoding/binary"
 	"fmt"
 	"log/slog"
@@ -87,6 +89,15 @@ func everyFunction(c *guest.Call, _ nothing) (r report, err error) {
 	say("write %v", c.FS().Write("/f/b", []byte("out")))
 	say("remove %v", c.FS().Remove("/f/b"))
 
+	mac, err := c.Secrets().MAC("hook", []byte("data"))
+	say("mac %s %v", mac, err)
+	sig, err := c.Secrets().Sign("signer", []byte("data"))
+	say("sign %s %v", sig, err)
+	pub, err := c.Secrets().Public("signer")
+	say("public %s %v", pub, err)
+	unpacked, err := c.Unpack(abi.ArchiveUnpack{From: "/f/a.zip", To: "/f/out"})
+	say("unpack %+v %v", unpacked, err)
+
 	buf := make([]byte, 8)
 	n, err := c.Input().Read(buf)
 	say("stream in %s %v", buf[:n], err)
@@ -102,5 +113,38 @@ func everyFunction(c *guest.Call, _ nothing) (r report, err error) {
 	say("call %s %v", w.Word, err)
 	err = c.Action().Call("other/pack:broken", word{"in"}, &w)
 	say("call broken %v: %v", abi.CodeOf(err), err)
-	return r, nil
+	return r, overHTTP(c, say)
+}
+
+func overHTTP(c *guest.Call, say func(string, ...any)) error {
+	resp, err := c.HTTP().Fetch(abi.HTTPRequest{Method: "POST", URL: "https://x.example.com/a", Headers: [][2]string{{"A", "b"}}}, []byte("body"))
+	if err != nil {
+		return err
+	}
+	body, err := io.ReadAll(resp)
+	say("fetch %d %s %q %v", resp.Status, resp.Header("Content-Type"), body, err)
+	say("close %v", resp.Close())
+	_, err = c.HTTP().Get("https://nowhere.example.com/")
+	say("get %v", err)
+	up, err := c.HTTP().Open(abi.HTTPRequest{Method: "PUT", URL: "https://x.example.com/b"})
+	if err != nil {
+		return err
+	}
+	n, err := up.Write(make([]byte, abi.MaxPart+5))
+	say("upload %d %v", n, err)
+	resp, err = up.Response()
+	if err != nil {
+		return err
+	}
+	say("uploaded %d %v", resp.Status, up.Close())
+	ws, err := c.HTTP().Connect(abi.HTTPRequest{URL: "wss://x.example.com/s"})
+	if err != nil {
+		return err
+	}
+	say("socket %d %v %v", ws.Status, ws.SendText("hello"), ws.SendBytes([]byte{1}))
+	msg, text, err := ws.Receive()
+	say("received %s %v %v", msg, text, err)
+	_, _, err = ws.Receive()
+	say("received %v, close %v", err, ws.Close())
+	return nil
 }

@@ -1,0 +1,54 @@
+package api
+
+import "time"
+
+// AnswerPrompt is the body of POST /policy/prompts/{id}/allow and …/deny. For is "once" (when empty), "calls=N", a duration such
+// as "15m", "session" or "project". Scope, when given, takes the place of what the prompt proposes, within the manifest.
+type AnswerPrompt struct {
+	For    string   `json:"for,omitempty"`
+	Scope  []string `json:"scope,omitempty"`
+	Reason string   `json:"reason,omitempty"`
+}
+
+// Prompt is a question that only a person answers, with what became of it.
+type Prompt struct {
+	ID         string        `json:"id"`
+	Pack       string        `json:"pack"`
+	Version    string        `json:"version"`
+	Digest     string        `json:"digest"`
+	Tool       string        `json:"tool"`
+	Capability string        `json:"capability"`
+	Target     string        `json:"target,omitempty"` // what the call wanted
+	Scope      []string      `json:"scope"`            // what a lease would cover
+	Why        string        `json:"why"`              // in the words of the pack's author
+	Rule       string        `json:"rule,omitempty"`   // in the words of the policy that asks
+	Policies   []string      `json:"policies,omitempty"`
+	Budget     Budget        `json:"budget"`
+	Actor      string        `json:"actor"` // on whose behalf the pack acts
+	Corr       string        `json:"corr_id"`
+	Project    string        `json:"project,omitempty"`
+	Session    string        `json:"session,omitempty"`
+	Action     string        `json:"action,omitempty"`
+	State      string        `json:"state"`  // pending, allowed, denied, expired
+	TTLMS      int64         `json:"ttl_ms"` // of the lease that is proposed
+	Created    time.Time     `json:"created"`
+	Expires    time.Time     `json:"expires"` // then the answer is no
+	Waiting    []string      `json:"waiting"` // actions
+	Answer     *PromptAnswer `json:"answer,omitempty"`
+}
+
+// PromptAnswer is what a person said.
+type PromptAnswer struct {
+	Allow  bool      `json:"allow"`
+	For    string    `json:"for"`
+	By     string    `json:"by"`
+	Reason string    `json:"reason,omitempty"`
+	Time   time.Time `json:"time"`
+	Leases []string  `json:"leases,omitempty"`
+	Until  time.Time `json:"until,omitzero"` // of a denial: until then it is not asked again
+}
+
+// RenewLease is the body of POST /leases/{id}/renew.
+type RenewLease struct {
+	TTL string `json:"ttl"` // a Go duration, from now
+}

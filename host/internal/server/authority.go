@@ -1,0 +1,56 @@
+package server
+
+import (
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/api"
+	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/prompt"
+)
+
+// authorityRoutes are about who may do what. Everything that changes it needs the operator's token.
+func (s *Server) authorityRoutes() []route {
+	return []route{
+		{"POST", "/leases/:id/renew", leaseGrant, s.renewLease, doc{Summary: "Let a renewable lease live longer", In: api.RenewLease{}, Out: lease.Wire{}, Codes: []abi.Code{abi.LeaseRevoked, abi.BudgetExhausted}}},
+		{"GET", "/policy/prompts", stateRead, s.getPrompts, doc{Summary: "Questions that wait for a person, and those of the last day", Query: "state", Out: api.List[prompt.Prompt]{}}},
+		{"GET", "/policy/prompts/:id", stateRead, s.getPrompt, doc{Summary: "One question", Out: prompt.Prompt{}}},
+		{"POST", "/policy/prompts/:id/allow", promptAnswer, s.answerPrompt(true), doc{Summary: "Say yes", In: api.AnswerPrompt{}, Optional: true, Out: prompt.Prompt{}, Codes: []abi.Code{abi.Conflict}}},
+		{"POST", "/policy/prompts/:id/deny", promptAnswer, s.answerPrompt(false), doc{Summary: "Say no", In: api.AnswerPrompt{}, Optional: true, Out: prompt.Prompt{}, Codes: []abi.Code{abi.Conflict}}},
+	}
+}
+
+// getPrompts lists the prompts that wait and those of the last day, newest first.
+func (s *Server) getPrompts(c *fiber.Ctx) error {
+	found, err := s.svc.Prompts.List(s.ctx, c.Query("state"))
+	if err != nil {
+		return err
+	}
+	return stateJSON(c, "prompts", api.List[prompt.Prompt]{Version: s.svc.Journal.Last(), Items: found})
+}
+
+func (s *Server) getPrompt(c *fiber.Ctx) error {
+	p, err := s.svc.Prompts.Get(s.ctx, c.Params("id"))
+	if err != nil {
+		return err
+	}
+	return c.JSON(p)
+}
+
+// answerPrompt is a person's answer. The operator's token says that it is one.
+func (s *Server) answerPrompt(allow bool) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		var body api.AnswerPrompt
+		if err := maybe(c, &body); err != nil {
+			return err
+		}
+		if !allow && len(body.Scope) > 0 {
+			return abi.Errorf(abi.Invalid, "deny prompt %q: a denial has no scope", c.Params("id"))
+		}
+		p, err := s.svc.Packs.Answer(s.ctx, corr(c), s.actor(c), c.Params("id"), allow, body.For, body.Reason, body.Scope)
+		if err != nil {
+			return err
+		}
+		return c.JSON(p)
+	}
+}
