@@ -109,6 +109,7 @@ type Host struct {
 	engine   *wasm.Engine
 	second   *wasm.Engine
 	index    *catalogue     // nil when none is configured
+	infer    inference      // how models are asked
 	grants   *prompt.Grants // as last read
 	undo     []func() error // what Close does, in reverse order
 	closing  sync.Once
@@ -212,6 +213,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err = h.openEgress(ctx); err != nil {
 		return err
 	}
+	if err = h.openInfer(ctx); err != nil {
+		return err
+	}
 	if s.Logic, err = logic.Open(ctx, h.db, s.Journal, nil); err != nil {
 		return err
 	}
@@ -241,7 +245,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	h.onClose(s.Packs.Close)
 	s.Packs.Declare(h.grants)
-	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{s.Packs}, action.Config{
+	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{s.Packs, h.infer}, action.Config{
 		Workers: cfg.Workers, PerPack: cfg.Limits.PerPack, Queue: cfg.Limits.Queue, MaxInput: cfg.Limits.Input,
 		MaxOutput: cfg.Limits.Output, MaxDepth: cfg.Limits.Depth, Grace: cfg.Limits.Grace, Resume: s.Prompts.Resumes,
 	}, cfg.Log)
@@ -328,6 +332,7 @@ func (h *Host) Run(ctx context.Context) error {
 	keep(below, h.parts.Prompts.Run)
 	keep(below, h.parts.Packs.Run)
 	keep(below, h.parts.Egress.Run)
+	keep(below, h.runtimes)
 	keep(below, h.sweep)
 	keep(below, h.news)
 	keep(below, h.memory)
