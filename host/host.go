@@ -115,6 +115,7 @@ type Host struct {
 	grants    *prompt.Grants // as read at the start
 	authority authority
 	tasks     tasks
+	infer     inference      // how models are asked
 	undo      []func() error // what Close does, in reverse order
 	closing   sync.Once
 	closeErr  error
@@ -217,6 +218,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err = h.openEgress(ctx); err != nil {
 		return err
 	}
+	if err = h.openInfer(ctx); err != nil {
+		return err
+	}
 	if err = h.openLogic(ctx); err != nil {
 		return err
 	}
@@ -246,7 +250,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	h.onClose(s.Packs.Close)
 	s.Packs.Declare(h.grants)
-	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{s.Packs}, action.Config{
+	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{s.Packs, h.infer}, action.Config{
 		Workers: cfg.Workers, PerPack: cfg.Limits.PerPack, Queue: cfg.Limits.Queue, MaxInput: cfg.Limits.Input,
 		MaxOutput: cfg.Limits.Output, MaxDepth: cfg.Limits.Depth, Grace: cfg.Limits.Grace, Resume: s.Prompts.Resumes,
 	}, cfg.Log)
@@ -335,6 +339,7 @@ func (h *Host) Run(ctx context.Context) error {
 	keep(below, "authority", h.followAuthority)
 	keep(below, "packs", h.parts.Packs.Run)
 	keep(below, "egress", h.parts.Egress.Run)
+	keep(below, "runtimes", h.runtimes)
 	keep(below, "sweep", h.sweep)
 	keep(below, "index", h.news)
 	keep(below, "memory", h.memory)

@@ -6,7 +6,7 @@ declare module "arw" {
     | "invalid" | "not_found" | "denied" | "unauthenticated" | "lease_expired" | "lease_revoked" | "budget_exhausted" | "untrusted"
     | "unsigned" | "digest_mismatch" | "corrupt" | "too_large" | "unsupported" | "incompatible" | "conflict" | "busy" | "unavailable"
     | "deadline" | "cancelled" | "gas_exhausted" | "memory_exhausted" | "depth_exceeded" | "trap" | "exited" | "quarantined"
-    | "interrupted" | "tool_failed" | "storage_full" | "internal";
+    | "interrupted" | "tool_failed" | "storage_full" | "internal" | "no_model_configured";
 
   /** Text is sent as UTF-8. */
   export type Data = string | Uint8Array | ArrayBuffer;

@@ -15,6 +15,7 @@ const (
 	tinyHeads   = 4
 	tinyKV      = 2
 	tinyForward = 128
+	tinySilent  = 3 + 256 // tokens that are never the likeliest: the control ones and single bytes
 )
 
 // TinyContext is the context that the tiny model says it was trained for, in tokens.
@@ -148,8 +149,12 @@ func (g *ggufWriter) tensor(name string, dims ...uint64) {
 	}
 	put(&g.table, uint32(0)) // F32
 	put(&g.table, uint64(g.weights.Len()))
-	for range n {
-		put(&g.weights, float32(g.rng.NormFloat64()*0.5))
+	for i := range n {
+		v := float32(g.rng.NormFloat64() * 0.5)
+		if name == "output.weight" && i < tinySilent*dims[0] {
+			v = 0
+		}
+		put(&g.weights, v)
 	}
 	g.ntensors++
 	pad(&g.weights, 32)

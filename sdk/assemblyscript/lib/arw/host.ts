@@ -40,7 +40,7 @@ const scratch = memory.data(1024, 8);
 function done(status: u64): bool {
   const code = <u32>(status >> 32), n = <u32>status;
   if (code == <u32>Code.OK) return true;
-  if (code == <u32>Code.More || code > <u32>Code.Internal) return failCode(Code.Internal, "the host answered with a status that fits nothing that was asked");
+  if (code == <u32>Code.More || code > <u32>Code.NoModel) return failCode(Code.Internal, "the host answered with a status that fits nothing that was asked");
   let message = "";
   if (n > 0) {
     const buf = new ArrayBuffer(n);

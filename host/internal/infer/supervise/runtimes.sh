@@ -4,7 +4,7 @@
 # tree's own loader, since they need a newer C library than most machines have. Packages are checked by apt against the
 # archive's signature. A convenience for tests, not how a user gets a runtime.
 #
-#   sh host/internal/infer/llama/runtimes.sh        prints the path of the wrapper to use as ARW_LLAMA_SERVER
+#   sh host/internal/infer/supervise/runtimes.sh        prints the path of the wrapper to use as ARW_LLAMA_SERVER
 set -eu
 root=$(cd "$(dirname "$0")/../../../.." && pwd)
 dir="$root/.runtimes/llama"
