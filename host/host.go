@@ -9,6 +9,7 @@
 //	<state>/trust.toml      who may sign what; missing: nobody
 //	<state>/policy/*.cedar  policies beside the shipped ones
 //	<state>/posture         which posture was chosen; may be missing
+//	<state>/cache.toml      which answers are kept and for how long; missing: the defaults; read again when it changes
 //	<state>/grants.toml     grants the operator declares beforehand; may be missing
 //
 // A Host is safe for concurrent use. One state directory serves one Host at a time; a second Open answers Conflict.
@@ -24,6 +25,7 @@ import (
 	"time"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/access"
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/cas"
 	"github.com/arw-project/arw/host/internal/db"
@@ -33,6 +35,7 @@ import (
 	"github.com/arw-project/arw/host/internal/kv"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/logic"
+	"github.com/arw-project/arw/host/internal/memo"
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/prompt"
@@ -128,12 +131,14 @@ type Services struct {
 	Logic   *logic.Store
 	Egress  *egress.Guard
 	Trust   *signing.Policy
+	Memo    *memo.Memo
 	Vault   *vault.Vault
 	Redact  *redact.Redactor
 	Engine  *wasm.Engine // the one that runs packs
 	DB      func() db.Stats
 	// Operator reports in constant time whether a token is the operator's credential.
 	Operator func(token string) bool
+	Access   *access.Book
 	Version  string
 	Started  time.Time
 	StateDir string
@@ -197,6 +202,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if s.Leases, err = lease.Open(ctx, h.db, s.Journal); err != nil {
 		return err
 	}
+	if err = h.openAccess(ctx); err != nil {
+		return err
+	}
 	if err = h.openVault(ctx); err != nil {
 		return err
 	}
@@ -212,6 +220,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err = h.engines(); err != nil {
 		return err
 	}
+	if err = h.openMemo(); err != nil {
+		return err
+	}
 	if h.index, err = h.openIndex(); err != nil {
 		return err
 	}
@@ -224,7 +235,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	s.Packs, err = pack.Open(ctx, pack.Parts{
 		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Prompts: s.Prompts, Trust: s.Trust, Vault: s.Vault, Redact: s.Redact,
-		Engine: h.engine, Second: h.second, Egress: s.Egress, Revocations: revocations, Catalogue: names, Log: cfg.Log,
+		Engine: h.engine, Second: h.second, Egress: s.Egress, Memo: s.Memo, Revocations: revocations, Catalogue: names, Log: cfg.Log,
 	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain,
 		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now, Record: cfg.Limits.Record})
 	if err != nil {
@@ -274,9 +285,18 @@ func (h *Host) engines() (err error) {
 // schema is every owner's tables, in the order of the ladder.
 func schema() []db.Migration {
 	return []db.Migration{
-		{Owner: "journal", Steps: journal.Schema}, {Owner: "kv", Steps: kv.Schema}, {Owner: "view", Steps: view.Schema},
-		{Owner: "lease", Steps: lease.Schema}, {Owner: "vault", Steps: vault.Schema}, {Owner: "logic", Steps: logic.Schema}, {Owner: "pack", Steps: pack.Schema}, {Owner: "action", Steps: action.Schema},
-		{Owner: "egress", Steps: egress.Schema}, {Owner: "prompt", Steps: prompt.Schema},
+		{Owner: "journal", Steps: journal.Schema},
+		{Owner: "kv", Steps: kv.Schema},
+		{Owner: "view", Steps: view.Schema},
+		{Owner: "lease", Steps: lease.Schema},
+		{Owner: "vault", Steps: vault.Schema},
+		{Owner: "logic", Steps: logic.Schema},
+		{Owner: "memo", Steps: memo.Schema},
+		{Owner: "pack", Steps: pack.Schema},
+		{Owner: "action", Steps: action.Schema},
+		{Owner: "egress", Steps: egress.Schema},
+		{Owner: "prompt", Steps: prompt.Schema},
+		{Owner: "access", Steps: access.Schema},
 	}
 }
 
@@ -313,6 +333,7 @@ func (h *Host) Run(ctx context.Context) error {
 	keep(below, h.parts.Egress.Run)
 	keep(below, h.sweep)
 	keep(below, h.news)
+	keep(below, h.memory)
 	err := h.parts.Actions.Run(ctx)
 	stopBelow()
 	wg.Wait()
@@ -340,7 +361,7 @@ func (h *Host) sweep(ctx context.Context) error {
 
 // live reports whether anything refers to a blob.
 func (h *Host) live(digest string) bool {
-	return h.parts.Packs.Live(digest) || h.parts.Actions.Keeps(digest)
+	return h.parts.Packs.Live(digest) || h.parts.Actions.Keeps(digest) || h.parts.Memo.Keeps(digest)
 }
 
 // Close takes everything down in the reverse order of Open. Run must have returned. A second Close does nothing.

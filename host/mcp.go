@@ -65,3 +65,8 @@ func (a agents) Watch(ctx context.Context, changed func()) error {
 	}
 	return nil
 }
+
+// describeTools writes what MCP clients see now.
+func (h *Host) describeTools(context.Context) ([]byte, error) {
+	return mcp.Document(mcp.Offered(h.parts.Packs.List()))
+}

@@ -54,7 +54,7 @@ func (r runner) Run(ctx context.Context, job action.Job) (action.Result, error) 
 	return action.Result{
 		Record: recording(reply.Record),
 		Kind:   reply.Kind, Body: reply.Body,
-		Usage: action.Usage{Gas: u.Gas, HostCalls: u.HostCalls, Memory: u.MemoryBytes, Wall: u.Wall},
+		Usage: action.Usage{Gas: u.Gas, HostCalls: u.HostCalls, Memory: u.MemoryBytes, Wall: u.Wall, Cache: reply.Cache},
 	}, err
 }
 

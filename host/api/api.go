@@ -17,6 +17,9 @@ const (
 	HeaderCorr = "X-Arw-Corr" // correlation id: taken from the request when it is well formed, else made; on every response
 )
 
+// Revision is the version of this surface; it counts with the words here, not with the host.
+const Revision = "1.0.0"
+
 // MaxBody is the largest request body a host reads, in bytes: a tool's largest input and its envelope.
 const MaxBody = 9 << 20
 
@@ -80,6 +83,7 @@ type Usage struct {
 	HostCalls   int     `json:"host_calls"`
 	WallMS      float64 `json:"wall_ms"`
 	MemoryBytes int64   `json:"memory_bytes"`
+	Cache       string  `json:"cache,omitempty"` // "hit": a kept answer was given; "miss": this call made it; "bypass": none is kept
 }
 
 // SubmitAction is the body of POST /actions. With the header "Prefer: wait=SECONDS" the answer comes when the action

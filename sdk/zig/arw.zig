@@ -27,8 +27,9 @@ pub const clock = host.clock;
 pub const rand = host.rand;
 pub const action = host.action;
 pub const stream = host.stream;
+pub const http = host.http;
 
-pub const ABI = "1.1.0";
+pub const ABI = "1.2.0";
 
 /// The codes of docs/spec/errors.md as errors, in the order of their numbers from 2.
 pub const Error = error{

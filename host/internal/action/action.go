@@ -121,6 +121,7 @@ type Usage struct {
 	HostCalls int           `json:"host_calls"`
 	Memory    int64         `json:"memory_bytes"`
 	Wall      time.Duration `json:"wall_ns"`
+	Cache     string        `json:"cache,omitempty"` // "hit", "miss" or "bypass": whether a kept answer was given
 }
 
 // Tool is what the executor needs to know of a tool before it queues a call.

@@ -13,6 +13,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -184,4 +186,14 @@ func isObjectSchema(raw json.RawMessage) bool {
 		Type any `json:"type"`
 	}
 	return json.Unmarshal(raw, &s) == nil && s.Type == "object"
+}
+
+// Document is what clients see of tools, as the answer of tools/list has it, in the order of their names.
+func Document(tools []Tool) ([]byte, error) {
+	list := sdk.ListToolsResult{Tools: []*sdk.Tool{}}
+	for _, t := range tools {
+		list.Tools = append(list.Tools, describe(t, definition(t)))
+	}
+	slices.SortFunc(list.Tools, func(a, b *sdk.Tool) int { return strings.Compare(a.Name, b.Name) })
+	return json.Marshal(list)
 }

@@ -44,6 +44,8 @@ type Reply struct {
 	Usage wasm.Usage
 	// Record says where the call was recorded, or why it was not; nil when nobody asked. Set also when the call failed.
 	Record *Recorded
+	// Cache is "hit", "miss" or "bypass": whether the answer was made by this call. Set also when the call failed.
+	Cache string
 }
 
 // Resolve finds a tool by "tool.id", "namespace/name:tool.id", or "namespace/name" when that pack has just one. NotFound
@@ -144,7 +146,7 @@ func (m *Manager) Call(ctx context.Context, c Call) (Reply, error) {
 		return Reply{}, err
 	}
 	w := &world{m: m, v: v, t: t, c: &c}
-	r, err := m.run(inner, p, w)
+	r, err := m.answer(inner, p, w)
 	if err != nil && w.unanswered && ctx.Err() != nil {
 		return r, fmt.Errorf("%w: %w", prompt.ErrWaiting, err)
 	}

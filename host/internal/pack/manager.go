@@ -19,6 +19,7 @@ import (
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/kv"
 	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/memo"
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/redact"
@@ -43,6 +44,8 @@ type Parts struct {
 	Prompts *prompt.Book
 	Trust   *signing.Policy
 	Engine  *wasm.Engine
+	// Memo keeps answers of pure tools; nil keeps none.
+	Memo *memo.Memo
 	// Vault signs for packs whose lease covers the secret; nil has no secrets.
 	Vault *vault.Vault
 	// Redact takes secrets out of what packs write into the log; nil takes out none.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/api"
+	"github.com/arw-project/arw/host/internal/access"
 	"github.com/arw-project/arw/host/internal/action"
 )
 
@@ -29,7 +30,7 @@ func (s *Server) postAction(c *fiber.Ctx) error {
 		Project: body.Project, Corr: corr(c), Session: body.Session,
 		Streams: body.Streams, Record: body.Record,
 	}
-	if body.Record && req.Actor != "operator" {
+	if p, err := s.who(c); body.Record && (err != nil || !p.Role.May(access.ActionRecord)) {
 		return abi.Errorf(abi.Unauthenticated, "submit %q: a record holds all that the call sees, so only the operator may ask for one", body.Kind).
 			WithHint("send the operator token, or leave \"record\" out")
 	}
@@ -56,14 +57,6 @@ func (s *Server) postAction(c *fiber.Ctx) error {
 		status = fiber.StatusOK
 	}
 	return c.Status(status).JSON(out)
-}
-
-// actor says who asks: the operator when the request carries the token, else whoever is at this machine.
-func (s *Server) actor(c *fiber.Ctx) string {
-	if given, found := strings.CutPrefix(c.Get(fiber.HeaderAuthorization), "Bearer "); found && s.svc.Operator(strings.TrimSpace(given)) {
-		return "operator"
-	}
-	return "agent:local"
 }
 
 // await holds on until the action is final or the time is over; it then answers with the action as it stands.
@@ -185,7 +178,7 @@ func wireAction(a *action.Action) api.Action {
 	if !a.Ended.IsZero() && !a.Started.IsZero() {
 		out.Usage = &api.Usage{
 			Gas: a.Usage.Gas, HostCalls: a.Usage.HostCalls, MemoryBytes: a.Usage.Memory,
-			WallMS: float64(a.Usage.Wall.Microseconds()) / 1000,
+			WallMS: float64(a.Usage.Wall.Microseconds()) / 1000, Cache: a.Usage.Cache,
 		}
 	}
 	return out

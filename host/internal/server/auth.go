@@ -15,6 +15,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/access"
 )
 
 // sameSite refuses what a web page on another site could make a browser send: a Host that is not this machine (DNS
@@ -49,23 +50,69 @@ func local(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// operator lets a request through that carries the operator's token. Failures are counted: past sixty in a minute
-// everyone without the token waits, so that guessing is hopeless; the right token is never made to wait.
-func (s *Server) operator(c *fiber.Ctx) error {
-	given, found := strings.CutPrefix(c.Get(fiber.HeaderAuthorization), "Bearer ")
-	if found && s.svc.Operator(strings.TrimSpace(given)) {
-		return c.Next()
+// whoKey is where a request keeps its principal.
+const whoKey = "who"
+
+// who finds out who asks: the holder of the credential that is shown, or whoever is at this machine. A credential that is
+// shown and is not good is refused, not ignored. Failures are counted: past sixty in a minute everyone who shows a bad one
+// waits, so that guessing is hopeless; a good one is never made to wait.
+func (s *Server) who(c *fiber.Ctx) (access.Principal, error) {
+	if p, ok := c.Locals(whoKey).(access.Principal); ok {
+		return p, nil
 	}
 	what := c.Method() + " " + c.Path()
-	if s.guard.tooMany(time.Now()) {
-		return abi.Errorf(abi.Busy, "%s: too many attempts without the operator's token", what).WithHint("wait a minute")
+	given, found := strings.CutPrefix(c.Get(fiber.HeaderAuthorization), "Bearer ")
+	p := access.Local
+	if found {
+		var ok bool
+		if p, ok = s.svc.Access.Who(strings.TrimSpace(given)); !ok {
+			if s.guard.tooMany(time.Now()) {
+				return p, abi.Errorf(abi.Busy, "%s: too many attempts with a credential that is not good", what).WithHint("wait a minute")
+			}
+			return p, abi.Errorf(abi.Unauthenticated, "%s: the token is not one of this host, or not any more", what).
+				WithHint("operator.token of this very host's state directory is one; \"arw token create\" makes others")
+		}
+	} else if s.opts.NeedToken {
+		return p, abi.Errorf(abi.Unauthenticated, "%s: this host is asked from other machines and wants to know by whom", what).
+			WithHint("send \"Authorization: Bearer TOKEN\"; \"arw token create\" makes one")
 	}
-	if !found {
-		return abi.Errorf(abi.Unauthenticated, "%s: this changes authority and carries no operator token", what).
+	c.Locals(whoKey, p)
+	return p, nil
+}
+
+// need lets a request through whose principal may do what the route is about.
+func (s *Server) need(capability access.Capability) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		if capability == "" {
+			return c.Next()
+		}
+		p, err := s.who(c)
+		if err != nil {
+			return err
+		}
+		if p.Role.May(capability) {
+			return c.Next()
+		}
+		what := c.Method() + " " + c.Path()
+		if p != access.Local {
+			return abi.Errorf(abi.Denied, "%s: this needs %q, which the role %q has not", what, capability, p.Role).
+				WithDetail(map[string]string{"capability": string(capability), "role": string(p.Role)})
+		}
+		if s.guard.tooMany(time.Now()) {
+			return abi.Errorf(abi.Busy, "%s: too many attempts without the operator's token", what).WithHint("wait a minute")
+		}
+		return abi.Errorf(abi.Unauthenticated, "%s: this needs %q and carries no operator token", what, capability).
 			WithHint("send \"Authorization: Bearer TOKEN\"; the token is in operator.token of the state directory, which only its owner can read")
 	}
-	return abi.Errorf(abi.Unauthenticated, "%s: this is not the operator's token", what).
-		WithHint("read operator.token of the state directory of this very host")
+}
+
+// actor names who asks; behind need it is always known.
+func (s *Server) actor(c *fiber.Ctx) string {
+	p, err := s.who(c)
+	if err != nil {
+		return access.Local.Actor()
+	}
+	return p.Actor()
 }
 
 // attempts counts failures in one window of a minute.

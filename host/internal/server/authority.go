@@ -5,6 +5,7 @@ import (
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/api"
+	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/prompt"
 )
@@ -12,14 +13,14 @@ import (
 // authorityRoutes are about who may do what. Everything that changes it needs the operator's token.
 func (s *Server) authorityRoutes() []route {
 	return []route{
-		{"POST", "/leases/:id/renew", true, s.renewLease},
-		{"GET", "/policy/prompts", false, s.getPrompts},
-		{"GET", "/policy/prompts/:id", false, s.getPrompt},
-		{"POST", "/policy/simulate", false, s.simulate},
-		{"POST", "/policy/reload", true, s.reloadPolicy},
-		{"POST", "/policy/posture", true, s.setPosture},
-		{"POST", "/policy/prompts/:id/allow", true, s.answerPrompt(true)},
-		{"POST", "/policy/prompts/:id/deny", true, s.answerPrompt(false)},
+		{"POST", "/leases/:id/renew", leaseGrant, s.renewLease, doc{Summary: "Let a renewable lease live longer", In: api.RenewLease{}, Out: lease.Wire{}, Codes: []abi.Code{abi.LeaseRevoked, abi.BudgetExhausted}}},
+		{"GET", "/policy/prompts", stateRead, s.getPrompts, doc{Summary: "Questions that wait for a person, and those of the last day", Query: "state", Out: api.List[prompt.Prompt]{}}},
+		{"GET", "/policy/prompts/:id", stateRead, s.getPrompt, doc{Summary: "One question", Out: prompt.Prompt{}}},
+		{"POST", "/policy/simulate", stateRead, s.simulate, doc{Summary: "What the policies in force would decide", In: policy.Request{}, Out: api.Simulation{}}},
+		{"POST", "/policy/reload", accessManage, s.reloadPolicy, doc{Summary: "Read posture, policies and grants again", Out: api.PolicyState{}}},
+		{"POST", "/policy/posture", accessManage, s.setPosture, doc{Summary: "Choose a posture, or see what it would change", In: api.ChoosePosture{}, Out: api.PostureChange{}}},
+		{"POST", "/policy/prompts/:id/allow", promptAnswer, s.answerPrompt(true), doc{Summary: "Say yes", In: api.AnswerPrompt{}, Optional: true, Out: prompt.Prompt{}, Codes: []abi.Code{abi.Conflict}}},
+		{"POST", "/policy/prompts/:id/deny", promptAnswer, s.answerPrompt(false), doc{Summary: "Say no", In: api.AnswerPrompt{}, Optional: true, Out: prompt.Prompt{}, Codes: []abi.Code{abi.Conflict}}},
 	}
 }
 
@@ -50,7 +51,7 @@ func (s *Server) answerPrompt(allow bool) fiber.Handler {
 		if !allow && len(body.Scope) > 0 {
 			return abi.Errorf(abi.Invalid, "deny prompt %q: a denial has no scope", c.Params("id"))
 		}
-		p, err := s.svc.Packs.Answer(s.ctx, corr(c), "operator", c.Params("id"), allow, body.For, body.Reason, body.Scope)
+		p, err := s.svc.Packs.Answer(s.ctx, corr(c), s.actor(c), c.Params("id"), allow, body.For, body.Reason, body.Scope)
 		if err != nil {
 			return err
 		}

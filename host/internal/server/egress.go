@@ -12,14 +12,14 @@ import (
 
 func (s *Server) egressRoutes() []route {
 	return []route{
-		{"GET", "/egress/log", false, s.getEgressLog},
-		{"POST", "/egress/preview", false, s.postEgressPreview},
-		{"PUT", "/egress/posture", true, s.putPosture},
-		{"PUT", "/egress/scopes/:id", true, s.putScope},
-		{"DELETE", "/egress/scopes/:id", true, s.deleteScope},
-		{"GET", "/egress/tokens", true, s.getTokens},
-		{"POST", "/egress/tokens", true, s.postToken},
-		{"DELETE", "/egress/tokens/:id", true, s.deleteToken},
+		{"GET", "/egress/log", stateRead, s.getEgressLog, doc{Summary: "Rows of the ledger, the newest first", Query: "before pack host decision state corr_id limit", Out: api.List[egress.Row]{}}},
+		{"POST", "/egress/preview", egressPreview, s.postEgressPreview, doc{Summary: "What would become of a request, without sending it", In: api.PreviewEgress{}, Out: egress.Preview{}}},
+		{"PUT", "/egress/posture", egressManage, s.putPosture, doc{Summary: "Set how open the host is to the network", In: api.SetPosture{}, Out: egress.Settings{}}},
+		{"PUT", "/egress/scopes/:id", egressManage, s.putScope, doc{Summary: "Set a scope of the network", In: api.SetScope{}, Out: egress.Scope{}}},
+		{"DELETE", "/egress/scopes/:id", egressManage, s.deleteScope, doc{Summary: "Remove a scope"}},
+		{"GET", "/egress/tokens", egressManage, s.getTokens, doc{Summary: "Tokens for the proxy", Out: api.List[egress.Token]{}}},
+		{"POST", "/egress/tokens", egressManage, s.postToken, doc{Summary: "Give a program a token for the proxy; its secret is told once", In: api.IssueToken{}, Out: issued{}, Status: 201}},
+		{"DELETE", "/egress/tokens/:id", egressManage, s.deleteToken, doc{Summary: "Take a token for the proxy back"}},
 	}
 }
 
@@ -54,14 +54,14 @@ func (s *Server) postEgressPreview(c *fiber.Ctx) error {
 	return c.JSON(p)
 }
 
-func by(c *fiber.Ctx) egress.Cause { return egress.Cause{Actor: "operator", Corr: corr(c)} }
+func (s *Server) by(c *fiber.Ctx) egress.Cause { return egress.Cause{Actor: s.actor(c), Corr: corr(c)} }
 
 func (s *Server) putPosture(c *fiber.Ctx) error {
 	var body api.SetPosture
 	if err := decode(c, &body); err != nil {
 		return err
 	}
-	if err := s.svc.Egress.SetPosture(s.ctx, by(c), egress.Posture(body.Posture)); err != nil {
+	if err := s.svc.Egress.SetPosture(s.ctx, s.by(c), egress.Posture(body.Posture)); err != nil {
 		return err
 	}
 	return c.JSON(s.svc.Egress.Settings())
@@ -83,14 +83,14 @@ func (s *Server) putScope(c *fiber.Ctx) error {
 		}
 		scope.Expires = at
 	}
-	if err := s.svc.Egress.SetScope(s.ctx, by(c), scope); err != nil {
+	if err := s.svc.Egress.SetScope(s.ctx, s.by(c), scope); err != nil {
 		return err
 	}
 	return c.JSON(s.svc.Egress.Settings().Scopes[scope.ID])
 }
 
 func (s *Server) deleteScope(c *fiber.Ctx) error {
-	if err := s.svc.Egress.RemoveScope(s.ctx, by(c), c.Params("id")); err != nil {
+	if err := s.svc.Egress.RemoveScope(s.ctx, s.by(c), c.Params("id")); err != nil {
 		return err
 	}
 	return c.SendStatus(fiber.StatusNoContent)
@@ -119,7 +119,7 @@ func (s *Server) postToken(c *fiber.Ctx) error {
 		}
 		t.Expires = time.Now().Add(ttl)
 	}
-	got, secret, err := s.svc.Egress.Issue(s.ctx, by(c), t)
+	got, secret, err := s.svc.Egress.Issue(s.ctx, s.by(c), t)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (s *Server) postToken(c *fiber.Ctx) error {
 }
 
 func (s *Server) deleteToken(c *fiber.Ctx) error {
-	if err := s.svc.Egress.Revoke(s.ctx, by(c), c.Params("id")); err != nil {
+	if err := s.svc.Egress.Revoke(s.ctx, s.by(c), c.Params("id")); err != nil {
 		return err
 	}
 	return c.SendStatus(fiber.StatusNoContent)

@@ -54,7 +54,7 @@ func (s *Server) postLease(c *fiber.Ctx) error {
 		}
 		g.TTL = ttl
 	}
-	granted, err := s.svc.Packs.Grant(s.ctx, corr(c), "operator", g)
+	granted, err := s.svc.Packs.Grant(s.ctx, corr(c), s.actor(c), g)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (s *Server) deleteLease(c *fiber.Ctx) error {
 	if reason == "" {
 		reason = "revoked by the operator"
 	}
-	revoked, err := s.svc.Leases.Revoke(s.ctx, corr(c), c.Params("id"), "operator", reason)
+	revoked, err := s.svc.Leases.Revoke(s.ctx, corr(c), c.Params("id"), s.actor(c), reason)
 	if err != nil {
 		return err
 	}

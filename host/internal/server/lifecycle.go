@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/json"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
@@ -15,14 +16,14 @@ import (
 // lifecycleRoutes are what happens to a pack between its install and its removal.
 func (s *Server) lifecycleRoutes() []route {
 	return []route{
-		{"GET", "/packs/:ns/:name/history", false, s.getHistory},
-		{"POST", "/packs/:ns/:name/upgrade", true, s.postUpgrade},
-		{"POST", "/packs/:ns/:name/rollback", true, s.postRollback},
-		{"POST", "/packs/:ns/:name/suspend", true, s.postSuspend},
-		{"POST", "/packs/:ns/:name/resume", true, s.postResume},
-		{"POST", "/packs/:ns/:name/accept", true, s.postAccept},
-		{"GET", "/lock", false, s.getLock},
-		{"POST", "/sync", true, s.postSync},
+		{"GET", "/packs/:ns/:name/history", stateRead, s.getHistory, doc{Summary: "What happened to a pack, the newest first", Query: "limit", Out: api.List[pack.Change]{}}},
+		{"POST", "/packs/:ns/:name/upgrade", packInstall, s.postUpgrade, doc{Summary: "Put another version in place, or tell what that would change", In: api.UpgradePack{}, Optional: true, Out: json.RawMessage{}, Codes: packCodes}},
+		{"POST", "/packs/:ns/:name/rollback", packInstall, s.postRollback, doc{Summary: "Go back to a version that was replaced", In: api.RollbackPack{}, Optional: true, Out: pack.Change{}, Codes: []abi.Code{abi.Conflict}}},
+		{"POST", "/packs/:ns/:name/suspend", packControl, s.postSuspend, doc{Summary: "Let a pack answer no calls", In: api.SuspendPack{}, Optional: true, Out: pack.Info{}, Codes: []abi.Code{abi.Conflict}}},
+		{"POST", "/packs/:ns/:name/resume", packControl, s.postResume, doc{Summary: "Let a suspended pack answer again", In: api.SuspendPack{}, Optional: true, Out: pack.Info{}, Codes: []abi.Code{abi.Conflict}}},
+		{"POST", "/packs/:ns/:name/accept", leaseGrant, s.postAccept, doc{Summary: "Accept what an upgrade widened", In: api.AcceptHeld{}, Optional: true, Out: api.List[pack.Item]{}, Codes: []abi.Code{abi.Conflict}}},
+		{"GET", "/lock", stateRead, s.getLock, doc{Summary: "The lock file of what is installed", Media: "application/toml"}},
+		{"POST", "/sync", packInstall, s.postSync, doc{Summary: "Make what is installed equal to a lock file", In: api.SyncPacks{}, Out: api.List[pack.Synced]{}, Codes: packCodes}},
 	}
 }
 
@@ -81,7 +82,7 @@ func (s *Server) postUpgrade(c *fiber.Ctx) error {
 		return err
 	}
 	opts := pack.Options{
-		By: "operator", Corr: corr(c), Downgrade: body.Downgrade, AcceptSigner: body.AcceptSigner, Again: body.Again,
+		By: s.actor(c), Corr: corr(c), Downgrade: body.Downgrade, AcceptSigner: body.AcceptSigner, Again: body.Again,
 		Accept: body.Accept, Why: body.Reason, OverrideUnsigned: body.AllowUnsigned,
 	}
 	if !body.DryRun {
@@ -99,7 +100,7 @@ func (s *Server) postRollback(c *fiber.Ctx) error {
 	if err := maybe(c, &body); err != nil {
 		return err
 	}
-	o := pack.RollbackOptions{By: "operator", Corr: corr(c), Reason: body.Reason, Version: body.To}
+	o := pack.RollbackOptions{By: s.actor(c), Corr: corr(c), Reason: body.Reason, Version: body.To}
 	if strings.HasPrefix(body.To, "sha256:") {
 		o.Version, o.Digest = "", body.To
 	}
@@ -115,7 +116,7 @@ func (s *Server) postSuspend(c *fiber.Ctx) error {
 	if err := maybe(c, &body); err != nil {
 		return err
 	}
-	if err := s.svc.Packs.Suspend(s.ctx, packName(c), pack.Suspension{Reason: body.Reason, By: "operator"}, corr(c)); err != nil {
+	if err := s.svc.Packs.Suspend(s.ctx, packName(c), pack.Suspension{Reason: body.Reason, By: s.actor(c)}, corr(c)); err != nil {
 		return err
 	}
 	return s.getPack(c)
@@ -126,7 +127,7 @@ func (s *Server) postResume(c *fiber.Ctx) error {
 	if err := maybe(c, &body); err != nil {
 		return err
 	}
-	if err := s.svc.Packs.Resume(s.ctx, packName(c), "operator", body.Reason, corr(c)); err != nil {
+	if err := s.svc.Packs.Resume(s.ctx, packName(c), s.actor(c), body.Reason, corr(c)); err != nil {
 		return err
 	}
 	return s.getPack(c)
@@ -137,7 +138,7 @@ func (s *Server) postAccept(c *fiber.Ctx) error {
 	if err := maybe(c, &body); err != nil {
 		return err
 	}
-	items, err := s.svc.Packs.Accept(s.ctx, corr(c), "operator", packName(c), body.Items...)
+	items, err := s.svc.Packs.Accept(s.ctx, corr(c), s.actor(c), packName(c), body.Items...)
 	if err != nil {
 		return err
 	}
@@ -164,7 +165,7 @@ func (s *Server) postSync(c *fiber.Ctx) error {
 		return err
 	}
 	report, err := s.svc.Packs.Sync(s.ctx, lock, pack.SyncOptions{
-		By: "operator", Corr: corr(c), DryRun: body.DryRun, Prune: body.Prune, Registry: body.Registry, Override: body.AllowUnsigned,
+		By: s.actor(c), Corr: corr(c), DryRun: body.DryRun, Prune: body.Prune, Registry: body.Registry, Override: body.AllowUnsigned,
 	})
 	if err != nil {
 		return &abi.Error{Code: abi.CodeOf(err), Msg: err.Error(), Hint: abi.HintOf(err), Detail: report, Err: err}

@@ -11,17 +11,17 @@ import (
 
 func (s *Server) logicRoutes() []route {
 	return []route{
-		{"GET", "/state/logic_units", false, s.getUnits},
-		{"GET", "/state/config", false, s.getConfig},
-		{"GET", "/state/config/snapshots", false, s.getSnapshots},
-		{"GET", "/state/schema_map", false, s.getSchemaMap},
-		{"GET", "/logic/units/:id", false, s.getUnit},
-		{"POST", "/logic/units", true, s.postUnit},
-		{"POST", "/logic/apply", true, s.applyUnits},
-		{"POST", "/logic/revert", true, s.revertUnit},
-		{"POST", "/logic/promote", true, s.promoteUnit},
-		{"POST", "/patch/apply", true, s.applyPatch},
-		{"POST", "/patch/revert", true, s.revertPatch},
+		{"GET", "/state/logic_units", stateRead, s.getUnits, doc{Summary: "Logic units and where they are active", Out: api.List[logic.Unit]{}}},
+		{"GET", "/state/config", stateRead, s.getConfig, doc{Summary: "The configuration as a project and an agent see it", Query: "target project agent version", Out: configDoc{}}},
+		{"GET", "/state/config/snapshots", stateRead, s.getSnapshots, doc{Summary: "Versions of the configuration that can come back", Query: "limit", Out: api.List[logic.Snapshot]{}}},
+		{"GET", "/state/schema_map", stateRead, s.getSchemaMap, doc{Summary: "Which documents can be patched, and their schemas", Out: api.List[logic.Target]{}}},
+		{"GET", "/logic/units/:id", stateRead, s.getUnit, doc{Summary: "One logic unit", Out: logic.Unit{}}},
+		{"POST", "/logic/units", logicChange, s.postUnit, doc{Summary: "Make a logic unit known", In: api.InstallUnit{}, Out: logic.Unit{}, Status: 201}},
+		{"POST", "/logic/apply", logicChange, s.applyUnits, doc{Summary: "Put units in force, or show what that would change", In: api.ChangeLogic{}, Out: logic.Plan{}, Codes: []abi.Code{abi.Conflict, abi.NotFound}}},
+		{"POST", "/logic/revert", logicChange, s.revertUnit, doc{Summary: "Take a unit's patches back", In: api.ChangeLogic{}, Out: logic.Plan{}, Codes: []abi.Code{abi.Conflict, abi.NotFound}}},
+		{"POST", "/logic/promote", logicChange, s.promoteUnit, doc{Summary: "Make a tried unit the default", In: api.ChangeLogic{}, Out: logic.Plan{}, Codes: []abi.Code{abi.Conflict, abi.NotFound}}},
+		{"POST", "/patch/apply", logicChange, s.applyPatch, doc{Summary: "Change a document by hand", In: api.ChangeConfig{}, Out: logic.Plan{}, Codes: []abi.Code{abi.Conflict, abi.NotFound}}},
+		{"POST", "/patch/revert", logicChange, s.revertPatch, doc{Summary: "Take changes by hand back", In: api.RevertConfig{}, Out: logic.Plan{}, Codes: []abi.Code{abi.Conflict, abi.NotFound}}},
 	}
 }
 
@@ -102,7 +102,7 @@ func (s *Server) postUnit(c *fiber.Ctx) error {
 	if body.Origin == "" {
 		body.Origin = "unit.toml"
 	}
-	u, err := s.svc.Logic.Install(s.ctx, []byte(body.Source), state, body.Origin, "operator", corr(c))
+	u, err := s.svc.Logic.Install(s.ctx, []byte(body.Source), state, body.Origin, s.actor(c), corr(c))
 	if err != nil {
 		return err
 	}
@@ -110,16 +110,16 @@ func (s *Server) postUnit(c *fiber.Ctx) error {
 }
 
 // changeLogic reads a change and its scope.
-func changeLogic(c *fiber.Ctx) (body api.ChangeLogic, scope logic.Scope, how logic.How, err error) {
+func (s *Server) changeLogic(c *fiber.Ctx) (body api.ChangeLogic, scope logic.Scope, how logic.How, err error) {
 	if err = decode(c, &body); err != nil {
 		return body, "", how, err
 	}
 	scope, err = logic.ParseScope(body.Scope)
-	return body, scope, logic.How{DryRun: body.DryRun, KeepHand: body.KeepHand, If: body.IfVersion, By: "operator", Corr: corr(c)}, err
+	return body, scope, logic.How{DryRun: body.DryRun, KeepHand: body.KeepHand, If: body.IfVersion, By: s.actor(c), Corr: corr(c)}, err
 }
 
 func (s *Server) applyUnits(c *fiber.Ctx) error {
-	body, scope, how, err := changeLogic(c)
+	body, scope, how, err := s.changeLogic(c)
 	if err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func (s *Server) applyUnits(c *fiber.Ctx) error {
 }
 
 func (s *Server) revertUnit(c *fiber.Ctx) error {
-	body, scope, how, err := changeLogic(c)
+	body, scope, how, err := s.changeLogic(c)
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (s *Server) revertUnit(c *fiber.Ctx) error {
 }
 
 func (s *Server) promoteUnit(c *fiber.Ctx) error {
-	body, scope, how, err := changeLogic(c)
+	body, scope, how, err := s.changeLogic(c)
 	if err != nil {
 		return err
 	}
@@ -168,7 +168,7 @@ func (s *Server) applyPatch(c *fiber.Ctx) error {
 	if body.Op == "" {
 		body.Op = "merge"
 	}
-	plan, err := s.svc.Logic.Edit(s.ctx, scope, body.Target, body.Op, value, logic.How{DryRun: body.DryRun, If: body.IfVersion, By: "operator", Corr: corr(c)})
+	plan, err := s.svc.Logic.Edit(s.ctx, scope, body.Target, body.Op, value, logic.How{DryRun: body.DryRun, If: body.IfVersion, By: s.actor(c), Corr: corr(c)})
 	return planned(c, plan, err)
 }
 
@@ -181,7 +181,7 @@ func (s *Server) revertPatch(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	how := logic.How{DryRun: body.DryRun, By: "operator", Corr: corr(c)}
+	how := logic.How{DryRun: body.DryRun, By: s.actor(c), Corr: corr(c)}
 	if body.Version != nil {
 		plan, err := s.svc.Logic.RevertTo(s.ctx, *body.Version, how)
 		return planned(c, plan, err)

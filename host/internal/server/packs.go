@@ -50,7 +50,7 @@ func packName(c *fiber.Ctx) string { return c.Params("ns") + "/" + c.Params("nam
 
 func (s *Server) deletePack(c *fiber.Ctx) error {
 	purge := c.QueryBool("purge")
-	if err := s.svc.Packs.Remove(s.ctx, packName(c), pack.Options{By: "operator", Corr: corr(c), Purge: purge}); err != nil {
+	if err := s.svc.Packs.Remove(s.ctx, packName(c), pack.Options{By: s.actor(c), Corr: corr(c), Purge: purge}); err != nil {
 		return err
 	}
 	return c.SendStatus(fiber.StatusNoContent)
@@ -66,7 +66,7 @@ func (s *Server) postPack(c *fiber.Ctx) error {
 	if body.Ref == "" {
 		return abi.Errorf(abi.Invalid, "install pack: the body has no \"ref\"").WithHint(`send {"ref":"arw/research:0.1.0"}`)
 	}
-	return s.install(c, body.Ref, pack.Options{By: "operator", Corr: corr(c), OverrideUnsigned: body.AllowUnsigned}, fiber.StatusCreated)
+	return s.install(c, body.Ref, pack.Options{By: s.actor(c), Corr: corr(c), OverrideUnsigned: body.AllowUnsigned}, fiber.StatusCreated)
 }
 
 func (s *Server) install(c *fiber.Ctx, ref string, opts pack.Options, status int) error {

@@ -10,10 +10,10 @@ import (
 // secretRoutes: names, kinds and audiences of secrets. No route gives a value.
 func (s *Server) secretRoutes() []route {
 	return []route{
-		{"GET", "/secrets", true, s.getSecrets},
-		{"GET", "/secrets/:name", true, s.getSecret},
-		{"PUT", "/secrets/:name", true, s.putSecret},
-		{"DELETE", "/secrets/:name", true, s.deleteSecret},
+		{"GET", "/secrets", secretManage, s.getSecrets, doc{Summary: "What may be known of all secrets", Out: api.List[vault.Secret]{}}},
+		{"GET", "/secrets/:name", secretManage, s.getSecret, doc{Summary: "What may be known of a secret", Out: vault.Secret{}}},
+		{"PUT", "/secrets/:name", secretManage, s.putSecret, doc{Summary: "Store a secret, or give it a new value", In: api.PutSecret{}, Out: vault.Secret{}}},
+		{"DELETE", "/secrets/:name", secretManage, s.deleteSecret, doc{Summary: "Remove a secret"}},
 	}
 }
 
@@ -35,7 +35,7 @@ func (s *Server) putSecret(c *fiber.Ctx) error {
 		return err
 	}
 	defer clear(body.Value)
-	got, err := s.svc.Vault.Put(s.ctx, corr(c), "operator", vault.Secret{
+	got, err := s.svc.Vault.Put(s.ctx, corr(c), s.actor(c), vault.Secret{
 		Name: c.Params("name"), Kind: body.Kind, Audience: body.Audience, Place: body.Place, Note: body.Note,
 	}, body.Value)
 	if err != nil {
@@ -45,7 +45,7 @@ func (s *Server) putSecret(c *fiber.Ctx) error {
 }
 
 func (s *Server) deleteSecret(c *fiber.Ctx) error {
-	if err := s.svc.Vault.Remove(s.ctx, corr(c), "operator", c.Params("name")); err != nil {
+	if err := s.svc.Vault.Remove(s.ctx, corr(c), s.actor(c), c.Params("name")); err != nil {
 		return err
 	}
 	return c.SendStatus(fiber.StatusNoContent)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/api"
+	"github.com/arw-project/arw/host/internal/access"
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/egress"
 	"github.com/arw-project/arw/host/internal/journal"
@@ -44,8 +45,10 @@ type Services struct {
 	Egress  *egress.Guard
 	// TrustDigest names the trust policy in force.
 	TrustDigest string
-	// Operator reports in constant time whether a token is the operator's credential.
-	Operator func(token string) bool
+	// Access knows who holds which credential.
+	Access *access.Book
+	// MCP describes the tools as MCP clients see them; nil where none are offered.
+	MCP func(ctx context.Context) ([]byte, error)
 	// RefreshIndex asks the signed index for news and returns what is known of it then.
 	RefreshIndex func(ctx context.Context) (any, error)
 	// Authority reads, reloads and replaces the policies in force.
@@ -65,6 +68,7 @@ type Options struct {
 	MaxBody   int           // bytes of a request body; 0 means api.MaxBody
 	MaxStream int           // open event streams; 0 means 10,000
 	Heartbeat time.Duration // between comments on a silent stream; 0 means 10 seconds
+	NeedToken bool          // also whoever is at this machine shows a token
 	Log       *slog.Logger  // nil discards
 }
 
@@ -108,11 +112,7 @@ func New(svc Services, o Options) *Server {
 	})
 	s.app.Use(s.observe, s.sameSite)
 	for _, r := range s.routes() {
-		handlers := []fiber.Handler{r.handle}
-		if r.operator {
-			handlers = []fiber.Handler{s.operator, r.handle}
-		}
-		s.app.Add(r.method, r.path, handlers...)
+		s.app.Add(r.method, r.path, s.need(r.need), r.handle)
 	}
 	s.app.Use(func(c *fiber.Ctx) error {
 		return abi.Errorf(abi.NotFound, "%s %s: there is no such route", c.Method(), c.Path()).WithHint("see docs/spec/http.md")

@@ -37,7 +37,7 @@ func start(t *testing.T, o server.Options) *edge {
 	p := h.Services()
 	srv := server.New(server.Services{
 		Actions: p.Actions, Packs: p.Packs, Leases: p.Leases, Journal: p.Journal, View: p.View, Policy: p.Policy, Vault: p.Vault,
-		TrustDigest: p.Trust.Digest(), Operator: p.Operator,
+		TrustDigest: p.Trust.Digest(), Prompts: p.Prompts, Logic: p.Logic, Egress: p.Egress, Access: p.Access,
 	}, o)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
