@@ -65,3 +65,33 @@ type Simulation struct {
 	Decision any    `json:"decision"`
 	Rules    []any  `json:"rules"`
 }
+
+// PolicyState is the answer of POST /policy/reload.
+type PolicyState struct {
+	Posture string    `json:"posture"`
+	Digest  string    `json:"digest"`
+	Loaded  time.Time `json:"loaded"`
+	Stale   string    `json:"stale,omitempty"` // why the files are not in force as they are now
+}
+
+// PostureChange is the answer of POST /policy/posture.
+type PostureChange struct {
+	From   string `json:"from"`
+	To     string `json:"to"`
+	DryRun bool   `json:"dry_run"`
+	Digest string `json:"digest"`
+	Shifts []any  `json:"shifts"`
+}
+
+// PolicyReloaded is the body of policy.reloaded.
+type PolicyReloaded struct {
+	Digest  string `json:"digest"`
+	Before  string `json:"before"`
+	Posture string `json:"posture"`
+}
+
+// PolicyStale is the body of policy.reload.failed.
+type PolicyStale struct {
+	Error   string `json:"error"`
+	InForce string `json:"in_force"` // the digest that stays
+}

@@ -64,6 +64,8 @@ func Events() []EventKind {
 		{"policy.allow", "A person said yes", Prompt{}},
 		{"policy.deny", "A person said no", Prompt{}},
 		{"policy.expired", "Nobody answered in time: the answer is no", Prompt{}},
+		{"policy.reloaded", "Other policies are in force", PolicyReloaded{}},
+		{"policy.reload.failed", "The policies could not be read again; the last good ones stay", PolicyStale{}},
 		{"policy.prompt.flood", "A pack asks too much and is refused without asking", FloodEvent{}},
 
 		{"egress.ledger.appended", "Something leaves for the network, or was kept from it", LedgerRow{}},

@@ -8,7 +8,6 @@ import (
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/prompt"
-	"github.com/arw-project/arw/host/internal/spec"
 )
 
 // authorityRoutes are about who may do what. Everything that changes it needs the operator's token.
@@ -17,9 +16,9 @@ func (s *Server) authorityRoutes() []route {
 		{"POST", "/leases/:id/renew", leaseGrant, s.renewLease, doc{Summary: "Let a renewable lease live longer", In: api.RenewLease{}, Out: lease.Wire{}, Codes: []abi.Code{abi.LeaseRevoked, abi.BudgetExhausted}}},
 		{"GET", "/policy/prompts", stateRead, s.getPrompts, doc{Summary: "Questions that wait for a person, and those of the last day", Query: "state", Out: api.List[prompt.Prompt]{}}},
 		{"GET", "/policy/prompts/:id", stateRead, s.getPrompt, doc{Summary: "One question", Out: prompt.Prompt{}}},
-		{"POST", "/policy/simulate", stateRead, s.simulate, doc{Summary: "What the policies would say; nothing happens", In: policy.Request{}, Out: api.Simulation{}}},
-		{"POST", "/policy/reload", policyManage, s.reloadPolicy, doc{Summary: "Read policies and declared grants again; what does not read changes nothing", Out: spec.Any{}}},
-		{"POST", "/policy/posture", policyManage, s.setPosture, doc{Summary: "Choose a posture, or see what it would change", In: api.ChoosePosture{}, Out: spec.Any{}}},
+		{"POST", "/policy/simulate", stateRead, s.simulate, doc{Summary: "What the policies in force would decide", In: policy.Request{}, Out: api.Simulation{}}},
+		{"POST", "/policy/reload", policyManage, s.reloadPolicy, doc{Summary: "Read posture, policies and grants again", Out: api.PolicyState{}}},
+		{"POST", "/policy/posture", policyManage, s.setPosture, doc{Summary: "Choose a posture, or see what it would change", In: api.ChoosePosture{}, Out: api.PostureChange{}}},
 		{"POST", "/policy/prompts/:id/allow", promptAnswer, s.answerPrompt(true), doc{Summary: "Say yes", In: api.AnswerPrompt{}, Optional: true, Out: prompt.Prompt{}, Codes: []abi.Code{abi.Conflict}}},
 		{"POST", "/policy/prompts/:id/deny", promptAnswer, s.answerPrompt(false), doc{Summary: "Say no", In: api.AnswerPrompt{}, Optional: true, Out: prompt.Prompt{}, Codes: []abi.Code{abi.Conflict}}},
 	}
