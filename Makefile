@@ -87,3 +87,13 @@ fuzz:
 
 clean:
 	rm -rf bin packs/*/module.wasm packs/*/module.*.json
+
+# A real llama-server for the tests below, in .runtimes; see the script for what it does.
+.PHONY: runtimes runtimes-test
+runtimes:
+	sh host/internal/infer/supervise/runtimes.sh
+
+# The suite of every adapter, on a real llama-server with a tiny model of random weights.
+runtimes-test: runtimes
+	ARW_LLAMA_SERVER=$(CURDIR)/.runtimes/llama/llama-server go test -count=1 -run 'Real' ./host/internal/infer/supervise
+	ARW_LLAMA_SERVER=$(CURDIR)/.runtimes/llama/llama-server go test -run '^$$' -bench Overhead -benchtime 60x ./host/internal/infer/supervise

@@ -4,7 +4,7 @@
 # race detector possible and is installed where that may be done.
 set -eu
 concurrent="./abi/... ./host/api ./host/internal/cas ./host/internal/db ./host/internal/files ./host/internal/journal
-  ./host/internal/kv ./host/internal/lease ./host/internal/policy ./host/internal/server ./host/internal/view
+  ./host/internal/egress ./host/internal/dnsguard ./host/internal/netguard ./host/internal/kv ./host/internal/lease ./host/internal/policy ./host/internal/server ./host/internal/view
   ./host/internal/action ./host/internal/stream ./host/internal/mcp ./host/internal/logic/... ./manifests/strict ./registry/... ./sdk/... ./signing/... ./packs/..."
 if [ "${1:-}" = race ]; then concurrent=./...; fi
 if ! command -v cc >/dev/null 2>&1 && ! command -v gcc >/dev/null 2>&1; then

@@ -3,26 +3,210 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/prompt"
 )
 
-// loadAuthority reads what decides: the policies and the declared grants. Any fault stops the start.
+// postureFile holds the name of the posture that was chosen.
+const postureFile = "posture"
+
+// The kinds of events about the policies in force.
+const (
+	kindReloaded     = "policy.reloaded"
+	kindReloadFailed = "policy.reload.failed"
+)
+
+// PolicyState says which policies are in force, and what is wrong with the files when they could not be read again.
+type PolicyState struct {
+	Posture string    `json:"posture"`
+	Digest  string    `json:"digest"`
+	Loaded  time.Time `json:"loaded"`
+	Stale   string    `json:"stale,omitempty"` // why the files are not in force as they are now
+}
+
+// authority is what decides, as it was last read.
+type authority struct {
+	mu    sync.Mutex // one reload at a time
+	state atomic.Pointer[PolicyState]
+}
+
+// readAuthority reads what decides: posture, policies and declared grants. All of it, or an error.
+func (h *Host) readAuthority(posture string) (*policy.Set, *prompt.Grants, error) {
+	base, err := policy.Posture(posture)
+	if err != nil {
+		return nil, nil, err
+	}
+	set, err := loadPolicy(h.cfg.PolicyDir, base)
+	if err != nil {
+		return nil, nil, err
+	}
+	grants, err := loadGrants(h.cfg.StateDir)
+	return set, grants, err
+}
+
+// posture reads which one was chosen; a missing file is the base.
+func (h *Host) posture() (string, error) {
+	text, err := os.ReadFile(filepath.Join(h.cfg.StateDir, postureFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return policy.Base, nil
+	}
+	if err != nil {
+		return "", abi.Errorf(abi.Unavailable, "read the posture: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// loadAuthority is for the start: any fault stops it.
 func (h *Host) loadAuthority() error {
-	set, err := loadPolicy(h.cfg.PolicyDir)
+	posture, err := h.posture()
 	if err != nil {
 		return err
 	}
-	if h.grants, err = loadGrants(h.cfg.StateDir); err != nil {
+	set, grants, err := h.readAuthority(posture)
+	if err != nil {
 		return err
 	}
-	h.parts.Policy = policy.NewLive(set)
+	h.grants, h.parts.Policy = grants, policy.NewLive(set)
+	h.authority.state.Store(&PolicyState{Posture: posture, Digest: set.Digest(), Loaded: time.Now().UTC()})
 	return nil
+}
+
+// PolicyState says which policies are in force.
+func (h *Host) PolicyState() PolicyState { return *h.authority.state.Load() }
+
+// ReloadPolicy reads posture, policies and grants again and puts them in force, all or none: with a fault in any file the last
+// good ones stay, which the journal, PolicyState and /healthz say. Packs and leases are held to the new ones before it returns.
+func (h *Host) ReloadPolicy(ctx context.Context, corr, by string) (PolicyState, error) {
+	h.authority.mu.Lock()
+	defer h.authority.mu.Unlock()
+	posture, err := h.posture()
+	if err != nil {
+		return h.PolicyState(), err
+	}
+	return h.reload(ctx, corr, by, posture)
+}
+
+func (h *Host) reload(ctx context.Context, corr, by, posture string) (PolicyState, error) {
+	s, was := &h.parts, h.PolicyState()
+	set, grants, err := h.readAuthority(posture)
+	if err != nil {
+		if was.Stale != err.Error() {
+			was.Stale = err.Error()
+			h.authority.state.Store(&was)
+			h.tell(ctx, kindReloadFailed, corr, by, map[string]any{"error": err.Error(), "in_force": was.Digest})
+		}
+		return was, err
+	}
+	now := PolicyState{Posture: posture, Digest: set.Digest(), Loaded: time.Now().UTC()}
+	s.Policy.Swap(set)
+	s.Packs.Declare(grants)
+	h.authority.state.Store(&now)
+	if now.Digest != was.Digest || was.Stale != "" {
+		h.tell(ctx, kindReloaded, corr, by, map[string]any{"digest": now.Digest, "before": was.Digest, "posture": posture})
+	}
+	return now, s.Packs.Repolicy(ctx, corr)
+}
+
+func (h *Host) tell(ctx context.Context, kind, corr, by string, body any) {
+	if _, err := h.parts.Journal.Append(context.WithoutCancel(ctx), journal.Event{Kind: kind, Corr: corr, Actor: by, Body: body}); err != nil {
+		h.cfg.Log.Error("journal a change of policies", "kind", kind, "error", err)
+	}
+}
+
+// PostureChange is what choosing a posture changes.
+type PostureChange struct {
+	From   string       `json:"from"`
+	To     string       `json:"to"`
+	DryRun bool         `json:"dry_run"`
+	Digest string       `json:"digest"` // of the policies with it
+	Shifts []pack.Shift `json:"shifts"`
+}
+
+// SetPosture chooses one of policy.Postures and puts it in force; with dry it only tells what would change. Invalid.
+func (h *Host) SetPosture(ctx context.Context, corr, by, name string, dry bool) (PostureChange, error) {
+	h.authority.mu.Lock()
+	defer h.authority.mu.Unlock()
+	set, _, err := h.readAuthority(name)
+	if err != nil {
+		return PostureChange{}, err
+	}
+	out := PostureChange{From: h.PolicyState().Posture, To: name, DryRun: dry, Digest: set.Digest(), Shifts: h.parts.Packs.Foretell(set)}
+	if dry {
+		return out, nil
+	}
+	if err := writeWhole(filepath.Join(h.cfg.StateDir, postureFile), []byte(name+"\n")); err != nil {
+		return out, err
+	}
+	_, err = h.reload(ctx, corr, by, name)
+	return out, err
+}
+
+// writeWhole replaces a small file durably.
+func writeWhole(path string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // mode 0600
+	if err != nil {
+		return abi.Errorf(abi.Unavailable, "write %q: %w", path, err)
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return abi.Errorf(abi.Unavailable, "write %q: %w", path, err)
+	}
+	return nil
+}
+
+// lookEvery is how often the files that decide are looked at.
+const lookEvery = 2 * time.Second
+
+// followAuthority reads the files again when they change, until ctx ends.
+func (h *Host) followAuthority(ctx context.Context) error {
+	seen := h.fingerprint()
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if now := h.fingerprint(); now != seen {
+			seen = now
+			if _, err := h.ReloadPolicy(ctx, lease.NewID("cor_"), "host"); err != nil {
+				h.cfg.Log.Error("read the policies again; the last good ones stay in force", "error", err)
+			}
+		}
+	}
+}
+
+// fingerprint tells one state of the files that decide from another, by names, sizes and times.
+func (h *Host) fingerprint() string {
+	var b strings.Builder
+	note := func(name string) {
+		if st, err := os.Stat(name); err == nil {
+			fmt.Fprintf(&b, "%s %d %d\n", name, st.Size(), st.ModTime().UnixNano())
+		}
+	}
+	files, _ := filepath.Glob(filepath.Join(h.cfg.PolicyDir, "*.cedar"))
+	for _, name := range append(files, filepath.Join(h.cfg.StateDir, postureFile), filepath.Join(h.cfg.StateDir, prompt.GrantsFile)) {
+		note(name)
+	}
+	return b.String()
 }
 
 // loadGrants reads the declared grants; a missing file declares none.

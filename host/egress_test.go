@@ -130,6 +130,19 @@ func TestAPackStreamsAndChats(t *testing.T) {
 	}
 }
 
+// Handles are what they are: once closed they are gone, and no more than sixteen are open. The end of the call closes the rest.
+func TestHandlesOfACall(t *testing.T) {
+	t.Parallel()
+	h, _ := courierHost(t, hosttest.Options{}, http.HandlerFunc(echo))
+	h.Grant("test/courier", abi.HTTP, "GET,POST https://api.example.com")
+	if out, want := h.MustCall("courier.misuse", `{"url":"https://api.example.com/"}`), `["ok","invalid","invalid","invalid","ok","busy","at 16"]`; out != want {
+		t.Errorf("got %s, want %s", out, want)
+	}
+	if rows, err := h.Services().Egress.Rows(t.Context(), egress.Query{State: "open"}); err != nil || len(rows) > 0 {
+		t.Errorf("left open: %+v, %v", rows, err)
+	}
+}
+
 // A lease that ends in the middle of an answer ends the reading, and so does one whose bytes are spent.
 func TestALeaseEndsInMidAnswer(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,8 @@
 //	<state>/operator.token  the operator's credential, mode 0600
 //	<state>/trust.toml      who may sign what; missing: nobody
 //	<state>/policy/*.cedar  policies beside the shipped ones
+//	<state>/cache.toml      which answers are kept and for how long; missing: the defaults; read again when it changes
+//	<state>/posture         which posture was chosen; may be missing
 //	<state>/grants.toml     grants the operator declares beforehand; may be missing
 //
 // A Host is safe for concurrent use. One state directory serves one Host at a time; a second Open answers Conflict.
@@ -33,6 +35,7 @@ import (
 	"github.com/arw-project/arw/host/internal/kv"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/logic"
+	"github.com/arw-project/arw/host/internal/memo"
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/prompt"
@@ -72,6 +75,8 @@ type Config struct {
 	Index Index
 	// Revocations knows which packs must not run; nil asks the Index, if there is one.
 	Revocations pack.Revocations
+	// ModelsEvery is how long changes of read models are gathered before they become one version: 250 ms.
+	ModelsEvery time.Duration
 	// Version of the program, for the record.
 	Version string
 	// Log receives what has no caller to return to, and what guests log; nil means nowhere.
@@ -103,16 +108,19 @@ type Upgrade struct {
 
 // Host is one running host.
 type Host struct {
-	cfg      Config
-	parts    Services
-	db       *db.DB
-	engine   *wasm.Engine
-	second   *wasm.Engine
-	index    *catalogue     // nil when none is configured
-	grants   *prompt.Grants // as last read
-	undo     []func() error // what Close does, in reverse order
-	closing  sync.Once
-	closeErr error
+	cfg       Config
+	parts     Services
+	db        *db.DB
+	engine    *wasm.Engine
+	second    *wasm.Engine
+	index     *catalogue     // nil when none is configured
+	grants    *prompt.Grants // as read at the start
+	authority authority
+	tasks     tasks
+	infer     inference      // how models are asked
+	undo      []func() error // what Close does, in reverse order
+	closing   sync.Once
+	closeErr  error
 }
 
 // Services are the parts an edge serves: HTTP handlers and the command line work with these. Each is safe for
@@ -129,6 +137,7 @@ type Services struct {
 	Logic   *logic.Store
 	Egress  *egress.Guard
 	Trust   *signing.Policy
+	Memo    *memo.Memo
 	Vault   *vault.Vault
 	Redact  *redact.Redactor
 	Engine  *wasm.Engine // the one that runs packs
@@ -211,10 +220,16 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err = h.openEgress(ctx); err != nil {
 		return err
 	}
-	if s.Logic, err = logic.Open(ctx, h.db, s.Journal, nil); err != nil {
+	if err = h.openInfer(ctx); err != nil {
+		return err
+	}
+	if err = h.openLogic(ctx); err != nil {
 		return err
 	}
 	if err = h.engines(); err != nil {
+		return err
+	}
+	if err = h.openMemo(); err != nil {
 		return err
 	}
 	if h.index, err = h.openIndex(); err != nil {
@@ -229,7 +244,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	s.Packs, err = pack.Open(ctx, pack.Parts{
 		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Prompts: s.Prompts, Trust: s.Trust, Vault: s.Vault, Redact: s.Redact,
-		Engine: h.engine, Second: h.second, Egress: s.Egress, Revocations: revocations, Catalogue: names, Log: cfg.Log,
+		Engine: h.engine, Second: h.second, Egress: s.Egress, Memo: s.Memo, Units: s.Logic, Revocations: revocations, Catalogue: names, Log: cfg.Log,
 	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain,
 		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now, Record: cfg.Limits.Record})
 	if err != nil {
@@ -237,7 +252,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	h.onClose(s.Packs.Close)
 	s.Packs.Declare(h.grants)
-	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{s.Packs}, action.Config{
+	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{s.Packs, h.infer}, action.Config{
 		Workers: cfg.Workers, PerPack: cfg.Limits.PerPack, Queue: cfg.Limits.Queue, MaxInput: cfg.Limits.Input,
 		MaxOutput: cfg.Limits.Output, MaxDepth: cfg.Limits.Depth, Grace: cfg.Limits.Grace, Resume: s.Prompts.Resumes,
 	}, cfg.Log)
@@ -279,9 +294,18 @@ func (h *Host) engines() (err error) {
 // schema is every owner's tables, in the order of the ladder.
 func schema() []db.Migration {
 	return []db.Migration{
-		{Owner: "journal", Steps: journal.Schema}, {Owner: "kv", Steps: kv.Schema}, {Owner: "view", Steps: view.Schema},
-		{Owner: "lease", Steps: lease.Schema}, {Owner: "vault", Steps: vault.Schema}, {Owner: "logic", Steps: logic.Schema}, {Owner: "pack", Steps: pack.Schema}, {Owner: "action", Steps: action.Schema},
-		{Owner: "egress", Steps: egress.Schema}, {Owner: "prompt", Steps: prompt.Schema}, {Owner: "access", Steps: access.Schema},
+		{Owner: "journal", Steps: journal.Schema},
+		{Owner: "kv", Steps: kv.Schema},
+		{Owner: "view", Steps: view.Schema},
+		{Owner: "lease", Steps: lease.Schema},
+		{Owner: "vault", Steps: vault.Schema},
+		{Owner: "logic", Steps: logic.Schema},
+		{Owner: "memo", Steps: memo.Schema},
+		{Owner: "pack", Steps: pack.Schema},
+		{Owner: "action", Steps: action.Schema},
+		{Owner: "egress", Steps: egress.Schema},
+		{Owner: "prompt", Steps: prompt.Schema},
+		{Owner: "access", Steps: access.Schema},
 	}
 }
 
@@ -304,19 +328,23 @@ func (h *Host) Run(ctx context.Context) error {
 	below, stopBelow := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBelow()
 	var wg sync.WaitGroup
-	keep := func(ctx context.Context, run func(context.Context) error) {
+	keep := func(ctx context.Context, name string, run func(context.Context) error) {
 		wg.Go(func() {
-			if err := run(ctx); err != nil && ctx.Err() == nil {
+			if err := h.tasks.watch(name, func() error { return run(ctx) }); err != nil && ctx.Err() == nil {
 				stop(err)
 			}
 		})
 	}
-	keep(below, h.parts.Leases.Run)
-	keep(below, h.parts.Prompts.Run)
-	keep(below, h.parts.Packs.Run)
-	keep(below, h.parts.Egress.Run)
-	keep(below, h.sweep)
-	keep(below, h.news)
+	keep(below, "read_models", h.readModels)
+	keep(below, "leases", h.parts.Leases.Run)
+	keep(below, "prompts", h.parts.Prompts.Run)
+	keep(below, "authority", h.followAuthority)
+	keep(below, "packs", h.parts.Packs.Run)
+	keep(below, "egress", h.parts.Egress.Run)
+	keep(below, "runtimes", h.runtimes)
+	keep(below, "sweep", h.sweep)
+	keep(below, "index", h.news)
+	keep(below, "memory", h.memory)
 	err := h.parts.Actions.Run(ctx)
 	stopBelow()
 	wg.Wait()
@@ -344,7 +372,7 @@ func (h *Host) sweep(ctx context.Context) error {
 
 // live reports whether anything refers to a blob.
 func (h *Host) live(digest string) bool {
-	return h.parts.Packs.Live(digest) || h.parts.Actions.Keeps(digest)
+	return h.parts.Packs.Live(digest) || h.parts.Actions.Keeps(digest) || h.parts.Memo.Keeps(digest)
 }
 
 // Close takes everything down in the reverse order of Open. Run must have returned. A second Close does nothing.

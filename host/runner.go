@@ -16,10 +16,16 @@ import (
 const anyone = "agent:local"
 
 // runner lets the executor run the tools of packs: the two stand on one rung and do not know each other.
-type runner struct{ packs *pack.Manager }
+type runner struct {
+	packs *pack.Manager
+	infer inference
+}
 
 // Resolve implements action.Runner.
 func (r runner) Resolve(kind string) (action.Tool, error) {
+	if t, ok := r.infer.tool(kind); ok {
+		return t, nil
+	}
 	c, err := r.packs.Resolve(kind)
 	if err != nil {
 		return action.Tool{}, err
@@ -30,6 +36,9 @@ func (r runner) Resolve(kind string) (action.Tool, error) {
 // Run implements action.Runner.
 func (r runner) Run(ctx context.Context, job action.Job) (action.Result, error) {
 	a := job.Action
+	if a.Pack == inferPack {
+		return r.infer.run(ctx, job)
+	}
 	call := pack.Call{
 		Pack: a.Pack, Tool: a.Kind, Input: a.Input, Checked: job.Tool.Version, Session: a.Session,
 		Actor: cmp.Or(a.Actor, anyone), Corr: a.Corr, Project: a.Project, Action: a.ID, Nested: a.Parent != "",
@@ -54,7 +63,7 @@ func (r runner) Run(ctx context.Context, job action.Job) (action.Result, error) 
 	return action.Result{
 		Record: recording(reply.Record),
 		Kind:   reply.Kind, Body: reply.Body,
-		Usage: action.Usage{Gas: u.Gas, HostCalls: u.HostCalls, Memory: u.MemoryBytes, Wall: u.Wall},
+		Usage: action.Usage{Gas: u.Gas, HostCalls: u.HostCalls, Memory: u.MemoryBytes, Wall: u.Wall, Cache: reply.Cache},
 	}, err
 }
 

@@ -19,7 +19,7 @@ func (h *Host) Serve(ctx context.Context, ln net.Listener) error {
 	p := h.parts
 	edge := server.New(server.Services{
 		Actions: p.Actions, Packs: p.Packs, Leases: p.Leases, Journal: p.Journal, View: p.View, Policy: p.Policy, Prompts: p.Prompts, Logic: p.Logic, Vault: p.Vault, Egress: p.Egress,
-		TrustDigest: p.Trust.Digest(), Access: p.Access, RefreshIndex: h.refreshForEdge, MCP: h.describeTools,
+		TrustDigest: p.Trust.Digest(), Access: p.Access, RefreshIndex: h.refreshForEdge, MCP: h.describeTools, Authority: h.authorityForEdge(),
 	}, server.Options{Version: p.Version, Log: p.Log, Names: h.cfg.Edge.Names, NeedToken: h.cfg.Edge.NeedToken})
 	lns := []net.Listener{ln}
 	if h.cfg.Edge.Socket {
@@ -51,3 +51,14 @@ func (h *Host) Token() (string, error) {
 
 // refreshForEdge is RefreshIndex for a caller that only passes the answer on.
 func (h *Host) refreshForEdge(ctx context.Context) (any, error) { return h.RefreshIndex(ctx) }
+
+// authorityForEdge lets the edge reach what decides.
+func (h *Host) authorityForEdge() server.Authority {
+	return server.Authority{
+		State:  func() (string, string) { s := h.PolicyState(); return s.Posture, s.Stale },
+		Reload: func(ctx context.Context, corr, by string) (any, error) { return h.ReloadPolicy(ctx, corr, by) },
+		Posture: func(ctx context.Context, corr, by, name string, dry bool) (any, error) {
+			return h.SetPosture(ctx, corr, by, name, dry)
+		},
+	}
+}

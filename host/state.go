@@ -82,7 +82,7 @@ func makeToken(path string) ([]byte, error) {
 
 // loadPolicy reads the shipped policies and the operator's. Any fault stops the start: a policy that silently does not
 // apply is worse than none.
-func loadPolicy(dir string) (*policy.Set, error) {
+func loadPolicy(dir string, base []policy.Source) (*policy.Set, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, abi.Errorf(abi.Unavailable, "read policies in %q: %w", dir, err)
 	}
@@ -90,7 +90,7 @@ func loadPolicy(dir string) (*policy.Set, error) {
 	if err != nil {
 		return nil, abi.Errorf(abi.Unavailable, "read policies in %q: %w", dir, err)
 	}
-	var files []policy.Source
+	files := slices.Clone(base)
 	for _, e := range entries {
 		if e.IsDir() || !strings.HasSuffix(e.Name(), ".cedar") {
 			continue

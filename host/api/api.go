@@ -41,6 +41,7 @@ type Action struct {
 	Created time.Time       `json:"created"`           // accepted, durable
 	Started *time.Time      `json:"started,omitempty"` // first instruction
 	Ended   *time.Time      `json:"ended,omitempty"`
+	Attempt int             `json:"attempt,omitempty"` // how often it began to run; above 1 after the host was killed in its course
 	Streams []string        `json:"streams,omitempty"` // those the caller attached
 	Record  *Recording      `json:"record,omitempty"`  // when one was asked for
 	Reused  bool            `json:"reused,omitempty"`  // answered by an earlier action with the same idempotency key
@@ -83,6 +84,7 @@ type Usage struct {
 	HostCalls   int     `json:"host_calls"`
 	WallMS      float64 `json:"wall_ms"`
 	MemoryBytes int64   `json:"memory_bytes"`
+	Cache       string  `json:"cache,omitempty"` // "hit": a kept answer was given; "miss": this call made it; "bypass": none is kept
 }
 
 // SubmitAction is the body of POST /actions. With the header "Prefer: wait=SECONDS" the answer comes when the action

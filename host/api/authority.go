@@ -52,3 +52,46 @@ type PromptAnswer struct {
 type RenewLease struct {
 	TTL string `json:"ttl"` // a Go duration, from now
 }
+
+// ChoosePosture is the body of POST /policy/posture.
+type ChoosePosture struct {
+	Posture string `json:"posture"` // base, relaxed, standard, strict or trial
+	DryRun  bool   `json:"dry_run,omitempty"`
+}
+
+// Simulation is the answer of POST /policy/simulate: the decision of the policies in force, and the rules that made it.
+type Simulation struct {
+	Digest   string `json:"digest"`
+	Decision any    `json:"decision"`
+	Rules    []any  `json:"rules"`
+}
+
+// PolicyState is the answer of POST /policy/reload.
+type PolicyState struct {
+	Posture string    `json:"posture"`
+	Digest  string    `json:"digest"`
+	Loaded  time.Time `json:"loaded"`
+	Stale   string    `json:"stale,omitempty"` // why the files are not in force as they are now
+}
+
+// PostureChange is the answer of POST /policy/posture.
+type PostureChange struct {
+	From   string `json:"from"`
+	To     string `json:"to"`
+	DryRun bool   `json:"dry_run"`
+	Digest string `json:"digest"`
+	Shifts []any  `json:"shifts"`
+}
+
+// PolicyReloaded is the body of policy.reloaded.
+type PolicyReloaded struct {
+	Digest  string `json:"digest"`
+	Before  string `json:"before"`
+	Posture string `json:"posture"`
+}
+
+// PolicyStale is the body of policy.reload.failed.
+type PolicyStale struct {
+	Error   string `json:"error"`
+	InForce string `json:"in_force"` // the digest that stays
+}

@@ -32,6 +32,12 @@ func Events() []EventKind {
 		{"actions.failed", "An action ended without an output", ActionEvent{}},
 		{"actions.cancelled", "An action was taken back", ActionEvent{}},
 
+		{"queue.paused", "Nothing new begins to run", QueueEvent{}},
+		{"queue.resumed", "What waits begins again", QueueEvent{}},
+
+		{"tool.cache", "What became of a call of a pure tool that was looked up", CacheEvent{}},
+		{"cache.policy.reloaded", "Another policy of kept answers is in force", CachePolicy{}},
+
 		{"pack.installed", "A version of a pack was verified, admitted and put in place", VerdictEvent{}},
 		{"pack.refused", "A pack was not installed; the verdict has the step and the reason", VerdictEvent{}},
 		{"pack.loaded", "A pack's program can be called", PackEvent{}},
@@ -58,6 +64,8 @@ func Events() []EventKind {
 		{"policy.allow", "A person said yes", Prompt{}},
 		{"policy.deny", "A person said no", Prompt{}},
 		{"policy.expired", "Nobody answered in time: the answer is no", Prompt{}},
+		{"policy.reloaded", "Other policies are in force", PolicyReloaded{}},
+		{"policy.reload.failed", "The policies could not be read again; the last good ones stay", PolicyStale{}},
 		{"policy.prompt.flood", "A pack asks too much and is refused without asking", FloodEvent{}},
 
 		{"egress.ledger.appended", "Something leaves for the network, or was kept from it", LedgerRow{}},
@@ -125,6 +133,7 @@ type ActionEvent struct {
 	Detail      json.RawMessage `json:"detail,omitempty"`
 	Usage       *ActionUsage    `json:"usage,omitempty"`
 	WaitedMS    int64           `json:"waited_ms,omitempty"`
+	Attempt     int             `json:"attempt,omitempty"`
 	RanMS       int64           `json:"ran_ms,omitempty"`
 }
 
@@ -134,6 +143,7 @@ type ActionUsage struct {
 	HostCalls int    `json:"host_calls"`
 	Memory    int64  `json:"memory_bytes"`
 	Wall      int64  `json:"wall_ns"`
+	Cache     string `json:"cache,omitempty"`
 }
 
 // VerdictEvent is the body of pack.installed and pack.refused: the verdict, whose parts docs/spec/pack.md describes.

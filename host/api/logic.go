@@ -9,6 +9,12 @@ type InstallUnit struct {
 	Suggest bool   `json:"suggest,omitempty"` // only propose it
 }
 
+// TestUnit is the body of POST /logic/units/test: either a unit that the host knows or the text of a unit.toml.
+type TestUnit struct {
+	Unit   string `json:"unit,omitempty"`
+	Source string `json:"source,omitempty"`
+}
+
 // UseUnit is one unit to be applied; Digest "" is its newest revision.
 type UseUnit struct {
 	Unit   string                     `json:"unit"`

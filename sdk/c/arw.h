@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ARW_ABI "1.1.0"
+#define ARW_ABI "1.2.0"
 
 // ---- codes: the numbers of docs/spec/errors.md
 typedef enum {
@@ -145,5 +145,27 @@ arw_code arw_stream_write(arw_str data);                        // in parts of a
 arw_code arw_stream_send(arw_str json);                         // one JSON value as a part of its own
 arw_code arw_stream_close_input(void);                          // the rest is not wanted
 arw_code arw_stream_close_output(void);                         // no more parts come
+
+// The network, behind the host's guard: a row of its ledger for every request. Tools that use it declare effects = "open_world".
+typedef struct { arw_str name, value; } arw_header;
+typedef struct {
+  arw_str method, url;       // an empty method is GET
+  const arw_header *headers; // of header_count
+  uint32_t header_count;
+  bool manual;               // a redirect is an answer; otherwise it is followed, each hop judged
+  int64_t timeout_ms, max_bytes; // 0: the host's own bounds
+} arw_request;
+typedef struct { uint32_t handle; int64_t status, length; arw_str url, ledger; arw_list headers; } arw_response; // items: arw_header
+enum { ARW_HTTP_TEXT = 1, ARW_HTTP_BYTES = 2 };
+arw_code arw_http_fetch(const arw_request *req, arw_str body, arw_response *head);
+arw_code arw_http_open(const arw_request *req, uint32_t *handle);     // the body follows by arw_http_write
+arw_code arw_http_write(uint32_t handle, arw_str part);               // waits while the network is slow
+arw_code arw_http_response(uint32_t handle, arw_response *head);      // ends the body
+arw_code arw_http_read(uint32_t handle, void *buf, uint32_t cap, uint32_t *n); // of the answer's body; 0 bytes: the end
+arw_code arw_http_read_all(uint32_t handle, arw_str *body);
+arw_code arw_http_close(uint32_t handle);                             // at most 16 are open in a call; its end closes them
+arw_code arw_http_connect(const arw_request *req, arw_response *head); // a WebSocket
+arw_code arw_http_send(uint32_t handle, int kind, arw_str message);
+arw_code arw_http_receive(uint32_t handle, int *kind, arw_str *message); // kind 0: the other side has closed it
 
 #endif

@@ -26,6 +26,12 @@ HOST(stream, read, (uint32_t, char *, uint32_t));
 HOST(stream, write, (uint32_t, in, uint32_t));
 HOST(stream, send, (uint32_t, in, uint32_t));
 HOST(stream, close, (uint32_t));
+HOST(http, fetch, (in, uint32_t, in, uint32_t, char *, uint32_t));
+HOST(http, open, (in, uint32_t, char *, uint32_t));
+HOST(http, response, (uint32_t, char *, uint32_t));
+HOST(http, connect, (in, uint32_t, char *, uint32_t));
+HOST(http, send, (uint32_t, uint32_t, in, uint32_t));
+HOST(http, receive, (uint32_t, char *, uint32_t));
 
 enum { small = 1024 }; // most replies fit; the others are collected
 
@@ -202,3 +208,99 @@ arw_code arw_stream_write(arw_str data) {
 arw_code arw_stream_send(arw_str json) { return done(host_stream_send(1, json.ptr, json.len)); }
 arw_code arw_stream_close_input(void) { return done(host_stream_close(0)); }
 arw_code arw_stream_close_output(void) { return done(host_stream_close(1)); }
+
+static arw_str request(const arw_request *r) {
+  arw_buf b = {0};
+  arw_put(&b, ARW_STR("{\"url\":"));
+  arw_put_quoted(&b, r->url);
+  if (r->method.len) {
+    arw_put(&b, ARW_STR(",\"method\":"));
+    arw_put_quoted(&b, r->method);
+  }
+  arw_put(&b, ARW_STR(",\"headers\":["));
+  for (uint32_t i = 0; i < r->header_count; i++) {
+    arw_put(&b, i ? ARW_STR(",[") : ARW_STR("["));
+    arw_put_quoted(&b, r->headers[i].name);
+    arw_put_char(&b, ',');
+    arw_put_quoted(&b, r->headers[i].value);
+    arw_put_char(&b, ']');
+  }
+  arw_put(&b, arw_format("],\"timeout_ms\":%d,\"max_bytes\":%d", r->timeout_ms, r->max_bytes));
+  arw_put(&b, r->manual ? ARW_STR(",\"redirect\":\"manual\"}") : ARW_STR("}"));
+  return arw_built(&b);
+}
+static arw_code response(uint64_t status, char *buf, arw_response *out) {
+  arw_str json;
+  arw_json *v;
+  arw_code code = reply(status, buf, &json);
+  if (code || (code = arw_json_parse(json, &v))) return code;
+  int64_t handle = 0;
+  arw_json_i64(arw_json_get(v, "handle"), &handle);
+  out->handle = (uint32_t)handle;
+  arw_json_i64(arw_json_get(v, "status"), &out->status);
+  arw_json_i64(arw_json_get(v, "length"), &out->length);
+  out->url = arw_json_text(arw_json_get(v, "url"));
+  out->ledger = arw_json_text(arw_json_get(v, "ledger"));
+  const arw_json *list = arw_json_get(v, "headers");
+  uint32_t count = list ? list->count : 0, i = 0;
+  arw_header *headers = arw_new((count ? count : 1) * sizeof *headers);
+  for (const arw_json *pair = list ? list->first : NULL; pair; pair = pair->next, i++)
+    headers[i] = (arw_header){arw_json_text(pair->first), arw_json_text(pair->first ? pair->first->next : NULL)};
+  out->headers = (arw_list){headers, i};
+  return ARW_OK;
+}
+arw_code arw_http_fetch(const arw_request *req, arw_str body, arw_response *head) {
+  arw_str raw = request(req);
+  char *buf = arw_new(small);
+  return response(host_http_fetch(raw.ptr, raw.len, body.ptr, body.len, buf, small), buf, head);
+}
+arw_code arw_http_open(const arw_request *req, uint32_t *handle) {
+  arw_str raw = request(req);
+  return done(host_http_open(raw.ptr, raw.len, (char *)handle, 4));
+}
+arw_code arw_http_write(uint32_t handle, arw_str data) {
+  for (uint32_t at = 0; at < data.len; at += ARW_MAX_PART) {
+    uint32_t left = data.len - at;
+    arw_code code = done(host_stream_write(handle, data.ptr + at, left < ARW_MAX_PART ? left : ARW_MAX_PART));
+    if (code) return code;
+  }
+  return ARW_OK;
+}
+arw_code arw_http_response(uint32_t handle, arw_response *head) {
+  char *buf = arw_new(small);
+  return response(host_http_response(handle, buf, small), buf, head);
+}
+arw_code arw_http_read(uint32_t handle, void *buf, uint32_t cap, uint32_t *n) {
+  uint64_t status = host_stream_read(handle, buf, cap);
+  *n = status >> 32 == ARW_OK ? (uint32_t)status : 0;
+  return done(status);
+}
+arw_code arw_http_read_all(uint32_t handle, arw_str *body) {
+  char *piece = arw_new(1 << 16);
+  arw_buf b = {0};
+  for (;;) {
+    uint32_t n;
+    arw_code code = arw_http_read(handle, piece, 1 << 16, &n);
+    if (code) return code;
+    if (n == 0) break;
+    arw_put(&b, (arw_str){piece, n});
+  }
+  *body = arw_built(&b);
+  return ARW_OK;
+}
+arw_code arw_http_close(uint32_t handle) { return done(host_stream_close(handle)); }
+arw_code arw_http_connect(const arw_request *req, arw_response *head) {
+  arw_str raw = request(req);
+  char *buf = arw_new(small);
+  return response(host_http_connect(raw.ptr, raw.len, buf, small), buf, head);
+}
+arw_code arw_http_send(uint32_t handle, int kind, arw_str message) { return done(host_http_send(handle, (uint32_t)kind, message.ptr, message.len)); }
+arw_code arw_http_receive(uint32_t handle, int *kind, arw_str *message) {
+  char *buf = arw_new(small);
+  arw_str raw;
+  arw_code code = reply(host_http_receive(handle, buf, small), buf, &raw);
+  if (code) return code;
+  *kind = raw.len ? raw.ptr[0] : 0;
+  *message = raw.len ? (arw_str){raw.ptr + 1, raw.len - 1} : (arw_str){buf, 0};
+  return ARW_OK;
+}

@@ -6,7 +6,7 @@ declare module "arw" {
     | "invalid" | "not_found" | "denied" | "unauthenticated" | "lease_expired" | "lease_revoked" | "budget_exhausted" | "untrusted"
     | "unsigned" | "digest_mismatch" | "corrupt" | "too_large" | "unsupported" | "incompatible" | "conflict" | "busy" | "unavailable"
     | "deadline" | "cancelled" | "gas_exhausted" | "memory_exhausted" | "depth_exceeded" | "trap" | "exited" | "quarantined"
-    | "interrupted" | "tool_failed" | "storage_full" | "internal";
+    | "interrupted" | "tool_failed" | "storage_full" | "internal" | "no_model_configured";
 
   /** Text is sent as UTF-8. */
   export type Data = string | Uint8Array | ArrayBuffer;
@@ -130,5 +130,43 @@ declare module "arw" {
     write(data: Data): void;
     send(value: unknown): void;
     close(): void;
+  };
+
+  export interface HTTPRequest {
+    url: string;
+    method?: string;
+    headers?: Record<string, string> | [string, string][];
+    /** "follow" (each hop judged anew) unless "manual". */
+    redirect?: "follow" | "manual";
+    timeoutMS?: number;
+    maxBytes?: number;
+    /** Of a WebSocket. */
+    protocols?: string[];
+  }
+
+  export interface HTTPResponse extends Iterable<Uint8Array> {
+    status: number;
+    url: string;
+    headers: [string, string][];
+    /** -1 when the server announced none. */
+    length: number;
+    ledger?: string;
+    header(name: string): string | undefined;
+    /** The next bytes of the body, or undefined at its end. */
+    read(size?: number): Uint8Array | undefined;
+    bytes(): Uint8Array;
+    text(): string;
+    json<T = unknown>(): T;
+    /** 16 may be open in a call; its end closes the rest. */
+    close(): void;
+  }
+
+  /** The network, behind the host's guard. [capabilities.http]; the tool says effects = "open_world". */
+  export const http: {
+    fetch(req: string | HTTPRequest, body?: Data): HTTPResponse;
+    /** A request whose body follows. */
+    open(req: string | HTTPRequest): { write(data: Data): void; response(): HTTPResponse; close(): void };
+    /** A WebSocket: text as strings, bytes as arrays; undefined when the other side has closed it. */
+    connect(req: string | HTTPRequest): { status: number; url: string; protocol?: string; send(data: Data): void; receive(): string | Uint8Array | undefined; close(): void };
   };
 }

@@ -260,6 +260,62 @@ export const output = {
   close: () => run("stream.close", 1),
 };
 
+// request is what the host reads: a URL alone is one with GET, headers may be an object or pairs.
+function request(req) {
+  const { headers, timeoutMS, maxBytes, ...rest } = typeof req === "string" ? { url: req } : req;
+  const pairs = headers === undefined ? [] : Array.isArray(headers) ? headers : Object.entries(headers);
+  return buffer(JSON.stringify({ ...rest, headers: pairs.map(([k, v]) => [k, String(v)]), timeout_ms: timeoutMS, max_bytes: maxBytes }));
+}
+
+// answer is the head of an answer, and its body.
+function answer(head) {
+  const { handle } = head;
+  return {
+    ...head,
+    header: (name) => head.headers.find(([k]) => k.toLowerCase() === name.toLowerCase())?.[1],
+    read(size = CHUNK) {
+      const part = fill("stream.read", Math.min(size, PART), handle);
+      return part.length === 0 ? undefined : part;
+    },
+    *[Symbol.iterator]() {
+      for (let part; (part = this.read()) !== undefined;) yield part;
+    },
+    bytes() { return concat([...this]); },
+    text() { return decode(this.bytes()); },
+    json() { return parse(buffer(this.bytes())); },
+    close: () => run("stream.close", handle),
+  };
+}
+
+/** The network, behind the host's guard; a row of its ledger for every request. */
+export const http = {
+  fetch: (req, body = "") => answer(parse(ask("http.fetch", request(req), buffer(body)))),
+  open(req) {
+    const handle = new DataView(ask("http.open", request(req))).getUint32(0, true);
+    return {
+      write(data) {
+        const bytes = new Uint8Array(buffer(data));
+        for (let at = 0; at < bytes.length; at += PART) run("stream.write", handle, buffer(bytes.subarray(at, at + PART)));
+      },
+      response: () => answer(parse(ask("http.response", handle))),
+      close: () => run("stream.close", handle),
+    };
+  },
+  connect(req) {
+    const head = parse(ask("http.connect", request(req)));
+    return {
+      ...head,
+      send: (data) => run("http.send", head.handle, typeof data === "string" ? 1 : 2, buffer(data)),
+      receive() {
+        const got = ask("http.receive", head.handle);
+        if (got.byteLength === 0) return undefined;
+        return new Uint8Array(got)[0] === 1 ? decode(got.slice(1)) : new Uint8Array(got.slice(1));
+      },
+      close: () => run("stream.close", head.handle),
+    };
+  },
+};
+
 /** Ends the call at once, as a crash does: the instance is thrown away, a session with it. */
 export function abort(message = "aborted") { sys(FAIL, buffer(`panic: ${message}\n`)); }
 

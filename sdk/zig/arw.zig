@@ -27,22 +27,23 @@ pub const clock = host.clock;
 pub const rand = host.rand;
 pub const action = host.action;
 pub const stream = host.stream;
+pub const http = host.http;
 
-pub const ABI = "1.1.0";
+pub const ABI = "1.2.0";
 
 /// The codes of docs/spec/errors.md as errors, in the order of their numbers from 2.
 pub const Error = error{
     Invalid,        NotFound,      Denied,          Unauthenticated, LeaseExpired,    LeaseRevoked, BudgetExhausted, Untrusted,
     Unsigned,       DigestMismatch, Corrupt,        TooLarge,        Unsupported,     Incompatible, Conflict,        Busy,
     Unavailable,    Deadline,      Cancelled,       GasExhausted,    MemoryExhausted, DepthExceeded, Trap,           Exited,
-    Quarantined,    Interrupted,   ToolFailed,      StorageFull,     Internal,
+    Quarantined,    Interrupted,   ToolFailed,      StorageFull,     Internal,     NoModel,
 };
 
 const codes = [_]Error{
     error.Invalid,     error.NotFound,       error.Denied,    error.Unauthenticated, error.LeaseExpired,    error.LeaseRevoked,  error.BudgetExhausted, error.Untrusted,
     error.Unsigned,    error.DigestMismatch, error.Corrupt,   error.TooLarge,        error.Unsupported,     error.Incompatible,  error.Conflict,        error.Busy,
     error.Unavailable, error.Deadline,       error.Cancelled, error.GasExhausted,    error.MemoryExhausted, error.DepthExceeded, error.Trap,            error.Exited,
-    error.Quarantined, error.Interrupted,    error.ToolFailed, error.StorageFull,    error.Internal,
+    error.Quarantined, error.Interrupted,    error.ToolFailed, error.StorageFull,    error.Internal,      error.NoModel,
 };
 
 /// The error of a code's number; ToolFailed for a number that is no error's.

@@ -279,3 +279,145 @@ pub const stream = struct {
         _ = try done(f.close(1));
     }
 };
+
+/// The network, behind the host's guard: a row of its ledger for every request. Tools that use it declare effects = "open_world".
+pub const http = struct {
+    const f = struct {
+        extern "arw:http" fn fetch(req: Ptr, req_len: u32, body: Ptr, body_len: u32, out: [*]u8, cap: u32) u64;
+        extern "arw:http" fn open(req: Ptr, req_len: u32, out: [*]u8, cap: u32) u64;
+        extern "arw:http" fn response(handle: u32, out: [*]u8, cap: u32) u64;
+        extern "arw:http" fn connect(req: Ptr, req_len: u32, out: [*]u8, cap: u32) u64;
+        extern "arw:http" fn send(handle: u32, kind: u32, data: Ptr, n: u32) u64;
+        extern "arw:http" fn receive(handle: u32, out: [*]u8, cap: u32) u64;
+    };
+    pub const Pair = [2][]const u8;
+    /// redirect is "follow" (each hop judged anew) or "manual"; bounds of 0 are the host's own.
+    pub const Request = struct {
+        url: []const u8,
+        method: []const u8 = "GET",
+        headers: []const Pair = &.{},
+        redirect: []const u8 = "follow",
+        timeout_ms: i64 = 0,
+        max_bytes: i64 = 0,
+    };
+    /// The head of an answer; its body is read from it. Close it: 16 may be open in a call.
+    pub const Response = struct {
+        handle: u32,
+        status: i64,
+        url: []const u8,
+        headers: []const Pair,
+        /// -1 when the server announced none.
+        length: i64,
+
+        /// Waits for bytes of the body and says how many there are; 0 is the end.
+        pub fn read(r: Response, buf: []u8) arw.Error!usize {
+            return done(stream.f.read(r.handle, room(buf), len(buf)));
+        }
+        pub fn readAll(r: Response) anyerror![]u8 {
+            var all: json.Out = .empty;
+            const piece = try arw.allocator.alloc(u8, 64 << 10);
+            while (true) {
+                const n = try r.read(piece);
+                if (n == 0) return all.items;
+                try all.appendSlice(arw.allocator, piece[0..n]);
+            }
+        }
+        pub fn close(r: Response) arw.Error!void {
+            _ = try done(stream.f.close(r.handle));
+        }
+    };
+
+    fn head(status: u64, buf: []u8) anyerror!Response {
+        const v = try json.parse(try reply(status, buf));
+        if (v != .object) return arw.fail(error.Internal, "the host's answer is no object", .{});
+        const list = v.object.get("headers") orelse return arw.fail(error.Internal, "the host's answer has no headers", .{});
+        const headers = try arw.allocator.alloc(Pair, if (list == .array) list.array.items.len else 0);
+        for (headers, 0..) |*to, i| to.* = .{ try json.read([]const u8, list.array.items[i].array.items[0], "headers"), try json.read([]const u8, list.array.items[i].array.items[1], "headers") };
+        return .{
+            .handle = try json.read(u32, v.object.get("handle").?, "handle"),
+            .status = try json.read(i64, v.object.get("status").?, "status"),
+            .url = try json.read([]const u8, v.object.get("url").?, "url"),
+            .headers = headers,
+            .length = try json.read(i64, v.object.get("length").?, "length"),
+        };
+    }
+    fn raw(req: Request) anyerror![]u8 {
+        var out: json.Out = .empty;
+        const a = arw.allocator;
+        try out.appendSlice(a, "{\"url\":");
+        try json.quoted(&out, req.url);
+        try out.appendSlice(a, ",\"method\":");
+        try json.quoted(&out, req.method);
+        try out.appendSlice(a, ",\"redirect\":");
+        try json.quoted(&out, req.redirect);
+        try out.appendSlice(a, ",\"headers\":[");
+        for (req.headers, 0..) |pair, i| {
+            try out.appendSlice(a, if (i > 0) ",[" else "[");
+            try json.quoted(&out, pair[0]);
+            try out.append(a, ',');
+            try json.quoted(&out, pair[1]);
+            try out.append(a, ']');
+        }
+        try out.appendSlice(a, try arw.print("],\"timeout_ms\":{d},\"max_bytes\":{d}}}", .{ req.timeout_ms, req.max_bytes }));
+        return out.items;
+    }
+
+    /// Sends a request whose body is all here and waits for the head of the answer.
+    pub fn fetch(req: Request, body: []const u8) anyerror!Response {
+        const r = try raw(req);
+        const buf = try buffer();
+        return head(f.fetch(ptr(r), len(r), ptr(body), len(body), buf.ptr, small), buf);
+    }
+
+    /// The body of a request under way.
+    pub const Upload = struct {
+        handle: u32,
+        /// Sends bytes and waits while the network is slow.
+        pub fn write(u: Upload, data: []const u8) arw.Error!void {
+            var at: usize = 0;
+            while (at < data.len) : (at += stream.max_part) {
+                const part = data[at..@min(at + stream.max_part, data.len)];
+                _ = try done(stream.f.write(u.handle, ptr(part), len(part)));
+            }
+        }
+        /// Ends the body and waits for the head of the answer.
+        pub fn response(u: Upload) anyerror!Response {
+            const buf = try buffer();
+            return head(f.response(u.handle, buf.ptr, small), buf);
+        }
+    };
+    /// Begins a request whose body is written to the Upload.
+    pub fn open(req: Request) anyerror!Upload {
+        const r = try raw(req);
+        var handle: [4]u8 = undefined;
+        _ = try done(f.open(ptr(r), len(r), &handle, 4));
+        return .{ .handle = std.mem.readInt(u32, &handle, .little) };
+    }
+
+    pub const Message = union(enum) { text: []const u8, bytes: []const u8 };
+    /// One WebSocket.
+    pub const Socket = struct {
+        head: Response,
+        pub fn send(s: Socket, message: Message) arw.Error!void {
+            switch (message) {
+                .text => |t| _ = try done(f.send(s.head.handle, 1, ptr(t), len(t))),
+                .bytes => |b| _ = try done(f.send(s.head.handle, 2, ptr(b), len(b))),
+            }
+        }
+        /// Waits for one message; null when the other side has closed the socket.
+        pub fn receive(s: Socket) anyerror!?Message {
+            const buf = try buffer();
+            const got = try reply(f.receive(s.head.handle, buf.ptr, small), buf);
+            if (got.len == 0) return null;
+            return if (got[0] == 1) .{ .text = got[1..] } else .{ .bytes = got[1..] };
+        }
+        pub fn close(s: Socket) arw.Error!void {
+            return s.head.close();
+        }
+    };
+    pub fn connect(req: Request) anyerror!Socket {
+        const r = try raw(req);
+        const buf = try buffer();
+        return .{ .head = try head(f.connect(ptr(r), len(r), buf.ptr, small), buf) };
+    }
+};

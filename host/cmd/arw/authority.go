@@ -41,7 +41,7 @@ func (a *app) leaseListCmd() *cobra.Command {
 				q.Set("state", "live")
 			}
 			var doc api.List[api.Lease]
-			if err := c.State(cmd.Context(), "leases", q, &doc); err != nil {
+			if err := c.List(cmd.Context(), "leases", q, &doc); err != nil {
 				return err
 			}
 			return a.print(doc, func(u ui) error { return tellLeases(u, doc.Items) })

@@ -199,7 +199,7 @@ func (a *app) packOutdatedCmd() *cobra.Command {
 				return err
 			}
 			var doc api.List[pack.Info]
-			if err := host.State(cmd.Context(), "packs", nil, &doc); err != nil {
+			if err := host.List(cmd.Context(), "packs", nil, &doc); err != nil {
 				return err
 			}
 			c, err := a.indexClient(cmd.Context())

@@ -35,7 +35,7 @@ func (a *app) configShowCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			q := url.Values{"project": {project}, "agent": {agent}}
+			q := url.Values{"project": {project}, "agent": {agent}, "origins": {"true"}}
 			if len(args) > 0 {
 				q.Set("target", args[0])
 			}

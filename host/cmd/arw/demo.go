@@ -330,7 +330,7 @@ func (d *demo) largestBlob() (string, error) {
 func (d *demo) revoke(ctx context.Context) error {
 	d.step(7, "The person takes the lease back: the very next call stops")
 	var doc api.List[api.Lease]
-	if err := d.client.State(ctx, "leases", map[string][]string{"pack": {demoPack}, "state": {"live"}}, &doc); err != nil {
+	if err := d.client.List(ctx, "leases", map[string][]string{"pack": {demoPack}, "state": {"live"}}, &doc); err != nil {
 		return err
 	}
 	for _, l := range doc.Items {

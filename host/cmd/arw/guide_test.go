@@ -64,12 +64,14 @@ func guideCommand(command, answer string) string {
 // TestGuides runs the commands of the guides that a reader is meant to type.
 func TestGuides(t *testing.T) {
 	dir := t.TempDir()
-	script := guideScript(t, filepath.Join(moduleRoot, "docs", "guide", "write-a-pack.md"))
-	if n := strings.Count(script, "exec arw "); n < 10 {
-		t.Fatalf("only %d commands were found:\n%s", n, script)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "write-a-pack.txtar"), []byte(script), 0o644); err != nil {
-		t.Fatal(err)
+	for page, least := range map[string]int{"write-a-pack": 10, "network": 8} {
+		script := guideScript(t, filepath.Join(moduleRoot, "docs", "guide", page+".md"))
+		if n := strings.Count(script, "exec arw "); n < least {
+			t.Fatalf("only %d commands were found:\n%s", n, script)
+		}
+		if err := os.WriteFile(filepath.Join(dir, page+".txtar"), []byte(script), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	stories(t, dir, cacheDir(t), nil)
 }

@@ -153,7 +153,7 @@ func (a *app) listCmd() *cobra.Command {
 				return err
 			}
 			var doc api.List[pack.Info]
-			if err := c.State(cmd.Context(), "packs", nil, &doc); err != nil {
+			if err := c.List(cmd.Context(), "packs", nil, &doc); err != nil {
 				return err
 			}
 			return a.print(doc, func(u ui) error {

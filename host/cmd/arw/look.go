@@ -136,7 +136,7 @@ func (a *app) actionsCmd() *cobra.Command {
 			}
 			q := url.Values{"limit": {strconv.Itoa(limit)}, "state": {state}, "kind": {kind}}
 			var doc api.List[api.Action]
-			if err := c.State(cmd.Context(), "actions", q, &doc); err != nil {
+			if err := c.List(cmd.Context(), "actions", q, &doc); err != nil {
 				return err
 			}
 			return a.print(doc, func(u ui) error {

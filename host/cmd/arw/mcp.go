@@ -56,7 +56,7 @@ type bridge struct{ host *client.Client }
 // Tools implements mcp.Backend.
 func (b bridge) Tools(ctx context.Context) ([]mcp.Tool, error) {
 	var doc api.List[pack.Info]
-	if err := b.host.State(ctx, "packs", url.Values{}, &doc); err != nil {
+	if err := b.host.List(ctx, "packs", url.Values{}, &doc); err != nil {
 		return nil, err
 	}
 	return mcp.Offered(doc.Items), nil

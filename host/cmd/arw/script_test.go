@@ -86,7 +86,7 @@ func stories(t *testing.T, scripts, cache string, variables map[string]string) {
 func buildPacks(t *testing.T) (string, error) {
 	dir := t.TempDir()
 	for name, src := range map[string]string{
-		"research": "packs/research", "collaboration": "packs/collaboration", "federation": "packs/federation", "hostile": "testdata/guests/hostile",
+		"research": "packs/research", "collaboration": "packs/collaboration", "federation": "packs/federation", "hostile": "testdata/guests/hostile", "watch": "sdk/go/examples/watch",
 	} {
 		src := filepath.Join(moduleRoot, filepath.FromSlash(src))
 		f, err := author.Open(src)

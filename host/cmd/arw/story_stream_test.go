@@ -16,7 +16,7 @@ func lastAction(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("usage: lastaction VAR, beside a running host")
 	}
 	var doc api.List[api.Action]
-	ts.Check(c.State(context.Background(), "actions", url.Values{"limit": {"1"}}, &doc))
+	ts.Check(c.List(context.Background(), "actions", url.Values{"limit": {"1"}}, &doc))
 	if len(doc.Items) != 1 {
 		ts.Fatalf("there is no action")
 	}

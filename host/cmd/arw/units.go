@@ -31,7 +31,7 @@ try it in one project, make it the default, take it back: what a revert leaves i
   arw unit promote mmr --from project/notes
   arw unit revert mmr`,
 	}
-	cmd.AddCommand(a.unitListCmd(), a.unitShowCmd(), a.unitInstallCmd(), a.unitLintCmd(), a.unitApplyCmd("diff"), a.unitApplyCmd("plan"),
+	cmd.AddCommand(a.unitListCmd(), a.unitShowCmd(), a.unitInstallCmd(), a.unitLintCmd(), a.unitTestCmd(), a.unitMatrixCmd(), a.unitApplyCmd("diff"), a.unitApplyCmd("plan"),
 		a.unitApplyCmd("apply"), a.unitRevertCmd(), a.unitPromoteCmd(), a.historyCmd())
 	return cmd
 }
@@ -46,20 +46,21 @@ type (
 	planInfo struct {
 		Version int64
 		Done    bool
-		Docs    []struct {
-			Target, Scope, Before, After string
-			Changes                      []struct {
-				Op, Path      string
-				Before, After any
-				From, To      originInfo
-			}
-		}
-		Units []struct {
+		Docs    []docInfo
+		Units   []struct {
 			ID, Version, Digest, Replaces string
 			Params                        map[string]json.RawMessage
 		}
 		Conflicts []struct{ Kind, Text string }
 		Notes     []string
+	}
+	docInfo struct {
+		Target, Scope, Before, After string
+		Changes                      []struct {
+			Op, Path      string
+			Before, After any
+			From, To      originInfo
+		}
 	}
 	originInfo struct{ Unit, Version, Actor string }
 )
@@ -94,7 +95,7 @@ func (a *app) unitListCmd() *cobra.Command {
 				return err
 			}
 			return a.print(raw, func(u ui) error {
-				var doc struct{ Items []unitInfo }
+				var doc struct{ Items map[string]unitInfo }
 				if err := json.Unmarshal(raw, &doc); err != nil {
 					return err
 				}
@@ -103,7 +104,8 @@ func (a *app) unitListCmd() *cobra.Command {
 					return nil
 				}
 				var rows [][]string
-				for _, i := range doc.Items {
+				for _, id := range sortedKeys(doc.Items) {
+					i := doc.Items[id]
 					var active []string
 					for _, b := range i.Active {
 						active = append(active, scopeWord(b.Scope)+" ("+b.Stage+")")
@@ -236,6 +238,7 @@ func (a *app) unitLintCmd() *cobra.Command {
 func (a *app) unitApplyCmd(verb string) *cobra.Command {
 	var in api.ChangeLogic
 	var set []string
+	var beside bool
 	short := map[string]string{
 		"apply": "Make units active in a scope, all or none",
 		"diff":  "Show exactly what applying a unit would change",
@@ -248,16 +251,18 @@ func (a *app) unitApplyCmd(verb string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			in.DryRun = verb != "apply"
 			for _, id := range args {
 				in.Units = append(in.Units, api.UseUnit{Unit: id, Params: params})
 			}
-			return a.changeLogic(cmd.Context(), "apply", in)
+			return a.changeLogicBeside(cmd.Context(), "apply", in, beside)
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&in.Scope, "scope", "workspace", "where: workspace, project/ID or agent/ID")
 	f.BoolVar(&in.KeepHand, "keep-hand", false, "apply beneath what was changed by hand, which stays")
+	if in.DryRun = verb != "apply"; in.DryRun {
+		f.BoolVar(&beside, "side-by-side", false, "show before and after beside each other")
+	}
 	f.StringArrayVar(&set, "set", nil, "a parameter, NAME=VALUE with a JSON value or a word; may be given again")
 	return cmd
 }
@@ -279,7 +284,12 @@ func parameters(set []string) (map[string]json.RawMessage, error) {
 }
 
 func (a *app) changeLogic(ctx context.Context, verb string, in api.ChangeLogic) error {
-	return a.plan(func(c *client.Client) (json.RawMessage, error) { return c.ChangeLogic(ctx, verb, in) })
+	return a.changeLogicBeside(ctx, verb, in, false)
+}
+
+// changeLogicBeside tells the plan with before and after beside each other when beside is set.
+func (a *app) changeLogicBeside(ctx context.Context, verb string, in api.ChangeLogic, beside bool) error {
+	return a.planBeside(beside, func(c *client.Client) (json.RawMessage, error) { return c.ChangeLogic(ctx, verb, in) })
 }
 
 func (a *app) unitRevertCmd() *cobra.Command {
@@ -312,6 +322,10 @@ func (a *app) unitPromoteCmd() *cobra.Command {
 
 // plan asks for a change and tells it.
 func (a *app) plan(ask func(*client.Client) (json.RawMessage, error)) error {
+	return a.planBeside(false, ask)
+}
+
+func (a *app) planBeside(beside bool, ask func(*client.Client) (json.RawMessage, error)) error {
 	c, err := a.client()
 	if err != nil {
 		return err
@@ -320,10 +334,10 @@ func (a *app) plan(ask func(*client.Client) (json.RawMessage, error)) error {
 	if err != nil {
 		return err
 	}
-	return a.print(raw, func(u ui) error { return tellPlan(u, raw) })
+	return a.print(raw, func(u ui) error { return tellPlan(u, raw, beside) })
 }
 
-func tellPlan(u ui, raw json.RawMessage) error {
+func tellPlan(u ui, raw json.RawMessage, beside bool) error {
 	var p planInfo
 	if err := json.Unmarshal(raw, &p); err != nil {
 		return err
@@ -337,6 +351,10 @@ func tellPlan(u ui, raw json.RawMessage) error {
 	}
 	for _, d := range p.Docs {
 		u.say("%s in %s", u.bold(d.Target), scopeWord(d.Scope))
+		if beside {
+			tellBeside(u, d)
+			continue
+		}
 		for _, c := range d.Changes {
 			u.say("  %s", c.Path)
 			if c.Op != "add" {

@@ -13,11 +13,13 @@ const (
 	ActionRecord  Capability = "action.record"
 	EgressPreview Capability = "egress.preview"
 	EgressManage  Capability = "egress.manage"
+	QueueControl  Capability = "queue.control"
 	PackInstall   Capability = "pack.install"
 	PackControl   Capability = "pack.control"
 	LeaseGrant    Capability = "lease.grant"
 	PromptAnswer  Capability = "prompt.answer"
 	SecretManage  Capability = "secret.manage"
+	PolicyManage  Capability = "policy.manage"
 	LogicChange   Capability = "logic.change"
 	Manage        Capability = "access.manage"
 )

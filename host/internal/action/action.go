@@ -5,7 +5,9 @@
 //	  │           ├──────▶ failed      (error, denial, deadline, crash of the host: code interrupted)
 //	  └───────────┴──────▶ cancelled
 //
-// One edge leads back: an action that only waited for a person's answer when the host stopped is queued again (Config.Resume).
+// One edge leads back, at Open: what ran when the host was killed is queued again under its id, as its next attempt, if running
+// it twice does no harm (its tool writes nothing, its caller gave an IdemKey, or Config.Resume says that nothing had come of it)
+// and it has attempts left. Otherwise it has failed (interrupted), and Retry is a person's decision.
 //
 // There is one executor for everything; a CLI command, an HTTP request and a pack that calls another pack all become
 // actions. Every move is a compare-and-set in the database, made together with its journal event, so the journal and
@@ -75,8 +77,10 @@ type Action struct {
 	Project  string
 	Corr     string
 	Session  string
-	Parent   string // the action whose tool called this one
-	Depth    int    // 0 for a submitted action, parent's + 1 for a nested one
+	Parent   string     // the action whose tool called this one
+	Attempt  int        // how often it began to run
+	Effects  abi.Effect // of its tool when it was submitted
+	Depth    int        // 0 for a submitted action, parent's + 1 for a nested one
 	Deadline time.Time
 	Created  time.Time
 	Started  time.Time // zero until it ran
@@ -121,6 +125,7 @@ type Usage struct {
 	HostCalls int           `json:"host_calls"`
 	Memory    int64         `json:"memory_bytes"`
 	Wall      time.Duration `json:"wall_ns"`
+	Cache     string        `json:"cache,omitempty"` // "hit", "miss" or "bypass": whether a kept answer was given
 }
 
 // Tool is what the executor needs to know of a tool before it queues a call.
@@ -182,6 +187,7 @@ type Config struct {
 	MaxOutput int64         // bytes of output; 0 means 8 MiB
 	MaxDepth  int           // nesting; 0 means 8
 	IdemTTL   time.Duration // how long a key is remembered; 0 means 24 hours
+	Attempts  int           // how often an action may begin to run, when the host is killed in its course; 0 means 3
 	Grace     time.Duration // how long Run lets running calls finish when it is told to stop; 0 means 5 seconds
 	// Resume reports, at Open, whether an action that was running when the host stopped may run again from its beginning
 	// under the same id, because nothing had come of it yet; nil says no.
@@ -211,6 +217,7 @@ type Page struct {
 // Stats is a snapshot for metrics.
 type Stats struct {
 	Working                                         bool // Run is on
+	Paused                                          bool // nothing new begins: see Pause
 	Workers, Running, Waiting, Queue                int
 	Submitted, Completed, Failed, Cancelled, Reused uint64
 }

@@ -41,6 +41,7 @@ type Executor struct {
 	queue queue
 	live  map[string]*entry // every action that is not final, by id
 	phase phase
+	held  bool            // Pause
 	ctx   context.Context // of Run, parent of every call's context; a goroutine's lifetime, not a request's
 	wg    sync.WaitGroup
 
@@ -106,6 +107,7 @@ func (c Config) withDefaults() Config {
 	c.MaxOutput = cmp.Or(c.MaxOutput, 8<<20)
 	c.MaxDepth = cmp.Or(c.MaxDepth, 8)
 	c.IdemTTL = cmp.Or(c.IdemTTL, 24*time.Hour)
+	c.Attempts = cmp.Or(c.Attempts, 3)
 	c.Grace = cmp.Or(c.Grace, 5*time.Second)
 	return c
 }
@@ -149,7 +151,7 @@ func (e *Executor) admit(r Request) (*entry, error) {
 	a := Action{
 		ID: newID("act_"), Kind: tool.Kind, Pack: tool.Pack, State: Queued, Input: in, IdemKey: r.IdemKey,
 		Actor: r.Actor, Project: r.Project, Corr: r.Corr, Session: r.Session, Deadline: r.Deadline, Created: now,
-		Streams: r.Streams,
+		Streams: r.Streams, Effects: tool.Effects,
 	}
 	if r.Record {
 		a.Record = &Recording{}
@@ -230,7 +232,7 @@ func (e *Executor) place(ent *entry) (started bool, err error) {
 	switch {
 	case e.phase == stopping:
 		return false, abi.Errorf(abi.Unavailable, "submit %q: the host is stopping", ent.act.Kind)
-	case e.phase == working && e.queue.takeSlot(ent.pack):
+	case e.phase == working && !e.held && e.queue.takeSlot(ent.pack):
 		e.wg.Add(1) // the slot is a goroutine of Run from here on
 		started = true
 	case !e.queue.reserve():
@@ -273,7 +275,7 @@ func (e *Executor) goOn(ent *entry, started bool) {
 
 // dispatch starts whatever may run now. The caller holds mu.
 func (e *Executor) dispatch() {
-	if e.phase != working {
+	if e.phase != working || e.held {
 		return
 	}
 	for ent := e.queue.pop(); ent != nil; ent = e.queue.pop() {
@@ -287,7 +289,7 @@ func (e *Executor) handOver(pack string) *entry {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.queue.freeSlot(pack)
-	if e.phase != working {
+	if e.phase != working || e.held {
 		return nil
 	}
 	return e.queue.pop()
@@ -334,7 +336,7 @@ func (e *Executor) Stats() Stats {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return Stats{
-		Working: e.phase == working, Workers: e.cfg.Workers, Running: e.queue.running, Waiting: e.queue.waiting, Queue: e.cfg.Queue,
+		Working: e.phase == working, Paused: e.held, Workers: e.cfg.Workers, Running: e.queue.running, Waiting: e.queue.waiting, Queue: e.cfg.Queue,
 		Submitted: e.submitted.Load(), Completed: e.completed.Load(), Failed: e.failed.Load(),
 		Cancelled: e.cancelled.Load(), Reused: e.reused.Load(),
 	}

@@ -233,19 +233,26 @@ func TestKillInMidCall(t *testing.T) {
 	r.set("a/b:outer", echo)
 	b := open(t, dir, r, action.Config{})
 	outer, inner, queued, big := ids[0], ids[1], ids[2], ids[3]
-	for _, id := range []string{outer, inner} {
-		a, err := b.Get(t.Context(), id)
-		if err != nil || a.State != action.Failed || a.Failure.Code != abi.Interrupted || a.Ended.IsZero() {
-			t.Fatalf("running: %+v %+v, %v", a, a.Failure, err)
-		}
-		if kinds := b.events(t, id); !slices.Equal(kinds, []string{"actions.submitted", "actions.running", "actions.failed"}) {
-			t.Fatalf("events: %v", kinds)
-		}
+	a, err := b.Get(t.Context(), inner) // its caller is gone
+	if err != nil || a.State != action.Failed || a.Failure.Code != abi.Interrupted || a.Ended.IsZero() {
+		t.Fatalf("running: %+v %+v, %v", a, a.Failure, err)
+	}
+	if kinds := b.events(t, inner); !slices.Equal(kinds, []string{"actions.submitted", "actions.running", "actions.failed"}) {
+		t.Fatalf("events: %v", kinds)
+	}
+	if a, err := b.Get(t.Context(), outer); err != nil || a.State != action.Queued || a.Attempt != 1 {
+		t.Fatalf("outer: %+v, %v", a, err)
 	}
 	if a, err := b.Get(t.Context(), queued); err != nil || a.State != action.Queued {
 		t.Fatalf("queued: %+v, %v", a, err)
 	}
 	b.start(t)
+	if a := b.wait(t, outer); a.State != action.Completed || a.Attempt != 2 {
+		t.Fatalf("outer, run again: %+v", a)
+	}
+	if kinds := b.events(t, outer); !slices.Equal(kinds, []string{"actions.submitted", "actions.running", "actions.queued", "actions.running", "actions.completed"}) {
+		t.Fatalf("events: %v", kinds)
+	}
 	if a := b.wait(t, queued); a.State != action.Completed || string(a.Output) != `"later"` {
 		t.Fatalf("queued, run again: %+v", a)
 	}

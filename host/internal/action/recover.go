@@ -33,7 +33,8 @@ func (e *Executor) recover(ctx context.Context) error {
 				continue
 			}
 			a.State, a.Ended = Failed, now
-			a.Failure = failure(abi.Errorf(abi.Interrupted, "run %q: the host stopped while this was running", a.Kind))
+			a.Failure = failure(abi.Errorf(abi.Interrupted, "run %q: the host stopped while this was running, attempt %d", a.Kind, a.Attempt).
+				WithHint("if running it twice does no harm: arw action retry %s", a.ID))
 			if err := e.move(tx, Running, a); err != nil {
 				return err
 			}
@@ -42,6 +43,9 @@ func (e *Executor) recover(ctx context.Context) error {
 	})
 	if err != nil {
 		return e.db.Explain("recover actions", err)
+	}
+	if err := e.readPause(ctx); err != nil {
+		return err
 	}
 	for _, a := range waiting {
 		ent := newEntry(a, Tool{})
@@ -54,10 +58,15 @@ func (e *Executor) recover(ctx context.Context) error {
 
 // resume reports whether an interrupted action may run again. A nested one never does: its caller is gone.
 func (e *Executor) resume(tx *sql.Tx, a Action) (bool, error) {
-	if e.cfg.Resume == nil || a.Depth > 0 || len(a.Streams) > 0 {
+	if a.Depth > 0 || len(a.Streams) > 0 {
 		return false, nil
 	}
-	return e.cfg.Resume(tx, a.ID)
+	if e.cfg.Resume != nil {
+		if again, err := e.cfg.Resume(tx, a.ID); err != nil || again {
+			return again, err
+		}
+	}
+	return a.Attempt < e.cfg.Attempts && (a.Effects <= abi.Reads || a.IdemKey != ""), nil
 }
 
 func readLive(tx *sql.Tx) ([]Action, error) {

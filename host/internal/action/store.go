@@ -55,6 +55,15 @@ ALTER TABLE action ADD COLUMN record_digest TEXT NOT NULL DEFAULT '';
 ALTER TABLE action ADD COLUMN record_module TEXT NOT NULL DEFAULT '';
 CREATE INDEX action_record ON action (record_digest) WHERE record_digest <> '';
 CREATE INDEX action_module ON action (record_module) WHERE record_module <> '';
+`, `
+ALTER TABLE action ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE action ADD COLUMN effects INTEGER NOT NULL DEFAULT 3;
+CREATE TABLE action_pause (
+	one    INTEGER PRIMARY KEY CHECK (one = 1),
+	by     TEXT NOT NULL,
+	reason TEXT NOT NULL,
+	at     INTEGER NOT NULL
+) STRICT;
 `}
 
 func newID(prefix string) string { return prefix + uuid.Must(uuid.NewV7()).String() }
@@ -82,12 +91,12 @@ func inputHash(in []byte) []byte {
 // insert writes a new action as queued, with its event.
 func (e *Executor) insert(tx *sql.Tx, a Action) error {
 	stmt, err := e.db.Stmt(tx, `INSERT INTO action (id, kind, pack, state, input, input_sha, idem_key, actor, project, corr, session,
-		parent, depth, deadline, created, moved, streams, recording) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`)
+		parent, depth, deadline, created, moved, streams, recording, attempt, effects) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0,?)`)
 	if err != nil {
 		return err
 	}
 	_, err = stmt.Exec(a.ID, a.Kind, a.Pack, Queued, []byte(a.Input), inputHash(a.Input), a.IdemKey, a.Actor, a.Project, a.Corr, a.Session,
-		a.Parent, a.Depth, ms(a.Deadline), ms(a.Created), ms(a.Created), strings.Join(a.Streams, ","), recordingText(a.Record))
+		a.Parent, a.Depth, ms(a.Deadline), ms(a.Created), ms(a.Created), strings.Join(a.Streams, ","), recordingText(a.Record), a.Effects)
 	if err != nil {
 		return fmt.Errorf("record action %q: %w", a.ID, err)
 	}
@@ -108,7 +117,7 @@ func (e *Executor) move(tx *sql.Tx, from State, to Action) error {
 	}
 	usage, _ = json.Marshal(to.Usage) // numbers only
 	stmt, err := e.db.Stmt(tx, `UPDATE action SET state = ?, output = ?, out_kind = ?, code = ?, failure = ?, started = ?, ended = ?,
-		moved = ?, usage = ?, recording = ?, record_digest = ?, record_module = ? WHERE id = ? AND state = ?`)
+		moved = ?, usage = ?, recording = ?, record_digest = ?, record_module = ?, attempt = ? WHERE id = ? AND state = ?`)
 	if err != nil {
 		return err
 	}
@@ -117,7 +126,7 @@ func (e *Executor) move(tx *sql.Tx, from State, to Action) error {
 		rec = *to.Record
 	}
 	res, err := stmt.Exec(to.State, to.Output, to.OutKind, code, nullText(fail), ms(to.Started), ms(to.Ended), time.Now().UnixMilli(), string(usage),
-		recordingText(to.Record), rec.Digest, rec.Module, to.ID, from)
+		recordingText(to.Record), rec.Digest, rec.Module, to.Attempt, to.ID, from)
 	if err != nil {
 		return fmt.Errorf("move action %q to %s: %w", to.ID, to.State, err)
 	}
@@ -142,6 +151,7 @@ type body struct {
 	Detail      json.RawMessage `json:"detail,omitempty"`
 	Usage       *Usage          `json:"usage,omitempty"`
 	WaitedMS    int64           `json:"waited_ms,omitempty"`
+	Attempt     int             `json:"attempt,omitempty"`
 	RanMS       int64           `json:"ran_ms,omitempty"`
 }
 
@@ -156,6 +166,7 @@ func (e *Executor) event(tx *sql.Tx, a Action, kind string, s State) error {
 		}
 		b.IdemKey, b.InputBytes = a.IdemKey, len(a.Input)
 	case Running:
+		b.Attempt = a.Attempt
 		b.WaitedMS = a.Started.Sub(a.Created).Milliseconds()
 	default:
 		b.OutputBytes = len(a.Output)

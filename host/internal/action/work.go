@@ -292,6 +292,7 @@ func clip(s string, n int) string {
 // running is the action as it starts.
 func (a Action) running() Action {
 	a.State = Running
+	a.Attempt++
 	a.Started = time.Now().UTC().Truncate(time.Millisecond)
 	return a
 }

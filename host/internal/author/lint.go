@@ -143,6 +143,7 @@ func capabilityLines(m *manifests.Pack, c abi.Capability) string {
 	_, short, _ := strings.Cut(m.Name, "/")
 	scope := map[abi.Capability]string{
 		abi.FS: `scope = ["read:*"]` + "\nask = true\n", abi.Action: `scope = ["NAMESPACE/NAME:TOOL"]` + "\n",
+		abi.HTTP:  `scope = ["https://HOST/PATH"]` + "\n",
 		abi.Event: fmt.Sprintf("scope = [%q]\n", strings.ReplaceAll(short, "-", "_")+"."), abi.State: fmt.Sprintf("scope = [%q]\n", strings.ReplaceAll(short, "-", "_")+".NAME"),
 	}[c]
 	return fmt.Sprintf("[capabilities.%s]\n%sreason = \"…\"", c, scope)
@@ -165,6 +166,8 @@ func (l *linter) scopes() {
 				l.add(SeverityWarning, "scope-wide", where, "any folder may be meant by %q: a person should be asked which", s).Add = "ask = true"
 			case c.Name == abi.Action && strings.HasPrefix(s, "*/*:"):
 				l.add(SeverityWarning, "scope-wide", where, "%q lets it call every tool there is; name the packs", s)
+			case c.Name == abi.HTTP && strings.Contains(s, "://*") && !strings.Contains(s, "://*.") && !c.Ask:
+				l.add(SeverityWarning, "scope-wide", where, "%q reaches every host there is: name the hosts, or have a person asked which", s).Add = "ask = true"
 			}
 		}
 	}

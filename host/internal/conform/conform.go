@@ -21,7 +21,7 @@ type Report struct {
 	ABI      string        `json:"abi"`
 	Bytes    int           `json:"bytes"`
 	Passed   int           `json:"passed"`
-	Skipped  int           `json:"skipped,omitempty"` // the cases on streams, for a guest that imports none (ABI 1.0)
+	Skipped  int           `json:"skipped,omitempty"` // the cases on streams or http, for a guest that imports none of it (ABI 1.0, 1.1)
 	Failures []Failure     `json:"failures,omitempty"`
 	Call     time.Duration `json:"call_ns"` // one warm call in fresh state, the quickest of several rounds' means
 }
@@ -55,7 +55,7 @@ func Run(ctx context.Context, module []byte, runtime string) (*Report, error) {
 	r := &Report{Runtime: runtime, ABI: abi.Version, Bytes: len(module)}
 	for i := range suite {
 		c := &suite[i]
-		if c.Topic == "streams" && !streams(module) {
+		if c.Topic == "streams" && !uses(module, abi.Stream) || c.Topic == "http" && !uses(module, abi.HTTP) {
 			r.Skipped++
 			continue
 		}
@@ -69,14 +69,14 @@ func Run(ctx context.Context, module []byte, runtime string) (*Report, error) {
 	return r, err
 }
 
-// streams says whether the module uses the functions of arw:stream at all.
-func streams(module []byte) bool {
+// uses says whether the module uses the functions of a capability at all.
+func uses(module []byte, c abi.Capability) bool {
 	shape, err := wasm.Inspect(module)
 	if err != nil {
 		return false
 	}
 	return slices.ContainsFunc(shape.Imports, func(i wasm.Import) bool {
-		return i.Module == abi.ModulePrefix+string(abi.Stream) || strings.HasPrefix(i.Name, "arw_stream_")
+		return i.Module == abi.ModulePrefix+string(c) || strings.HasPrefix(i.Name, "arw_"+string(c)+"_")
 	})
 }
 
@@ -132,7 +132,29 @@ func host(w *abitest.World) (h wasm.Host) {
 	if w.Granted(abi.Action) {
 		h.Action = w.Action()
 	}
+	if w.Granted(abi.HTTP) {
+		h.HTTP = network{w.HTTP()}
+	}
 	return h
+}
+
+// network gives the world's network the engine's types.
+type network struct{ abitest.HTTP }
+
+func (n network) Open(ctx context.Context, req abi.HTTPRequest, body []byte, stream bool) (wasm.Exchange, error) {
+	x, err := n.HTTP.Open(ctx, req, body, stream)
+	if err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+func (n network) Connect(ctx context.Context, req abi.HTTPRequest) (wasm.Socket, error) {
+	s, err := n.HTTP.Connect(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // clock times a small typed call, whole path: copy in, fresh state, decode, encode, copy out.

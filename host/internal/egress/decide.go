@@ -73,7 +73,7 @@ func (g *Guard) judge(ctx context.Context, h *hop, dry bool) (judged, error) {
 	switch {
 	case s != nil && s.Deny:
 		j.row.Rule = s.ID
-		return j, denied(whyScope, "send to %q: the operator's scope %q denies it", h.dest.Host, s.ID)
+		return j, denied(whyScope, "send to %q: the operator's scope %q denies it", h.dest.Host, s.ID).WithHint("arw egress posture lists the scopes")
 	case s == nil && r.posture == Allowlist:
 		return j, denied(whyAllow, "send to %q: no scope names it, and the posture is allowlist", h.dest.Host).
 			WithHint("the operator can add one: arw egress scope set ID --host %s", h.dest.Host)

@@ -140,6 +140,8 @@ type Guard struct {
 	pool    *pool
 	tunnels atomic.Int64
 
+	counts counts
+
 	mu     sync.Mutex // guards tokens, and orders changes of the rules
 	tokens map[string]*token
 }
@@ -214,7 +216,7 @@ func newID(kind string) string {
 
 // denied is a refusal of the guard in the words of the house. The reason is in its detail, where programs find it.
 func denied(reason, format string, args ...any) *abi.Error {
-	return abi.Errorf(abi.Denied, format, args...).WithDetail(Denial{Reason: reason})
+	return abi.Errorf(abi.Denied, format, args...).WithDetail(Denial{Reason: reason}).WithHint("arw egress preview tells what the host says about a destination, and why")
 }
 
 // Denial is the Detail of what the guard refuses.

@@ -121,6 +121,7 @@ func (g *Guard) append(ctx context.Context, r *Row) error {
 	r.Time = time.Now().UTC().Truncate(time.Millisecond)
 	r.ID = fmt.Sprintf("egr_%011x%s", r.Time.UnixMilli(), newID("")[1:13]) // in the order of time
 	r.Path, r.Message = g.redact(r.Path), g.redact(r.Message)
+	g.counts.decided(r)
 	stored := *r
 	stored.State, stored.Outcome = "", nil
 	raw, err := json.Marshal(stored)
@@ -147,6 +148,7 @@ func (g *Guard) settle(r *Row, o Outcome) {
 	o.Millis = o.Time.Sub(r.Time).Milliseconds()
 	o.Error = g.redact(o.Error)
 	r.Outcome, r.State = &o, o.state()
+	g.counts.moved(&o)
 	raw, err := json.Marshal(o)
 	if err == nil {
 		err = g.db.Write(context.Background(), func(tx *sql.Tx) error {

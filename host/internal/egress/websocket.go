@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -22,6 +23,7 @@ import (
 type Socket struct {
 	g      *Guard
 	conn   *websocket.Conn
+	raw    net.Conn // below it
 	cancel context.CancelFunc
 	ctx    context.Context
 	head   Response
@@ -77,7 +79,11 @@ func (s *Socket) dial(h *hop, req Request) error {
 	for i, ip := range s.j.addresses[:min(len(s.j.addresses), maxTries)] {
 		to := netip.AddrPortFrom(ip, h.dest.Port)
 		t := &http.Transport{ // HTTP/1.1 and one connection: it becomes the socket's
-			DialContext:       func(ctx context.Context, network, _ string) (net.Conn, error) { return s.g.dial(ctx, network, to) },
+			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				raw, err := s.g.dial(ctx, network, to)
+				s.raw = raw
+				return raw, err
+			},
 			TLSClientConfig:   &tls.Config{RootCAs: s.g.cfg.Roots, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}},
 			DisableKeepAlives: true, MaxResponseHeaderBytes: s.g.limits.Header,
 		}
@@ -124,6 +130,9 @@ func filled(ctx context.Context, h *hop, req Request) (http.Header, error) {
 	}
 	return header, nil
 }
+
+// closing is how long a WebSocket waits for the other side to close it too.
+const closing = 250 * time.Millisecond
 
 // Head is the answer to the handshake.
 func (s *Socket) Head() Response { return s.head }
@@ -200,8 +209,10 @@ func (s *Socket) Close() error {
 func (s *Socket) settle(err error) {
 	s.once.Do(func() {
 		if s.conn != nil {
-			if err == nil {
-				_ = s.conn.Close(websocket.StatusNormalClosure, "") // at most it waits five seconds for an answer
+			if err == nil { // in order, as far as the other side answers in time: nobody may hold a call up by its silence
+				late := time.AfterFunc(closing, func() { _ = s.raw.Close() }) // the library itself would wait five seconds
+				_ = s.conn.Close(websocket.StatusNormalClosure, "")
+				late.Stop()
 			}
 			_ = s.conn.CloseNow()
 		}

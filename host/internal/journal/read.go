@@ -20,15 +20,22 @@ type Filter struct {
 	Corr     string
 	Pack     string
 	Action   string
+	Actor    string
+	Project  string
+	Since    time.Time // at or after; by the wall clock, as Record.Time is
+	Until    time.Time // before
 }
 
 func (f *Filter) all() bool {
-	return len(f.Prefixes) == 0 && f.Corr == "" && f.Pack == "" && f.Action == ""
+	return len(f.Prefixes) == 0 && f.Corr == "" && f.Pack == "" && f.Action == "" &&
+		f.Actor == "" && f.Project == "" && f.Since.IsZero() && f.Until.IsZero()
 }
 
 // Match reports whether r is chosen.
 func (f *Filter) Match(r *Record) bool {
 	return (f.Corr == "" || f.Corr == r.Corr) && (f.Pack == "" || f.Pack == r.Pack) && (f.Action == "" || f.Action == r.Action) &&
+		(f.Actor == "" || f.Actor == r.Actor) && (f.Project == "" || f.Project == r.Project) &&
+		(f.Since.IsZero() || !r.Time.Before(f.Since)) && (f.Until.IsZero() || r.Time.Before(f.Until)) &&
 		(len(f.Prefixes) == 0 || slices.ContainsFunc(f.Prefixes, func(p string) bool { return below(r.Kind, p) }))
 }
 
@@ -121,11 +128,20 @@ func (f *Filter) query(cursor, until int64, limit int) (string, []any) {
 	var q strings.Builder
 	q.WriteString(columns + " WHERE id > ? AND id <= ?")
 	args := []any{cursor, until}
-	for _, part := range [...]struct{ column, value string }{{"corr", f.Corr}, {"pack", f.Pack}, {"action", f.Action}} {
+	for _, part := range [...]struct{ column, value string }{{"corr", f.Corr}, {"pack", f.Pack}, {"action", f.Action}, {"actor", f.Actor}, {"project", f.Project}} {
 		if part.value != "" {
 			q.WriteString(" AND " + part.column + " = ?")
 			args = append(args, part.value)
 		}
+	}
+	// The column has whole milliseconds: the first one not before a time is that time rounded up.
+	if !f.Since.IsZero() {
+		q.WriteString(" AND time_ms >= ?")
+		args = append(args, ceilMilli(f.Since))
+	}
+	if !f.Until.IsZero() {
+		q.WriteString(" AND time_ms < ?")
+		args = append(args, ceilMilli(f.Until))
 	}
 	if f.Corr != "" {
 		q.WriteString(" AND corr <> ''") // lets SQLite use the partial index
@@ -150,6 +166,14 @@ func (f *Filter) query(cursor, until int64, limit int) (string, []any) {
 	}
 	q.WriteString(" ORDER BY id LIMIT ?")
 	return q.String(), append(args, limit)
+}
+
+func ceilMilli(t time.Time) int64 {
+	ms := t.UnixMilli()
+	if time.UnixMilli(ms).Before(t) {
+		ms++
+	}
+	return ms
 }
 
 func scan(rows *sql.Rows) (*Record, error) {

@@ -76,6 +76,9 @@ func FuzzScope(f *testing.F) {
 		{"action", "arw/*:*", "arw/r*:*s*", "arw/research:x.s"},
 		{"action", "*/*", "a/b", "a/b:c"},
 		{"kv", "", "", ""},
+		{"http", "GET,POST https://*.a.com", "https://b.a.com/v1", "GET https://b.a.com/v1/x?q=1"},
+		{"secret", "github.*", "github.a*", "github.ab"},
+		{"infer", "local/*", "local/llama:*", "local/llama:8b/q4"},
 	} {
 		f.Add(seed[0], seed[1], seed[2], seed[3])
 	}

@@ -116,7 +116,7 @@ func (s *Store) Promote(ctx context.Context, id string, from Scope, how How) (Pl
 		return Plan{}, abi.Errorf(abi.Conflict, "promote unit %q: %s", id, report.first()).WithDetail(report)
 	}
 	if s.gate != nil {
-		if err := s.gate(ctx, u.man, how.By); err != nil {
+		if err := s.gate(ctx, u.man, from, how.By); err != nil {
 			return Plan{}, err
 		}
 	}
@@ -259,6 +259,9 @@ func (s *Store) commit(ctx context.Context, c *change, plan *Plan, what string) 
 		_, err := tx.Exec("INSERT INTO logic_version (version, digest, what, at_ms, actor, corr) VALUES (?,?,?,?,?,?)",
 			version, digestOf(c.after), what, c.now.UnixMilli(), c.how.By, c.how.Corr)
 		if err != nil {
+			return err
+		}
+		if err := s.showChange(tx, c, version, what); err != nil {
 			return err
 		}
 		_, err = s.journal.AppendTx(tx, c.events(plan, version, what)...)

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -53,6 +54,21 @@ func (s *Store) Snapshots(ctx context.Context, limit int) ([]Snapshot, error) {
 		list = append(list, v)
 	}
 	return list, s.db.Explain("list versions of the configuration", rows.Err())
+}
+
+// Snapshot is one version. Version 0 is the defaults alone. NotFound for a version there was not.
+func (s *Store) Snapshot(ctx context.Context, version int64) (Snapshot, error) {
+	if version == 0 {
+		return Snapshot{Digest: digestOf(nil), What: "the defaults", By: "host"}, nil
+	}
+	v := Snapshot{Version: version}
+	var at int64
+	err := s.db.Read().QueryRowContext(ctx, "SELECT digest, what, at_ms, actor, corr FROM logic_version WHERE version = ?", version).Scan(&v.Digest, &v.What, &at, &v.By, &v.Corr)
+	if errors.Is(err, sql.ErrNoRows) {
+		return v, abi.Errorf(abi.NotFound, "find version %d of the configuration: there are %d", version, s.Version())
+	}
+	v.Time = time.UnixMilli(at).UTC()
+	return v, s.db.Explain("read a version of the configuration", err)
 }
 
 // At is a document as it was at a version. NotFound for a version there was not.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/arw-project/arw/host/internal/db"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/view"
 )
 
 const victimDir = "ARW_TEST_LOGIC_VICTIM"
@@ -32,7 +33,7 @@ func TestMain(m *testing.M) {
 
 func changeForEver(dir string) error {
 	ctx := context.Background()
-	d, err := db.Open(ctx, filepath.Join(dir, "arw.db"), []db.Migration{{Owner: "journal", Steps: journal.Schema}, {Owner: "logic", Steps: Schema}})
+	d, err := db.Open(ctx, filepath.Join(dir, "arw.db"), []db.Migration{{Owner: "journal", Steps: journal.Schema}, {Owner: "view", Steps: view.Schema}, {Owner: "logic", Steps: Schema}})
 	if err != nil {
 		return err
 	}
@@ -40,7 +41,7 @@ func changeForEver(dir string) error {
 	if err != nil {
 		return err
 	}
-	s, err := Open(ctx, d, j, nil)
+	s, err := Open(ctx, d, j, view.Open(d, j), nil)
 	if err != nil {
 		return err
 	}

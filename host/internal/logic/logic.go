@@ -21,6 +21,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/db"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/view"
 	"github.com/arw-project/arw/manifests"
 )
 
@@ -160,14 +161,15 @@ func (l *layer) origin() Origin {
 }
 
 // Gate decides whether a unit may become the workspace's default, beyond its own tests; nil error lets it pass. It is
-// asked outside of any lock.
-type Gate func(ctx context.Context, unit *manifests.LogicUnit, by string) error
+// asked outside of any lock, for a dry run too.
+type Gate func(ctx context.Context, unit *manifests.LogicUnit, from Scope, by string) error
 
 // Store holds units and configuration. All methods are safe for concurrent use; changes take turns. It has no Close, it
 // lives and ends with its database.
 type Store struct {
 	db      *db.DB
 	journal *journal.Journal
+	view    *view.View
 	targets map[string]*Target
 	gate    Gate
 
@@ -180,10 +182,15 @@ type Store struct {
 	seq     int64
 }
 
-// Open reads what is there. A nil gate lets everything pass that its own tests let pass.
-func Open(ctx context.Context, d *db.DB, j *journal.Journal, gate Gate) (*Store, error) {
-	s := &Store{db: d, journal: j, targets: shippedTargets(), gate: gate, units: map[string][]*unit{}}
-	if err := s.load(ctx); err != nil {
+// Open reads what is there and brings the read models up to it: a newer program may have other documents. A nil gate
+// lets everything pass that its own tests let pass.
+func Open(ctx context.Context, d *db.DB, j *journal.Journal, v *view.View, gate Gate) (*Store, error) {
+	s := &Store{db: d, journal: j, view: v, targets: shippedTargets(), gate: gate, units: map[string][]*unit{}}
+	err := s.load(ctx)
+	if err == nil {
+		err = s.showAll(ctx)
+	}
+	if err != nil {
 		return nil, d.Explain("open configuration", err)
 	}
 	return s, nil

@@ -16,6 +16,7 @@ import (
 	"github.com/arw-project/arw/host/internal/db"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/logic/tree"
+	"github.com/arw-project/arw/host/internal/view"
 	"github.com/arw-project/arw/manifests"
 )
 
@@ -23,7 +24,7 @@ var how = How{By: "operator", Corr: "c1"}
 
 func open(t testing.TB, dir string, gate Gate) *Store {
 	t.Helper()
-	d, err := db.Open(t.Context(), filepath.Join(dir, "arw.db"), []db.Migration{{Owner: "journal", Steps: journal.Schema}, {Owner: "logic", Steps: Schema}})
+	d, err := db.Open(t.Context(), filepath.Join(dir, "arw.db"), []db.Migration{{Owner: "journal", Steps: journal.Schema}, {Owner: "view", Steps: view.Schema}, {Owner: "logic", Steps: Schema}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +33,7 @@ func open(t testing.TB, dir string, gate Gate) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Open(t.Context(), d, j, gate)
+	s, err := Open(t.Context(), d, j, view.Open(d, j), gate)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,7 +283,7 @@ func TestBadUnitsAreNotInstalled(t *testing.T) {
 func TestPromotion(t *testing.T) {
 	t.Parallel()
 	refusal := errors.New("")
-	s := open(t, t.TempDir(), func(_ context.Context, u *manifests.LogicUnit, by string) error {
+	s := open(t, t.TempDir(), func(_ context.Context, u *manifests.LogicUnit, _ Scope, by string) error {
 		if by != "operator" {
 			refusal = abi.Errorf(abi.Denied, "promote unit %q: only the operator may", u.ID)
 			return refusal

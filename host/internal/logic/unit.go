@@ -12,6 +12,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/logic/tree"
+	"github.com/arw-project/arw/host/internal/view"
 	"github.com/arw-project/arw/manifests"
 )
 
@@ -78,6 +79,9 @@ func (s *Store) Install(ctx context.Context, src []byte, state, origin, by, corr
 			ON CONFLICT DO UPDATE SET state = excluded.state, at_ms = excluded.at_ms, actor = excluded.actor, origin = excluded.origin`,
 			man.ID, u.digest, string(src), origin, state, u.at.UnixMilli(), by)
 		if err != nil {
+			return err
+		}
+		if err := s.showUnit(tx, view.Cause{Actor: by, Corr: corr}, u); err != nil {
 			return err
 		}
 		_, err = s.journal.AppendTx(tx, journal.Event{Kind: "logic.unit." + state, Actor: by, Corr: corr, Body: map[string]any{
@@ -153,7 +157,7 @@ func (s *Store) Unit(id string) (Unit, error) {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	info := s.describe(u)
+	info := s.describe(u, len(s.units[id]), s.layers)
 	info.Manifest = u.man
 	return info, nil
 }
@@ -164,18 +168,18 @@ func (s *Store) Units() []Unit {
 	defer s.mu.RUnlock()
 	list := []Unit{}
 	for _, revisions := range s.units {
-		list = append(list, s.describe(newest(revisions)))
+		list = append(list, s.describe(newest(revisions), len(revisions), s.layers))
 	}
 	slices.SortFunc(list, func(a, b Unit) int { return strings.Compare(a.ID, b.ID) })
 	return list
 }
 
-func (s *Store) describe(u *unit) Unit {
+func (s *Store) describe(u *unit, revisions int, layers []*layer) Unit {
 	info := Unit{
 		ID: u.man.ID, Title: u.man.Title, Version: u.man.Version, Category: u.man.Category, Digest: u.digest, State: u.state,
-		Origin: u.origin, Revision: len(s.units[u.man.ID]), Active: []Binding{},
+		Origin: u.origin, Revision: revisions, Active: []Binding{},
 	}
-	for _, l := range s.layers {
+	for _, l := range layers {
 		if l.unit == u.man.ID {
 			info.Active = append(info.Active, Binding{l.scope, l.stage, l.digest, l.params, l.at, l.actor})
 		}

@@ -76,11 +76,13 @@ func (m *Manager) mayLoad(who policy.Pack, v *Verdict) policy.Decision {
 }
 
 func (m *Manager) mayLink(who policy.Pack, v *Verdict, c manifests.Capability) policy.Decision {
+	return m.Policy.Decide(linkRequest(who, v, c))
+}
+
+func linkRequest(who policy.Pack, v *Verdict, c manifests.Capability) policy.Request {
 	ctx := facts(v)
 	ctx["ask"], ctx["optional"], ctx["reason"], ctx["ttl"] = c.Ask, c.Optional, c.Reason, c.TTL
-	return m.Policy.Decide(policy.Request{
-		Action: policy.ActionLink, Pack: who, Capability: string(c.Name), Scope: c.Scope, Context: ctx,
-	})
+	return policy.Request{Action: policy.ActionLink, Pack: who, Capability: string(c.Name), Scope: c.Scope, Context: ctx}
 }
 
 // leaseFor is the lease an allowed link becomes: the narrower of what was asked for and what the policy gives.

@@ -29,6 +29,9 @@ func (w *world) where() lease.Where {
 
 // mayUse is what is asked before any lease: may this tool use the capability at all, and may the pack open that file.
 func (w *world) mayUse(ctx context.Context, c abi.Capability, target string) error {
+	if c != abi.Log && c != abi.Clock && c != abi.Rand { // a pure tool's clock and randomness are fixed
+		w.outside = true
+	}
 	if err := w.t.may(c); err != nil {
 		return err
 	}

@@ -44,6 +44,8 @@ type Reply struct {
 	Usage wasm.Usage
 	// Record says where the call was recorded, or why it was not; nil when nobody asked. Set also when the call failed.
 	Record *Recorded
+	// Cache is "hit", "miss" or "bypass": whether the answer was made by this call. Set also when the call failed.
+	Cache string
 }
 
 // Resolve finds a tool by "tool.id", "namespace/name:tool.id", or "namespace/name" when that pack has just one. NotFound
@@ -144,7 +146,7 @@ func (m *Manager) Call(ctx context.Context, c Call) (Reply, error) {
 		return Reply{}, err
 	}
 	w := &world{m: m, v: v, t: t, c: &c}
-	r, err := m.run(inner, p, w)
+	r, err := m.answer(inner, p, w)
 	if err != nil && w.unanswered && ctx.Err() != nil {
 		return r, fmt.Errorf("%w: %w", prompt.ErrWaiting, err)
 	}
@@ -216,7 +218,9 @@ func (m *Manager) mayCall(ctx context.Context, v *version, t *tool, c *Call) err
 	key := set.Digest() + "\x00" + c.Actor + "\x00" + c.Project + "\x00" + t.ID
 	req := policy.Request{Action: policy.ActionCall, Pack: v.who, Tool: t.ID, Effects: t.Effects.String(), Actor: c.Actor, Project: c.Project, Context: facts(v.row.Verdict)}
 	if name, ok := strings.CutPrefix(c.Actor, "pack:"); ok {
-		if s := m.index.Load().packs[name]; s != nil {
+		if name == v.row.Name { // whichever version of it calls: during an upgrade the current one need not be this one
+			req.Caller = &v.who
+		} else if s := m.index.Load().packs[name]; s != nil {
 			if caller := s.current(); caller != nil {
 				req.Caller = &caller.who
 				key += "\x00" + caller.row.Digest

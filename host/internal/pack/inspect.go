@@ -39,6 +39,9 @@ func (in *install) manifest(context.Context) error {
 		return err
 	}
 	in.slot = in.index.Load().packs[man.Name]
+	if err := in.units(); err != nil {
+		return err
+	}
 	return in.collides()
 }
 

@@ -201,6 +201,9 @@ func (in *install) commit(ctx context.Context) error {
 	if move.old != nil {
 		in.retire(retirement{s: s, v: move.old, corr: v.Corr, by: in.version.row.Version, leases: move.left})
 	}
+	if err := in.bring(context.WithoutCancel(ctx), in.version, v.Corr); err != nil {
+		in.Log.Error("bring logic units; the next start tries again", "pack", s.name, "error", err)
+	}
 	in.version = nil
 	in.settle(ctx, s)
 	return nil

@@ -19,6 +19,7 @@ import (
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/kv"
 	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/memo"
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/redact"
@@ -43,6 +44,8 @@ type Parts struct {
 	Prompts *prompt.Book
 	Trust   *signing.Policy
 	Engine  *wasm.Engine
+	// Memo keeps answers of pure tools; nil keeps none.
+	Memo *memo.Memo
 	// Vault signs for packs whose lease covers the secret; nil has no secrets.
 	Vault *vault.Vault
 	// Redact takes secrets out of what packs write into the log; nil takes out none.
@@ -55,7 +58,9 @@ type Parts struct {
 	Second *wasm.Engine
 	// Egress is the way to the network; nil gives nobody any.
 	Egress *egress.Guard
-	Log    *slog.Logger
+	// Units keeps the logic units that packs bring; nil keeps none.
+	Units Units
+	Log   *slog.Logger
 }
 
 // Config of a Manager; the zero value works, but finds only packs whose reference names a registry.
@@ -156,6 +161,7 @@ func Open(ctx context.Context, p Parts, cfg Config) (*Manager, error) {
 	if err := errors.Join(m.reconcile(ctx), m.Recheck(ctx)); err != nil {
 		return nil, wrap(err, "open packs")
 	}
+	m.bringAll(ctx)
 	return m, nil
 }
 

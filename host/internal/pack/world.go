@@ -30,6 +30,7 @@ type world struct {
 	told    int                     // refusals journaled
 	denied  bool                    // something was refused
 	untold  int                     // refusals beyond maxTold
+	outside bool                    // something beside the input was seen, so the answer is of this moment
 
 	dirty      bool // something came of the call that beginning again would repeat
 	unanswered bool // it ended while a person was being asked, and nothing had come of it

@@ -22,7 +22,10 @@ const (
 	MaxHold        = 24 * time.Hour // that a use waits for a person
 )
 
-const modeAsk = "ask"
+const (
+	modeAsk   = "ask"
+	modeAllow = "allow"
+)
 
 // obligations are the words of @obligation that this host can keep; the others it knows only well enough to refuse them.
 var (
@@ -75,8 +78,8 @@ func (r *Rule) annotate(key, value string) (err error) {
 		}
 	case "mode":
 		r.Mode = value
-		if value != modeAsk {
-			return errors.New(`the one mode is "ask"`)
+		if value != modeAsk && value != modeAllow {
+			return errors.New(`the modes are "ask" and "allow"`)
 		}
 	case "ttl":
 		r.TTL, err = ParseTTL(value)
@@ -139,7 +142,7 @@ func (l *loader) identity(at excerpt, rule *Rule) {
 			"the id %q is taken by %s:%d", rule.ID, other.File, other.Line)
 		return
 	}
-	if strings.HasPrefix(rule.ID, "arw.") && at.file != DefaultName {
+	if strings.HasPrefix(rule.ID, "arw.") && !shipped(at.file) {
 		l.add(at.file, at.find("@id"), fmt.Sprintf("for example %q", "local."+strings.TrimPrefix(rule.ID, "arw.")),
 			"the id %q begins with \"arw.\", which is kept for the shipped policies", rule.ID)
 	}

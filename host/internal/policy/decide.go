@@ -121,16 +121,21 @@ func refusal(errs ...string) Decision {
 	return Decision{Outcome: Deny, Errors: errs, Reason: strings.Join(errs, "; ")}
 }
 
-// permitted joins the determining permits: the narrowest bounds, and ask if any of them asks.
+// permitted joins the determining permits: the narrowest bounds, and ask if any of them asks, unless one says expressly that nobody
+// need be asked.
 func (s *Set) permitted(action string, ids []string) Decision {
-	d := Decision{Outcome: Allow, Policies: ids}
+	d, without := Decision{Outcome: Allow, Policies: ids}, false
 	for _, id := range ids {
 		rule := s.rules[s.byID[id]]
+		without = without || rule.Mode == modeAllow
 		if rule.Mode == modeAsk {
 			d.Outcome = Ask
 			d.Hold = smaller(d.Hold, rule.Hold)
 		}
 		d.TTL, d.Budget = d.Narrow(rule.TTL, rule.Budget)
+	}
+	if without {
+		d.Outcome, d.Hold = Allow, 0
 	}
 	if d.TTL == 0 && action == ActionLink {
 		d.TTL = DefaultTTL
@@ -160,6 +165,9 @@ func (r Request) String() string {
 		return fmt.Sprintf("call of %q by %q", r.Pack.Name+":"+r.Tool, r.Actor)
 	case ActionGrant:
 		return fmt.Sprintf("grant of %q to pack %q by %q", r.Capability, r.Pack.Name, r.Actor)
+	}
+	if r.Action == ActionPromote && r.Unit != nil {
+		return fmt.Sprintf("promotion of unit %q by %q", r.Unit.ID, r.Actor)
 	}
 	if r.Action == ActionEgress && r.Dest != nil {
 		return fmt.Sprintf("egress to %q by %q", r.Dest.Host, cmp.Or(r.Actor, r.Pack.Name))

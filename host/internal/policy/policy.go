@@ -25,6 +25,8 @@ const (
 	ActionEgress = "egress" // may the pack, or the actor, send this request there
 	ActionOpen   = "open"   // may the pack open this file
 	ActionInfer  = "infer"  // may the pack ask this model
+
+	ActionPromote = "promote" // may the actor make the logic unit the workspace's default
 )
 
 // Source is one policy file: Name is what errors call it, Text is Cedar.
@@ -96,14 +98,12 @@ func (s *Set) Rules() []Rule { return slices.Clone(s.rules) }
 // Asked reports whether a policy beside the shipped ones can speak about an action, so that asking could change anything.
 func (s *Set) Asked(action string) bool {
 	for _, e := range s.shards[action] {
-		if !s.shipped(s.rules[s.byID[string(e.id)]].File) {
+		if !shipped(s.rules[s.byID[string(e.id)]].File) {
 			return true
 		}
 	}
 	return false
 }
-
-func (s *Set) shipped(file string) bool { return file == DefaultName }
 
 // Rule finds a policy by its id.
 func (s *Set) Rule(id string) (Rule, bool) {

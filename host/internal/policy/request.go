@@ -43,6 +43,7 @@ type Request struct {
 	Path       string         `json:"path,omitempty"`  // open: absolute and clean
 	Write      bool           `json:"write,omitempty"` // open
 	Model      string         `json:"model,omitempty"` // infer
+	Unit       *Unit          `json:"unit,omitempty"`  // promote
 	Project    string         `json:"project,omitempty"`
 	Context    map[string]any `json:"context,omitempty"`
 }
@@ -55,6 +56,16 @@ type Dest struct {
 	Domain string `json:"domain"`
 	Port   int64  `json:"port"`
 	Path   string `json:"path"`
+}
+
+// Unit is a logic unit that is to be promoted, and the scope that it was tried in.
+type Unit struct {
+	ID       string   `json:"id"`
+	Version  string   `json:"version"`
+	Digest   string   `json:"digest"`
+	Category string   `json:"category"`
+	Slots    []string `json:"slots,omitempty"`
+	From     string   `json:"from"`
 }
 
 // entities are the few things one request speaks about.
@@ -100,7 +111,7 @@ func (r *Request) cedar(capabilities []string) (*question, error) {
 		return nil, err
 	}
 	q.request = cedar.Request{Principal: pack, Action: cedar.NewEntityUID("Action", cedar.String(r.Action)), Context: facts}
-	if r.Action == ActionCall || r.Action == ActionGrant {
+	if r.Action == ActionCall || r.Action == ActionGrant || r.Action == ActionPromote {
 		if q.request.Principal, err = q.actor(r); err != nil {
 			return nil, err
 		}
@@ -127,6 +138,11 @@ func (r *Request) cedar(capabilities []string) (*question, error) {
 			return nil, fmt.Errorf("a request to infer names its model")
 		}
 		q.request.Resource = q.add("Model", r.Model, cedar.EntityUID{}, cedar.RecordMap{"name": cedar.String(r.Model)})
+	case ActionPromote:
+		if r.Unit == nil || r.Unit.ID == "" {
+			return nil, fmt.Errorf("a request to promote names its unit")
+		}
+		q.request.Resource = q.unit(r.Unit)
 	case ActionLoad:
 		q.request.Resource = cedar.NewEntityUID("Node", "local")
 	case ActionLink, ActionGrant:
@@ -141,7 +157,7 @@ func (r *Request) cedar(capabilities []string) (*question, error) {
 		q.request.Resource = q.add("Tool", r.Pack.Name+":"+r.Tool, pack,
 			cedar.RecordMap{"id": cedar.String(r.Tool), "effects": cedar.String(r.Effects)})
 	default:
-		return nil, fmt.Errorf("the action %q is none of load, link, call, grant, egress, open and infer", r.Action)
+		return nil, fmt.Errorf("the action %q is none of load, link, call, grant, promote, egress, open and infer", r.Action)
 	}
 	return q, nil
 }
@@ -153,6 +169,13 @@ func (q *question) path(name string) cedar.EntityUID {
 		above = q.path(path.Dir(name))
 	}
 	return q.add("Path", name, above, cedar.RecordMap{"name": cedar.String(name)})
+}
+
+func (q *question) unit(u *Unit) cedar.EntityUID {
+	return q.add("Unit", u.ID, cedar.EntityUID{}, cedar.RecordMap{
+		"id": cedar.String(u.ID), "version": cedar.String(u.Version), "digest": cedar.String(u.Digest),
+		"category": cedar.String(u.Category), "slots": set(u.Slots), "from": cedar.String(u.From),
+	})
 }
 
 // pack adds the entity of a pack and of its namespace.

@@ -160,7 +160,7 @@ func wireAction(a *action.Action) api.Action {
 	out := api.Action{
 		ID: a.ID, Kind: a.Kind, State: string(a.State), Pack: a.Pack, Corr: a.Corr, Parent: a.Parent,
 		Actor: a.Actor, Project: a.Project, Input: a.Input, Created: a.Created,
-		Started: optional(a.Started), Ended: optional(a.Ended), Streams: a.Streams,
+		Started: optional(a.Started), Ended: optional(a.Ended), Streams: a.Streams, Attempt: a.Attempt,
 	}
 	if r := a.Record; r != nil {
 		out.Record = &api.Recording{Digest: r.Digest, Bytes: r.Bytes, Calls: r.Calls, Code: r.Code, Error: r.Error}
@@ -178,7 +178,7 @@ func wireAction(a *action.Action) api.Action {
 	if !a.Ended.IsZero() && !a.Started.IsZero() {
 		out.Usage = &api.Usage{
 			Gas: a.Usage.Gas, HostCalls: a.Usage.HostCalls, MemoryBytes: a.Usage.Memory,
-			WallMS: float64(a.Usage.Wall.Microseconds()) / 1000,
+			WallMS: float64(a.Usage.Wall.Microseconds()) / 1000, Cache: a.Usage.Cache,
 		}
 	}
 	return out

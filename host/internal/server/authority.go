@@ -6,6 +6,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/prompt"
 )
 
@@ -15,6 +16,9 @@ func (s *Server) authorityRoutes() []route {
 		{"POST", "/leases/:id/renew", leaseGrant, s.renewLease, doc{Summary: "Let a renewable lease live longer", In: api.RenewLease{}, Out: lease.Wire{}, Codes: []abi.Code{abi.LeaseRevoked, abi.BudgetExhausted}}},
 		{"GET", "/policy/prompts", stateRead, s.getPrompts, doc{Summary: "Questions that wait for a person, and those of the last day", Query: "state", Out: api.List[prompt.Prompt]{}}},
 		{"GET", "/policy/prompts/:id", stateRead, s.getPrompt, doc{Summary: "One question", Out: prompt.Prompt{}}},
+		{"POST", "/policy/simulate", stateRead, s.simulate, doc{Summary: "What the policies in force would decide", In: policy.Request{}, Out: api.Simulation{}}},
+		{"POST", "/policy/reload", policyManage, s.reloadPolicy, doc{Summary: "Read posture, policies and grants again", Out: api.PolicyState{}}},
+		{"POST", "/policy/posture", policyManage, s.setPosture, doc{Summary: "Choose a posture, or see what it would change", In: api.ChoosePosture{}, Out: api.PostureChange{}}},
 		{"POST", "/policy/prompts/:id/allow", promptAnswer, s.answerPrompt(true), doc{Summary: "Say yes", In: api.AnswerPrompt{}, Optional: true, Out: prompt.Prompt{}, Codes: []abi.Code{abi.Conflict}}},
 		{"POST", "/policy/prompts/:id/deny", promptAnswer, s.answerPrompt(false), doc{Summary: "Say no", In: api.AnswerPrompt{}, Optional: true, Out: prompt.Prompt{}, Codes: []abi.Code{abi.Conflict}}},
 	}
@@ -53,4 +57,41 @@ func (s *Server) answerPrompt(allow bool) fiber.Handler {
 		}
 		return c.JSON(p)
 	}
+}
+
+// simulate answers what the policies in force would say; nothing happens.
+func (s *Server) simulate(c *fiber.Ctx) error {
+	var r policy.Request
+	if err := decode(c, &r); err != nil {
+		return err
+	}
+	set := s.svc.Policy.Current()
+	d := set.Decide(r)
+	out := api.Simulation{Digest: set.Digest(), Decision: d, Rules: []any{}}
+	for _, id := range append(d.Policies, d.Forbids...) {
+		if rule, ok := set.Rule(id); ok {
+			out.Rules = append(out.Rules, rule)
+		}
+	}
+	return c.JSON(out)
+}
+
+func (s *Server) reloadPolicy(c *fiber.Ctx) error {
+	state, err := s.svc.Authority.Reload(s.ctx, corr(c), s.actor(c))
+	if err != nil {
+		return err
+	}
+	return c.JSON(state)
+}
+
+func (s *Server) setPosture(c *fiber.Ctx) error {
+	var body api.ChoosePosture
+	if err := decode(c, &body); err != nil {
+		return err
+	}
+	change, err := s.svc.Authority.Posture(s.ctx, corr(c), s.actor(c), body.Posture, body.DryRun)
+	if err != nil {
+		return err
+	}
+	return c.JSON(change)
 }

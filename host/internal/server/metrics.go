@@ -63,6 +63,9 @@ var (
 	descEvents  = prometheus.NewDesc("arw_journal_events_total", "Records in the journal.", nil, nil)
 	descStreams = prometheus.NewDesc("arw_events_sse_clients", "Open event streams.", nil, nil)
 	descLeases  = prometheus.NewDesc("arw_leases", "Leases, by state.", []string{"state"}, nil)
+	descEgress  = prometheus.NewDesc("arw_egress_decisions_total", "Decisions of the egress guard since start, by reason.", []string{"decision", "reason"}, nil)
+	descLeft    = prometheus.NewDesc("arw_egress_bytes_total", "Bytes that passed the egress guard since start.", []string{"direction"}, nil)
+	descTunnels = prometheus.NewDesc("arw_egress_tunnels", "Tunnels of the egress proxy that are open.", nil, nil)
 	descPacks   = prometheus.NewDesc("arw_packs", "Installed packs; 1 for the state a pack is in.", []string{"pack", "version", "state"}, nil)
 )
 
@@ -95,7 +98,18 @@ func (n *snapshot) Collect(out chan<- prometheus.Metric) {
 	for state, number := range states {
 		gauge(descLeases, float64(number), state)
 	}
+	n.egress(gauge, count)
 	for _, p := range n.s.svc.Packs.List() {
 		gauge(descPacks, 1, p.Name, p.Version, string(p.State))
 	}
+}
+
+func (n *snapshot) egress(gauge, count func(*prometheus.Desc, float64, ...string)) {
+	st := n.s.svc.Egress.Stats()
+	for why, number := range st.Decisions {
+		count(descEgress, float64(number), why[0], why[1])
+	}
+	count(descLeft, float64(st.Out), "out")
+	count(descLeft, float64(st.In), "in")
+	gauge(descTunnels, float64(st.Tunnels))
 }

@@ -31,6 +31,7 @@ const (
 	eventRead     = access.EventRead
 	actionSubmit  = access.ActionSubmit
 	actionRecord  = access.ActionRecord
+	queueControl  = access.QueueControl
 	packInstall   = access.PackInstall
 	packControl   = access.PackControl
 	leaseGrant    = access.LeaseGrant
@@ -38,6 +39,7 @@ const (
 	secretManage  = access.SecretManage
 	egressPreview = access.EgressPreview
 	egressManage  = access.EgressManage
+	policyManage  = access.PolicyManage
 	logicChange   = access.LogicChange
 	accessManage  = access.Manage
 )
@@ -46,7 +48,7 @@ const (
 var packCodes = []abi.Code{abi.NotFound, abi.Untrusted, abi.Conflict, abi.Unsupported, abi.Corrupt, abi.Unavailable}
 
 func (s *Server) routes() []route {
-	return slices.Concat(s.logicRoutes(), s.lifecycleRoutes(), s.authorityRoutes(), s.secretRoutes(), s.egressRoutes(), s.specRoutes(), s.accessRoutes(), []route{
+	return slices.Concat(s.logicRoutes(), s.lifecycleRoutes(), s.authorityRoutes(), s.secretRoutes(), s.egressRoutes(), s.queueRoutes(), s.specRoutes(), s.accessRoutes(), []route{
 		{"GET", "/healthz", "", s.getHealth, doc{Summary: "Whether the host is well", Out: api.Health{}}},
 		{"GET", "/metrics", "", s.getMetrics, doc{Summary: "Series for Prometheus", Media: "text/plain"}},
 		{"POST", "/actions", actionSubmit, s.postAction, doc{Summary: "Submit an action; with Prefer: wait=SECONDS, and hold on for its end", In: api.SubmitAction{}, Out: api.Action{}, Also: 202, Codes: []abi.Code{abi.NotFound, abi.Conflict, abi.Unavailable, abi.Unsupported}}},
@@ -57,11 +59,6 @@ func (s *Server) routes() []route {
 		{"GET", "/actions/:id/record", actionRecord, s.getRecord, doc{Summary: "The record of a call", Media: "application/octet-stream", Codes: []abi.Code{abi.Conflict}}},
 		{"POST", "/actions/:id/replay", actionRecord, s.postReplay, doc{Summary: "Run a recorded call again and compare", In: api.ReplayAction{}, Optional: true, Out: api.Replay{}, Codes: []abi.Code{abi.Conflict}}},
 		{"GET", "/events", eventRead, s.getEvents, doc{Summary: "Follow what happens, as server-sent events", Query: "after replay prefix corr_id pack action", Media: "text/event-stream", Codes: []abi.Code{abi.Busy}}},
-		{"GET", "/state/packs", stateRead, s.getPacks, doc{Summary: "Installed packs", Out: api.List[pack.Info]{}}},
-		{"GET", "/state/leases", stateRead, s.getLeases, doc{Summary: "Leases and what is left of them", Query: "pack digest state project", Out: api.List[lease.Wire]{}}},
-		{"GET", "/state/actions", stateRead, s.getActions, doc{Summary: "Actions, the newest first", Query: "state kind pack corr_id parent before limit since", Out: actionPage{}}},
-		{"GET", "/state/policy", stateRead, s.getPolicy, doc{Summary: "What decides here, by digest and in full", Out: policyDoc{}}},
-		{"GET", "/state/:id", stateRead, s.getView, doc{Summary: "A read model; its patches are events of kind state.read.model.patch", Out: spec.Any{}}},
 		{"GET", "/packs/:ns/:name", stateRead, s.getPack, doc{Summary: "An installed pack", Out: pack.Info{}}},
 		{"GET", "/packs/:ns/:name/verdict", stateRead, s.getVerdict, doc{Summary: "Why a pack runs, or why it does not", Out: pack.Why{}}},
 		{"POST", "/packs", packInstall, s.postPack, doc{Summary: "Install a pack; newline-delimited JSON shows the progress", In: api.InstallPack{}, Out: pack.Verdict{}, Status: 201, Codes: packCodes}},
@@ -69,5 +66,5 @@ func (s *Server) routes() []route {
 		{"POST", "/index/refresh", packInstall, s.postIndexRefresh, doc{Summary: "Ask the signed index for news", Out: spec.Any{}, Codes: []abi.Code{abi.NotFound, abi.Unavailable, abi.Untrusted}}},
 		{"POST", "/leases", leaseGrant, s.postLease, doc{Summary: "Grant a lease", In: api.GrantLease{}, Out: lease.Wire{}, Status: 201, Codes: []abi.Code{abi.NotFound}}},
 		{"DELETE", "/leases/:id", leaseGrant, s.deleteLease, doc{Summary: "Take a lease back", Query: "reason", Out: lease.Wire{}}},
-	})
+	}, s.modelRoutes())
 }

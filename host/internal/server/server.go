@@ -52,6 +52,15 @@ type Services struct {
 	MCP func(ctx context.Context) ([]byte, error)
 	// RefreshIndex asks the signed index for news and returns what is known of it then.
 	RefreshIndex func(ctx context.Context) (any, error)
+	// Authority reads, reloads and replaces the policies in force.
+	Authority Authority
+}
+
+// Authority is the host's say over its own policies; the answers are passed on as they are.
+type Authority struct {
+	State   func() (posture, stale string)
+	Reload  func(ctx context.Context, corr, by string) (any, error)
+	Posture func(ctx context.Context, corr, by, name string, dry bool) (any, error)
 }
 
 // Options bound a Server; the zero value works.

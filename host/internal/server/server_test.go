@@ -133,8 +133,8 @@ func TestRefusals(t *testing.T) {
 		"two values":             {"POST", "/actions", `{"kind":"x.y"}{}`, nil, abi.Invalid, "more than one"},
 		"wrong content type":     {"POST", "/actions", `{}`, []string{"Content-Type", "text/plain"}, abi.Invalid, "text/plain"},
 		"negative deadline":      {"POST", "/actions", `{"kind":"x.y","deadline_ms":-1}`, nil, abi.Invalid, "deadline_ms"},
-		"bad limit":              {"GET", "/state/actions?limit=0", "", nil, abi.Invalid, "limit"},
-		"bad since":              {"GET", "/state/actions?since=yesterday", "", nil, abi.Invalid, "yesterday"},
+		"bad limit":              {"GET", "/actions?limit=0", "", nil, abi.Invalid, "limit"},
+		"bad since":              {"GET", "/actions?since=yesterday", "", nil, abi.Invalid, "yesterday"},
 		"bad event id":           {"GET", "/events?after=x", "", nil, abi.Invalid, "after"},
 		"foreign host":           {"GET", "/healthz", "", []string{"Host", "evil.example"}, abi.Denied, "evil.example"},
 		"rebound host with port": {"GET", "/healthz", "", []string{"Host", "evil.example:8091"}, abi.Denied, "evil.example"},
@@ -223,19 +223,19 @@ func TestCorrelationIDIsKeptOrMade(t *testing.T) {
 func TestStateHasAValidator(t *testing.T) {
 	t.Parallel()
 	e := start(t, server.Options{})
-	for _, id := range []string{"packs", "leases", "actions", "policy"} {
-		first := e.ask("GET", "/state/"+id, "")
+	for _, id := range []string{"packs", "leases", "actions"} {
+		first := e.ask("GET", "/"+id, "")
 		etag := first.Header.Get("ETag")
 		if first.StatusCode != 200 || etag == "" {
 			t.Fatalf("%s: status %d, ETag %q", id, first.StatusCode, etag)
 		}
-		if again := e.ask("GET", "/state/"+id, "", "If-None-Match", etag); again.StatusCode != 304 {
+		if again := e.ask("GET", "/"+id, "", "If-None-Match", etag); again.StatusCode != 304 {
 			t.Errorf("%s: unchanged answers %d, want 304", id, again.StatusCode)
 		}
 	}
-	etag := e.ask("GET", "/state/packs", "").Header.Get("ETag")
+	etag := e.ask("GET", "/packs", "").Header.Get("ETag")
 	e.note("test.changed")
-	if again := e.ask("GET", "/state/packs", "", "If-None-Match", etag); again.StatusCode != 200 {
+	if again := e.ask("GET", "/packs", "", "If-None-Match", etag); again.StatusCode != 200 {
 		t.Errorf("after a change the old validator answers %d, want 200", again.StatusCode)
 	}
 }

@@ -2,6 +2,8 @@ package view
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
 
 	"github.com/arw-project/arw/abi"
 )
@@ -76,6 +78,36 @@ func (e *Edit) Remove(path ...string) {
 		e.put("remove", path, nil)
 	}
 }
+
+// Keep leaves at most n members in the object at path and removes the first ones in the order of their names. It makes a
+// window of an object whose names grow with time (ids of version 7, numbers written by Ordinal).
+func (e *Edit) Keep(n int, path ...string) {
+	at := e.root
+	for _, key := range path {
+		at = at.get(key)
+	}
+	if at == nil || !at.object {
+		return
+	}
+	for i := range len(at.members) - n {
+		e.Remove(append(slices.Clone(path), at.members[i].key)...)
+	}
+}
+
+// Len is how many members the object at path has; 0 when there is none.
+func (e *Edit) Len(path ...string) int {
+	at := e.root
+	for _, key := range path {
+		at = at.get(key)
+	}
+	if at == nil {
+		return 0
+	}
+	return len(at.members)
+}
+
+// Ordinal writes the number of a record so that names sort as the numbers do.
+func Ordinal(id int64) string { return fmt.Sprintf("%016d", id) }
 
 func (e *Edit) put(kind string, path []string, val *node) {
 	e.root, _ = put(e.root, path, val) // the callers have found every object on the way

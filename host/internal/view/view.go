@@ -70,8 +70,9 @@ type View struct {
 	db      *db.DB
 	journal *journal.Journal
 
-	mu   sync.RWMutex
-	docs map[string]*state // as committed
+	mu    sync.RWMutex
+	docs  map[string]*state // as committed
+	lives map[string]*Live
 
 	// Owned by the database's writer goroutine.
 	pending map[string]*state // as changed by the running transaction
@@ -92,7 +93,7 @@ type state struct {
 
 // Open watches d, which must be the database that j writes to.
 func Open(d *db.DB, j *journal.Journal) *View {
-	v := &View{db: d, journal: j, docs: map[string]*state{}, pending: map[string]*state{}}
+	v := &View{db: d, journal: j, docs: map[string]*state{}, lives: map[string]*Live{}, pending: map[string]*state{}}
 	d.Watch(watcher{v})
 	return v
 }

@@ -87,6 +87,41 @@ static arw_code fs(arw_str name, const arw_json *op, arw_buf *out) {
   return arw_fs_remove(path);
 }
 
+// body reads an answer to its end and tells it.
+static arw_code body(const arw_response *head, arw_buf *out) {
+  arw_str text;
+  arw_code code = arw_http_read_all(head->handle, &text);
+  if (code) return code;
+  arw_put(out, arw_format(",\"status\":%d", head->status));
+  put_text(out, "value", text);
+  return arw_http_close(head->handle);
+}
+
+static arw_code http(arw_str name, const arw_json *op, arw_buf *out) {
+  arw_header header = {ARW_STR("X-A"), text(op, "header")};
+  arw_request req = {.method = text(op, "method"), .url = text(op, "url"), .headers = &header, .header_count = header.value.len ? 1 : 0};
+  arw_response head = {0};
+  arw_code code;
+  if (arw_equal(name, ARW_STR("http.fetch"))) return (code = arw_http_fetch(&req, text(op, "value"), &head)) ? code : body(&head, out);
+  if (arw_equal(name, ARW_STR("http.upload"))) {
+    uint32_t handle;
+    req.method = ARW_STR("POST");
+    if ((code = arw_http_open(&req, &handle))) return code;
+    for (int i = 0; i < 2; i++)
+      if ((code = arw_http_write(handle, text(op, "value")))) return code;
+    return (code = arw_http_response(handle, &head)) ? code : body(&head, out);
+  }
+  int kind, again;
+  arw_str message, none;
+  if ((code = arw_http_connect(&req, &head)) || (code = arw_http_send(head.handle, ARW_HTTP_TEXT, text(op, "value"))) ||
+      (code = arw_http_receive(head.handle, &kind, &message)) || (code = arw_http_receive(head.handle, &again, &none)))
+    return code;
+  arw_put(out, arw_format(",\"status\":%d", head.status));
+  put_text(out, "value", message);
+  put_raw(out, "more", again ? ARW_STR("true") : ARW_STR("false"));
+  return arw_http_close(head.handle);
+}
+
 static arw_code rest(arw_str name, const arw_json *op, arw_buf *out) {
   arw_code code;
   arw_str reply;
@@ -134,7 +169,7 @@ arw_code conform_do(const arw_json *in, arw_buf *out) {
   for (const arw_json *op = ops ? ops->first : NULL; op; op = op->next) {
     arw_str name = text(op, "op");
     arw_buf result = {0};
-    arw_code code = name.len > 3 && name.ptr[0] == 'k' ? kv(name, op, &result) : name.len > 3 && name.ptr[0] == 'f' ? fs(name, op, &result) : rest(name, op, &result);
+    arw_code code = name.len > 3 && name.ptr[0] == 'k' ? kv(name, op, &result) : name.len > 3 && name.ptr[0] == 'f' ? fs(name, op, &result) : name.len > 4 && name.ptr[0] == 'h' ? http(name, op, &result) : rest(name, op, &result);
     if (op != ops->first) arw_put_char(out, ',');
     arw_put(out, arw_format("{\"code\":%d", (int64_t)code));
     if (code) put_text(out, "message", arw_message());

@@ -121,6 +121,15 @@ func (c *Client) State(ctx context.Context, id string, query url.Values, into an
 	return c.do(ctx, call{method: "GET", path: path}, into)
 }
 
+// List reads a list that is filtered and paged, "packs", "leases" or "actions", with the query as given.
+func (c *Client) List(ctx context.Context, what string, query url.Values, into any) error {
+	path := "/" + url.PathEscape(what)
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	return c.do(ctx, call{method: "GET", path: path}, into)
+}
+
 // Pack reads one installed pack, whole.
 func (c *Client) Pack(ctx context.Context, name string) (json.RawMessage, error) {
 	return c.raw(ctx, "/packs/"+name)

@@ -13,9 +13,20 @@ func (c *Client) Unit(ctx context.Context, id string) (json.RawMessage, error) {
 	return c.raw(ctx, "/logic/units/"+url.PathEscape(id))
 }
 
+// Matrix reads which installed units do not go together, and why.
+func (c *Client) Matrix(ctx context.Context) (json.RawMessage, error) {
+	return c.raw(ctx, "/logic/matrix")
+}
+
 // InstallUnit makes a unit known; it changes no configuration.
 func (c *Client) InstallUnit(ctx context.Context, in api.InstallUnit) (out json.RawMessage, err error) {
 	err = c.do(ctx, call{method: "POST", path: "/logic/units", body: in}, &out)
+	return out, err
+}
+
+// TestUnit runs a unit's own tests on the host's documents and changes nothing.
+func (c *Client) TestUnit(ctx context.Context, in api.TestUnit) (out json.RawMessage, err error) {
+	err = c.do(ctx, call{method: "POST", path: "/logic/units/test", body: in}, &out)
 	return out, err
 }
 

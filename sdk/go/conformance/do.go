@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/hex"
+	"io"
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/sdk/go/guest"
@@ -30,6 +31,9 @@ type op struct {
 	Offset    int64     `json:"offset"`
 	Size      int       `json:"size"`
 	Tool      string    `json:"tool"`
+	Method    string    `json:"method"`
+	URL       string    `json:"url"`
+	Header    string    `json:"header"`
 	Doc       codec.Raw `json:"doc"`
 }
 
@@ -43,6 +47,7 @@ type result struct {
 	Entry   *abi.FSEntry   `json:"entry,omitempty"`
 	NS      *int64         `json:"ns,omitempty"`
 	Hex     *string        `json:"hex,omitempty"`
+	Status  *int           `json:"status,omitempty"`
 	Doc     codec.Raw      `json:"doc,omitempty"`
 }
 
@@ -112,6 +117,10 @@ func (o *op) run(c *guest.Call, r *result) (err error) {
 		return err
 	case "action.call":
 		return o.call(c, r)
+	case "http.fetch", "http.upload":
+		return o.request(c.HTTP(), r)
+	case "http.chat":
+		return o.chat(c.HTTP(), r)
 	default:
 		return o.file(c.FS(), r)
 	}
@@ -131,6 +140,61 @@ func (o *op) call(c *guest.Call, r *result) error {
 		return r.text(c.Action().CallRaw(o.Tool, o.doc()))
 	}
 	return c.Action().Call(o.Tool, o.doc(), &r.Doc)
+}
+
+func (o *op) request(h guest.HTTP, r *result) error {
+	req := abi.HTTPRequest{Method: o.Method, URL: o.URL}
+	if o.Header != "" {
+		req.Headers = [][2]string{{"X-A", o.Header}}
+	}
+	resp, err := (*guest.Response)(nil), error(nil)
+	if o.Op == "http.fetch" {
+		resp, err = h.Fetch(req, []byte(o.Value))
+	} else {
+		req.Method = "POST"
+		resp, err = upload(h, req, o.Value)
+	}
+	if err != nil {
+		return err
+	}
+	r.Status = &resp.Status
+	body, err := io.ReadAll(resp)
+	if err != nil {
+		return err
+	}
+	return r.text(body, resp.Close())
+}
+
+func upload(h guest.HTTP, req abi.HTTPRequest, part string) (*guest.Response, error) {
+	up, err := h.Open(req)
+	if err != nil {
+		return nil, err
+	}
+	for range 2 {
+		if _, err := io.WriteString(up, part); err != nil {
+			return nil, err
+		}
+	}
+	return up.Response()
+}
+
+func (o *op) chat(h guest.HTTP, r *result) error {
+	s, err := h.Connect(abi.HTTPRequest{URL: o.URL})
+	if err != nil {
+		return err
+	}
+	r.Status = &s.Status
+	if err := s.SendText(o.Value); err != nil {
+		return err
+	}
+	msg, _, err := s.Receive()
+	if err != nil {
+		return err
+	}
+	_, _, err = s.Receive()
+	more := err == nil
+	r.More = &more
+	return r.text(msg, s.Close())
 }
 
 func (o *op) file(f guest.FS, r *result) error {

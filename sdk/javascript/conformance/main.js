@@ -1,5 +1,5 @@
 // The SDK's conformance guest: the tools that abi/abitest asks for.
-import { ToolError, abort, bytes, callTool, clock, decode, emit, fs, input, kv, log, output, randomBytes, state, t, typed } from "arw";
+import { ToolError, abort, bytes, callTool, clock, decode, emit, fs, http, input, kv, log, output, randomBytes, state, t, typed } from "arw";
 
 let count = 0;
 const kept = [];
@@ -38,7 +38,27 @@ const operations = {
     const reply = callTool(o.tool, o.doc ?? null);
     return reply instanceof Uint8Array ? { value: decode(reply) } : { doc: reply };
   },
+  "http.fetch": ({ url, method, header, value }) => told(http.fetch({ url, method, headers: header ? { "X-A": header } : {} }, value ?? "")),
+  "http.upload"({ url, value }) {
+    const up = http.open({ url, method: "POST" });
+    up.write(value);
+    up.write(value);
+    return told(up.response());
+  },
+  "http.chat"({ url, value }) {
+    const s = http.connect(url);
+    s.send(value);
+    const said = s.receive(), more = s.receive() !== undefined;
+    s.close();
+    return { status: s.status, value: said, more };
+  },
 };
+
+function told(answer) {
+  const value = answer.text();
+  answer.close();
+  return { status: answer.status, value };
+}
 
 function perform(o) {
   try {

@@ -22,7 +22,7 @@ codes! {
     Untrusted = 9, Unsigned = 10, DigestMismatch = 11, Corrupt = 12, TooLarge = 13, Unsupported = 14, Incompatible = 15,
     Conflict = 16, Busy = 17, Unavailable = 18, Deadline = 19, Cancelled = 20, GasExhausted = 21, MemoryExhausted = 22,
     DepthExceeded = 23, Trap = 24, Exited = 25, Quarantined = 26, Interrupted = 27, ToolFailed = 28, StorageFull = 29,
-    Internal = 30,
+    Internal = 30, NoModel = 31,
 }
 
 /// A failure with a code, a message for a person and, when there is one, detail for a machine.

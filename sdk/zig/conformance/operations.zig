@@ -21,6 +21,9 @@ const Op = struct {
     size: usize = 0,
     tool: []const u8 = "",
     doc: arw.json.Value = .null,
+    method: []const u8 = "",
+    url: []const u8 = "",
+    header: []const u8 = "",
 };
 const Outcome = struct {
     code: u32 = 0,
@@ -32,6 +35,7 @@ const Outcome = struct {
     entry: ?arw.fs.Entry = null,
     ns: ?i64 = null,
     hex: ?[]const u8 = null,
+    status: ?i64 = null,
     doc: ?arw.json.Value = null,
 };
 
@@ -47,7 +51,7 @@ pub fn run(in: struct { ops: []const Op }) anyerror!struct { results: []const Ou
     return .{ .results = results };
 }
 
-const Name = enum { @"log.write", @"kv.get", @"kv.put", @"kv.delete", @"kv.list", @"kv.batch", @"event.emit", @"state.get", @"state.put", @"fs.list", @"fs.stat", @"fs.read", @"fs.read_all", @"fs.write", @"fs.remove", @"clock.now", @"clock.monotonic", @"rand.bytes", @"action.call" };
+const Name = enum { @"log.write", @"kv.get", @"kv.put", @"kv.delete", @"kv.list", @"kv.batch", @"event.emit", @"state.get", @"state.put", @"fs.list", @"fs.stat", @"fs.read", @"fs.read_all", @"fs.write", @"fs.remove", @"clock.now", @"clock.monotonic", @"rand.bytes", @"action.call", @"http.fetch", @"http.upload", @"http.chat" };
 
 fn one(op: Op, r: *Outcome) anyerror!void {
     const name = std.meta.stringToEnum(Name, op.op) orelse return arw.fail(error.Unsupported, "there is no operation \"{s}\"", .{op.op});
@@ -99,5 +103,30 @@ fn one(op: Op, r: *Outcome) anyerror!void {
             .value => |v| r.doc = v,
             .bytes => |b| r.value = b,
         },
+        .@"http.fetch", .@"http.upload", .@"http.chat" => try network(name, op, r),
     }
+}
+
+fn network(name: Name, op: Op, r: *Outcome) anyerror!void {
+    const pairs = [_]arw.http.Pair{.{ "X-A", op.header }};
+    var req: arw.http.Request = .{ .url = op.url, .headers = if (op.header.len > 0) &pairs else &.{} };
+    if (op.method.len > 0) req.method = op.method;
+    if (name == .@"http.chat") {
+        const s = try arw.http.connect(req);
+        try s.send(.{ .text = op.value });
+        if (try s.receive()) |said| r.value = said.text;
+        r.more = try s.receive() != null;
+        r.status = s.head.status;
+        return s.close();
+    }
+    const answer = if (name == .@"http.fetch") try arw.http.fetch(req, op.value) else blk: {
+        req.method = "POST";
+        const up = try arw.http.open(req);
+        try up.write(op.value);
+        try up.write(op.value);
+        break :blk try up.response();
+    };
+    r.status = answer.status;
+    r.value = try answer.readAll();
+    return answer.close();
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -24,6 +25,7 @@ func main() {
 	guest.Tool("courier.sign", sign)
 	guest.Tool("courier.unpack", func(c *guest.Call, in abi.ArchiveUnpack) (abi.ArchiveUnpacked, error) { return c.Unpack(in) })
 	guest.Tool("courier.around", around)
+	guest.Tool("courier.misuse", misuse)
 }
 
 type request struct {
@@ -172,4 +174,48 @@ func around(_ *guest.Call, in request) ([]string, error) {
 		try("descriptor", err)
 	}
 	return worked, nil
+}
+
+// misuse does with handles what one must not, and lists the codes it gets.
+func misuse(c *guest.Call, in request) ([]string, error) {
+	var codes []string
+	say := func(err error) {
+		var e *abi.Error
+		switch {
+		case err == nil:
+			codes = append(codes, "ok")
+		case errors.As(err, &e):
+			codes = append(codes, e.Code.String())
+		}
+	}
+	resp, err := c.HTTP().Get(in.URL)
+	if err != nil {
+		return nil, err
+	}
+	say(resp.Close())
+	say(resp.Close()) // twice
+	_, err = resp.Read(make([]byte, 8))
+	say(err) // after its end
+	up, err := c.HTTP().Open(abi.HTTPRequest{Method: "POST", URL: in.URL})
+	if err != nil {
+		return nil, err
+	}
+	first, err := up.Response()
+	if err != nil {
+		return nil, err
+	}
+	_, err = up.Write([]byte("late"))
+	say(err) // behind the end of its body
+	again, err := up.Response()
+	say(err)
+	if again.Status != first.Status {
+		codes = append(codes, "another head")
+	}
+	for i := 1; ; i++ {
+		if _, err := c.HTTP().Get(in.URL); err != nil {
+			say(err)
+			codes = append(codes, "at "+strconv.Itoa(i))
+			return codes, nil
+		}
+	}
 }

@@ -1,5 +1,5 @@
 // conform.do: host functions, one after another.
-import { action, Batch, clock, Code, event, fail, failCode, failure, FileEntry, fs, Json, kv, log, rand, state, text, utf8 } from "arw";
+import { action, Batch, clock, Code, event, fail, failCode, failure, FileEntry, fs, http, HttpRequest, HttpResponse, Json, kv, log, rand, state, text, utf8 } from "arw";
 
 function bool_(v: bool): Json {
   const j = new Json();
@@ -72,6 +72,33 @@ function call(op: Json, out: Json): bool {
   return true;
 }
 
+function told(answer: HttpResponse | null, out: Json): bool {
+  if (!answer) return false;
+  const body = answer.readAll();
+  if (!body) return false;
+  out.set("status", Json.integer(answer.status)).set("value", Json.of(text(body)));
+  return answer.close();
+}
+
+function network(name: string, op: Json, out: Json): bool {
+  const method = op.text("method"), body = utf8(op.text("value")), req = new HttpRequest(op.text("url"), method.length > 0 ? method : "GET");
+  if (op.text("header").length > 0) req.header("X-A", op.text("header"));
+  if (name == "http.fetch") return told(http.fetch(req, body), out);
+  if (name == "http.upload") {
+    req.method = "POST";
+    const handle = http.open(req);
+    return handle != 0 && http.write(handle, body) && http.write(handle, body) && told(http.response(handle), out);
+  }
+  const socket = http.connect(req);
+  if (!socket || !http.sendText(socket, op.text("value"))) return false;
+  const said = http.receive(socket);
+  if (!said) return false;
+  const more = http.receive(socket);
+  if (!more) return false;
+  out.set("status", Json.integer(socket.status)).set("value", Json.of(text(said.bytes))).set("more", bool_(more.open));
+  return socket.close();
+}
+
 function one(name: string, op: Json, out: Json): bool {
   const key = op.text("key"), path = op.text("path");
   if (name == "log.write") {
@@ -104,6 +131,7 @@ function one(name: string, op: Json, out: Json): bool {
   if (name == "clock.monotonic") return nanoseconds(out, clock.monotonic());
   if (name == "rand.bytes") return random(op, out);
   if (name == "action.call") return call(op, out);
+  if (name.startsWith("http.")) return network(name, op, out);
   return failCode(Code.Unsupported, 'there is no operation "' + name + '"');
 }
 

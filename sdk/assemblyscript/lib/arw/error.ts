@@ -4,7 +4,7 @@ import { Json } from "./json";
 export enum Code {
   OK, More, Invalid, NotFound, Denied, Unauthenticated, LeaseExpired, LeaseRevoked, BudgetExhausted, Untrusted, Unsigned,
   DigestMismatch, Corrupt, TooLarge, Unsupported, Incompatible, Conflict, Busy, Unavailable, Deadline, Cancelled,
-  GasExhausted, MemoryExhausted, DepthExceeded, Trap, Exited, Quarantined, Interrupted, ToolFailed, StorageFull, Internal,
+  GasExhausted, MemoryExhausted, DepthExceeded, Trap, Exited, Quarantined, Interrupted, ToolFailed, StorageFull, Internal, NoModel,
 }
 
 // Failure is why something failed: a code to act on, a message for a person, and perhaps detail for a machine.

@@ -27,6 +27,12 @@ import { Fields, Json, Record } from "./json";
 @external("arw:stream", "write") declare function stream_write(handle: u32, data: usize, len: u32): u64;
 @external("arw:stream", "send") declare function stream_send(handle: u32, doc: usize, len: u32): u64;
 @external("arw:stream", "close") declare function stream_close(handle: u32): u64;
+@external("arw:http", "fetch") declare function http_fetch(req: usize, reqLen: u32, body: usize, bodyLen: u32, out: usize, cap: u32): u64;
+@external("arw:http", "open") declare function http_open(req: usize, reqLen: u32, out: usize, cap: u32): u64;
+@external("arw:http", "response") declare function http_response(handle: u32, out: usize, cap: u32): u64;
+@external("arw:http", "connect") declare function http_connect(req: usize, reqLen: u32, out: usize, cap: u32): u64;
+@external("arw:http", "send") declare function http_send(handle: u32, kind: u32, data: usize, len: u32): u64;
+@external("arw:http", "receive") declare function http_receive(handle: u32, out: usize, cap: u32): u64;
 
 const small: u32 = 1024; // most replies fit
 const scratch = memory.data(1024, 8);
@@ -34,7 +40,7 @@ const scratch = memory.data(1024, 8);
 function done(status: u64): bool {
   const code = <u32>(status >> 32), n = <u32>status;
   if (code == <u32>Code.OK) return true;
-  if (code == <u32>Code.More || code > <u32>Code.Internal) return failCode(Code.Internal, "the host answered with a status that fits nothing that was asked");
+  if (code == <u32>Code.More || code > <u32>Code.NoModel) return failCode(Code.Internal, "the host answered with a status that fits nothing that was asked");
   let message = "";
   if (n > 0) {
     const buf = new ArrayBuffer(n);
@@ -290,3 +296,98 @@ export namespace stream {
   export function closeInput(): bool { return done(stream_close(0)); }
   export function closeOutput(): bool { return done(stream_close(1)); }
 }
+
+export class HttpRequest {
+  headers: string[] = []; // name, value, name, value, …
+  manual: bool = false; // a redirect is an answer; otherwise it is followed, each hop judged anew
+  timeoutMS: i64 = 0; // 0: the host's own bounds
+  maxBytes: i64 = 0;
+  constructor(public url: string, public method: string = "GET") {}
+  header(name: string, value: string): HttpRequest {
+    this.headers.push(name);
+    this.headers.push(value);
+    return this;
+  }
+  raw(): Bytes {
+    const headers = Json.list();
+    for (let i = 0; i + 1 < this.headers.length; i += 2) headers.push(Json.list().push(Json.of(this.headers[i])).push(Json.of(this.headers[i + 1])));
+    return written(Json.object().set("url", Json.of(this.url)).set("method", Json.of(this.method)).set("headers", headers)
+      .set("redirect", Json.of(this.manual ? "manual" : "follow")).set("timeout_ms", Json.integer(this.timeoutMS)).set("max_bytes", Json.integer(this.maxBytes)));
+  }
+}
+
+// HttpResponse is the head of an answer; its body is read from it. 16 may be open in a call, whose end closes the rest.
+export class HttpResponse {
+  status: i32 = 0;
+  url: string = "";
+  length: i64 = -1;
+  headers: string[] = []; // name, value, name, value, …
+  constructor(public handle: u32) {}
+  static of(v: Json | null): HttpResponse | null {
+    if (!v) return null;
+    const r = new HttpResponse(<u32>v.integer("handle")), headers = v.get("headers");
+    r.status = <i32>v.integer("status");
+    r.url = v.text("url");
+    r.length = v.integer("length");
+    if (headers) for (let i = 0; i < headers.items.length; i++) for (let j = 0; j < headers.items[i].items.length; j++) r.headers.push(headers.items[i].items[j].words);
+    return r;
+  }
+  // read answers at most size bytes; none is the end.
+  read(size: i32): Uint8Array | null {
+    const buf = new Uint8Array(size), status = stream_read(this.handle, buf.dataStart, size);
+    return done(status) ? buf.subarray(0, <i32>status) : null;
+  }
+  readAll(): Uint8Array | null {
+    const all = new Bytes();
+    while (true) {
+      const piece = this.read(65536);
+      if (!piece) return null;
+      if (piece.length == 0) return all.toArray();
+      all.copy(piece.dataStart, piece.length);
+    }
+  }
+  close(): bool { return done(stream_close(this.handle)); }
+}
+
+// HttpMessage is one message of a WebSocket; open is false when the other side has closed it.
+export class HttpMessage {
+  constructor(public open: bool, public isText: bool, public bytes: Uint8Array) {}
+}
+
+// The network, behind the host's guard: a row of its ledger for every request. Tools that use it declare effects = "open_world".
+export namespace http {
+  export function fetch(req: HttpRequest, body: Uint8Array): HttpResponse | null {
+    const r = req.raw();
+    return HttpResponse.of(fetchJson(http_fetch(r.ptr, r.length, body.dataStart, body.length, scratch, small)));
+  }
+  // open begins a request whose body is given to write; it answers a handle, 0 after a failure.
+  export function open(req: HttpRequest): u32 {
+    const r = req.raw();
+    return done(http_open(r.ptr, r.length, scratch, small)) ? load<u32>(scratch) : 0;
+  }
+  export function write(handle: u32, data: Uint8Array): bool {
+    for (let at = 0; at < data.length; at += 1 << 20)
+      if (!done(stream_write(handle, data.dataStart + at, min(data.length - at, 1 << 20)))) return false;
+    return true;
+  }
+  // response ends the body and waits for the head of the answer.
+  export function response(handle: u32): HttpResponse | null { return HttpResponse.of(fetchJson(http_response(handle, scratch, small))); }
+  // connect opens a WebSocket, which send, receive and the response's close use.
+  export function connect(req: HttpRequest): HttpResponse | null {
+    const r = req.raw();
+    return HttpResponse.of(fetchJson(http_connect(r.ptr, r.length, scratch, small)));
+  }
+  export function sendText(socket: HttpResponse, message: string): bool {
+    const t = new Text(message);
+    return done(http_send(socket.handle, 1, t.ptr, t.len));
+  }
+  export function sendBytes(socket: HttpResponse, message: Uint8Array): bool { return done(http_send(socket.handle, 2, message.dataStart, message.length)); }
+  export function receive(socket: HttpResponse): HttpMessage | null {
+    const got = fetch_(http_receive(socket.handle, scratch, small));
+    if (!got) return null;
+    return got.length == 0 ? new HttpMessage(false, false, got) : new HttpMessage(true, got[0] == 1, got.subarray(1));
+  }
+}
+
+// fetch_ is fetch for the namespace above, which has one of its own.
+function fetch_(status: u64): Uint8Array | null { return fetch(status); }

@@ -2,7 +2,7 @@ import { Bytes } from "./bytes";
 import { Code, fail, Failure, failure, forget } from "./error";
 import { Fields, Json, Record } from "./json";
 
-const ABI = "1.1.0";
+const ABI = "1.2.0";
 
 abstract class Tool {
   constructor(public id: string) {}
@@ -136,7 +136,7 @@ function serve(name: string, input: usize, inputLength: i32): bool {
 }
 
 function writeFailure(f: Failure): void {
-  const known = f.code > Code.More && f.code <= Code.Internal;
+  const known = f.code > Code.More && f.code <= Code.NoModel;
   reply.byte(2);
   reply.u32(known ? f.code : Code.ToolFailed);
   const n = String.UTF8.byteLength(f.message);

@@ -1,6 +1,6 @@
 //! conform.do: host functions, one after another.
 
-use arw_guest::{action, clock, event, fs, kv, log, object, rand, state, Code, Error, Json, Result};
+use arw_guest::{action, clock, event, fs, http, kv, log, object, rand, state, Code, Error, Json, Result};
 
 object! { pub struct Pair { key: String, value: String } }
 object! {
@@ -8,6 +8,7 @@ object! {
         op: String, key: Option<String>, value: Option<String>, prefix: Option<String>, after: Option<String>, limit: Option<u32>,
         puts: Option<Vec<Pair>>, deletes: Option<Vec<String>>, level: Option<u32>, kind: Option<String>, name: Option<String>,
         path: Option<String>, recursive: Option<bool>, offset: Option<u64>, size: Option<usize>, tool: Option<String>, doc: Option<Json>,
+        method: Option<String>, url: Option<String>, header: Option<String>,
     }
 }
 object! { pub struct Ops { ops: Vec<Op> } }
@@ -15,7 +16,7 @@ object! {
     #[derive(Default)]
     pub struct Outcome {
         code: u32, message: Option<String>, value: Option<String>, keys: Option<Vec<kv::Key>>, more: Option<bool>,
-        entries: Option<Vec<fs::Entry>>, entry: Option<fs::Entry>, ns: Option<i64>, hex: Option<String>, doc: Option<Json>,
+        entries: Option<Vec<fs::Entry>>, entry: Option<fs::Entry>, ns: Option<i64>, hex: Option<String>, doc: Option<Json>, status: Option<i64>,
     }
 }
 object! { pub struct Outcomes { results: Vec<Outcome> } }
@@ -32,7 +33,36 @@ fn text(bytes: Vec<u8>) -> Result<Outcome> {
     Ok(Outcome { value: Some(String::from_utf8(bytes)?), ..Outcome::default() })
 }
 
+fn network(op: Op) -> Result<Outcome> {
+    let value = op.value.unwrap_or_default();
+    let mut req = http::Request { method: op.method.unwrap_or_default(), url: op.url.unwrap_or_default(), ..http::Request::default() };
+    req.headers.extend(op.header.map(|v| ("X-A".to_string(), v)));
+    let mut answer = match op.op.as_str() {
+        "http.fetch" => http::fetch(&req, value.as_bytes())?,
+        "http.upload" => {
+            req.method = "POST".to_string();
+            let mut up = http::open(&req)?;
+            up.write(value.as_bytes())?;
+            up.write(value.as_bytes())?;
+            up.response()?
+        }
+        _ => {
+            let mut s = http::connect(&req)?;
+            s.send(&http::Message::Text(value))?;
+            let said = match s.receive()? {
+                Some(http::Message::Text(said)) => Some(said),
+                _ => None,
+            };
+            return Ok(Outcome { status: Some(s.head.status), value: said, more: Some(s.receive()?.is_some()), ..Outcome::default() });
+        }
+    };
+    Ok(Outcome { status: Some(answer.status), ..text(answer.read_all()?)? })
+}
+
 fn one(op: Op) -> Result<Outcome> {
+    if op.op.starts_with("http.") {
+        return network(op);
+    }
     let (key, value, name) = (op.key.unwrap_or_default(), op.value.unwrap_or_default(), op.name.unwrap_or_default());
     let (path, after, limit) = (op.path.unwrap_or_default(), op.after.unwrap_or_default(), op.limit.unwrap_or(0));
     let doc = op.doc.unwrap_or(Json::Null);
