@@ -134,10 +134,9 @@ func (s *Server) streamAnswer(c *fiber.Ctx, a *asked, form form) error {
 	}
 	actor := s.actor(c)
 	ctx, cancel := s.attended(c.Context().Conn())
-	first, early, cancelEarly := stream.Part{}, ctx, context.CancelFunc(nil)
-	early, cancelEarly = context.WithTimeout(ctx, s.opts.Heartbeat)
-	first, err = out.Next(early)
-	cancelEarly()
+	early, stop := context.WithTimeout(ctx, s.opts.Heartbeat)
+	first, err := out.Next(early)
+	stop()
 	if errors.Is(err, io.EOF) {
 		if _, failed := s.finish(ctx, act.ID, actor); failed != nil {
 			cancel()

@@ -35,7 +35,11 @@ type edge struct {
 
 func start(t *testing.T, o server.Options) *edge {
 	t.Helper()
-	h := hosttest.New(t, hosttest.Options{})
+	return startOn(t, hosttest.New(t, hosttest.Options{}), o)
+}
+
+func startOn(t *testing.T, h *hosttest.Host, o server.Options) *edge {
+	t.Helper()
 	p := h.Services()
 	srv := server.New(server.Services{
 		Actions: p.Actions, Packs: p.Packs, Leases: p.Leases, Journal: p.Journal, View: p.View, Policy: p.Policy, Vault: p.Vault,
