@@ -273,6 +273,8 @@ func (s *stream) next() (id, kind string) {
 			s.t.Fatal(err)
 		}
 		switch line = strings.TrimSpace(line); {
+		case line == "" && kind == "state.read.model.patch": // the host's own documents move whenever they like
+			kind = ""
 		case line == "" && kind != "":
 			return id, kind
 		case strings.HasPrefix(line, "id: "):
@@ -302,7 +304,7 @@ func TestEventsResumeReplayAndFilter(t *testing.T) {
 	all.want(old[1:])
 	header := e.events("", "Last-Event-ID", strconv.FormatInt(old[1].ID, 10))
 	header.want(old[2:])
-	replay := e.events("?replay=2")
+	replay := e.events("?replay=2&prefix=test.,other.")
 	replay.want(old[2:])
 	filtered := e.events("?replay=4&prefix=test.")
 	filtered.want([]journal.Record{old[0], old[1], old[3]})

@@ -131,7 +131,7 @@ func (e *edge) conform(resp *http.Response) {
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	out, known := any(api.Problem{}), media == "application/problem+json"
 	for _, op := range e.srv.Operations() {
-		if !known && op.Method == resp.Request.Method && match(op.Path, resp.Request.URL.Path) {
+		if !known && op.Method == resp.Request.Method && match(op.Path, resp.Request.URL.EscapedPath()) {
 			out, known = op.Out, true
 		}
 	}
