@@ -7,6 +7,7 @@ import (
 	"errors"
 	"regexp"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -67,6 +68,9 @@ func corr(c *fiber.Ctx) string {
 
 // problem writes an error as a problem document; it is the only place where errors become statuses.
 func (s *Server) problem(c *fiber.Ctx, err error) error {
+	if strings.HasPrefix(c.Path(), "/v1/") {
+		return s.openAIProblem(c, edgeError(err))
+	}
 	p := api.ProblemOf(edgeError(err), corr(c))
 	if p.Code == abi.Internal.String() {
 		s.log.Error("request failed", "method", c.Method(), "path", c.Path(), "error", err, "corr_id", p.Corr)
