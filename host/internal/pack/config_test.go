@@ -15,7 +15,10 @@ const readerTOML = `
 name = "test/reader"
 version = "1.0.0"
 description = "Tells what its configuration is."
-module = { file = "module.wasm", abi = "^1.2" }
+
+[module]
+file = "module.wasm"
+abi = "^1.2"
 
 [[tools]]
 id = "reader.read"
