@@ -41,7 +41,8 @@ const (
 	// Secret uses values that the guest never sees (since 1.2); Archive unpacks what strangers packed (since 1.2).
 	Secret  Capability = "secret"
 	Archive Capability = "archive"
-	HTTP    Capability = "http" // the network, through the host's guard (since 1.2)
+	HTTP    Capability = "http"   // the network, through the host's guard (since 1.2)
+	Config  Capability = "config" // documents of the host's configuration, to be read (since 1.2)
 )
 
 // Ambient reports whether the capability carries no authority: it is always there, needs no lease, and a manifest does not
@@ -128,6 +129,7 @@ var Functions = []Func{
 	{Secret, "mac", OpenWorld, []string{"name", "name_len", "data", "data_len", "out", "out_cap"}, "authenticates at most 1 MiB with a named key: the 32 bytes of HMAC-SHA-256 (since 1.2)"},
 	{Secret, "sign", OpenWorld, []string{"name", "name_len", "data", "data_len", "out", "out_cap"}, "signs at most 1 MiB with a named key pair: Ed25519, or ECDSA on P-256 in ASN.1 (since 1.2)"},
 	{Archive, "unpack", Writes, []string{"req", "req_len", "out", "out_cap"}, `unpacks an archive of a leased folder into a new folder of another: ArchiveUnpack -> ArchiveUnpacked; all of it or nothing (since 1.2)`},
+	{Config, "get", Reads, []string{"name", "name_len", "out", "out_cap"}, "reads a document of the configuration as JSON, as it is for the project and agent that call (since 1.2)"},
 }
 
 // Status is the word every host function returns: an error code in the upper 32 bits, a length in the lower 32.

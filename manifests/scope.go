@@ -15,7 +15,7 @@ import (
 )
 
 // askable are the capabilities a manifest may ask for.
-var askable = []string{"action", "archive", "clock", "event", "fs", "http", "kv", "log", "rand", "secret", "state"}
+var askable = []string{"action", "archive", "clock", "config", "event", "fs", "http", "kv", "log", "rand", "secret", "state"}
 
 func (c *checker) capability(raw *rawPack, name string) Capability {
 	where, asked := at{"capabilities", name}, raw.Capabilities[name]
@@ -56,6 +56,7 @@ func (c *checker) scopes(where at, raw *rawPack, name abi.Capability, scopes []s
 		abi.FS:     checkFolder,
 		abi.Action: checkToolGlob,
 		abi.Secret: checkSecret,
+		abi.Config: checkDocument,
 		abi.HTTP:   checkReach,
 	}[name]
 	switch {
@@ -96,6 +97,9 @@ func scopeExample(pack string, name abi.Capability) string {
 	case abi.Secret:
 		return `such as scope = ["github.token"], the names under which the operator stores them`
 	}
+	if name == abi.Config {
+		return `such as scope = ["recipes/retrieval"], a document that "arw config list" shows`
+	}
 	if name == abi.HTTP {
 		return fmt.Sprintf("such as scope = [%q]", reach.Example)
 	}
@@ -105,6 +109,7 @@ func scopeExample(pack string, name abi.Capability) string {
 var (
 	kindWord   = regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)*\.?$`)
 	secretName = regexp.MustCompile(`^[a-z0-9_*]+([.-][a-z0-9_*]+)*$`)
+	docName    = regexp.MustCompile(`^[a-z0-9_*]+(/[a-z0-9_*]+)*$`)
 	toolGlob   = regexp.MustCompile(`^([a-z0-9*-]+)/([a-z0-9*-]+):([a-z*][a-z0-9_.*-]*)$`)
 )
 
@@ -204,6 +209,14 @@ func checkToolGlob(scope string) (problem, hint string) {
 func checkSecret(s string) (problem, hint string) {
 	if !secretName.MatchString(s) || len(s) > 64 {
 		return fmt.Sprintf("%q is no name of a secret", s), `such as "github.token", or "github.*" for all that begin so`
+	}
+	return "", ""
+}
+
+// checkDocument checks the name of a document of the configuration, or a pattern of names with * for any run of characters.
+func checkDocument(s string) (problem, hint string) {
+	if !docName.MatchString(s) || len(s) > 64 {
+		return fmt.Sprintf("%q is no name of a document of the configuration", clip(s)), `such as "recipes/retrieval", or "recipes/*" for all that begin so`
 	}
 	return "", ""
 }

@@ -20,4 +20,5 @@ func main() {
 	guest.Tool("research.search", search)
 	guest.Tool("research.corpora", corpora)
 	guest.Tool("research.forget", forget)
+	guest.Prepare[recipe]()
 }

@@ -13,18 +13,10 @@ import (
 	"github.com/arw-project/arw/sdk/go/guest"
 )
 
-// BM25's usual constants (Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009).
-const (
-	k1 = 1.2
-	b  = 0.75
-)
-
 // Bounds of a search.
 const (
-	defaultK      = 5
-	defaultLambda = 0.72
-	maxTerms      = 32  // of a query
-	snippetBytes  = 280 // around the best place
+	maxTerms     = 32  // of a query
+	snippetBytes = 280 // around the best place
 )
 
 // SearchIn asks a question.
@@ -57,6 +49,7 @@ type Result struct {
 type hit struct {
 	id    uint32
 	score float64
+	rel   float64 // see recipe.relevance
 	stored
 	words map[string]bool // its distinct terms, for comparing it with others
 }
@@ -66,30 +59,34 @@ func search(c *guest.Call, in SearchIn) (SearchOut, error) {
 	if err != nil {
 		return SearchOut{}, err
 	}
-	k, lambda := cmp.Or(in.K, defaultK), cmp.Or(in.Lambda, defaultLambda)
+	r, err := readRecipe(c, in)
+	if err != nil {
+		return SearchOut{}, err
+	}
 	query := queryTerms(in.Query)
 	if len(query) == 0 {
 		return SearchOut{}, guest.Errorf(abi.Invalid, "search %q: it has no word to look for", in.Query)
 	}
-	hits, err := x.rank(query)
+	hits, weight, err := x.rank(query, r.K1, r.B)
 	if err != nil {
 		return SearchOut{}, err
 	}
 	out := SearchOut{Results: []Result{}, Matched: len(hits)}
-	best := hits[:min(len(hits), max(4*k, 40))]
+	best := hits[:min(len(hits), r.Candidates)]
 	for i := range best {
 		if best[i].stored, err = x.passage(best[i].id); err != nil {
 			return out, err
 		}
 	}
-	for _, h := range diverse(best, k, lambda) {
-		var r record
-		if err := x.get("f/"+h.path, &r); err != nil {
+	r.relevance(best, query, weight)
+	for _, h := range diverse(best, r.K, 1-r.Diversity) {
+		var file record
+		if err := x.get("f/"+h.path, &file); err != nil {
 			return out, err
 		}
 		out.Results = append(out.Results, Result{
 			Pointer: h.path + ":" + strconv.Itoa(h.from) + "-" + strconv.Itoa(h.to), Path: h.path, From: h.from, To: h.to,
-			SHA256: r.SHA, Heading: h.heading, Score: math.Round(h.score*1000) / 1000, Snippet: snippet(h.text, query),
+			SHA256: file.SHA, Heading: h.heading, Score: math.Round(h.score*1000) / 1000, Snippet: snippet(h.text, query),
 		})
 	}
 	return out, nil
@@ -106,17 +103,19 @@ func queryTerms(q string) []string {
 	return out
 }
 
-// rank scores every passage that holds a term, best first; equal scores keep the order in which they were ingested.
-func (x *index) rank(query []string) ([]hit, error) {
-	scores := map[uint32]float64{}
+// rank scores every passage that holds a term by BM25, best first; equal scores keep the order in which they were ingested.
+// It gives the weight of each term too.
+func (x *index) rank(query []string, k1, b float64) ([]hit, map[string]float64, error) {
+	scores, weight := map[uint32]float64{}, map[string]float64{}
 	average := float64(x.meta.Tokens) / float64(max(x.meta.Docs, 1))
 	for _, t := range query {
 		list, err := x.postings(t)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		n := float64(len(list))
 		idf := math.Log(1 + (float64(x.meta.Docs)-n+0.5)/(n+0.5))
+		weight[t] = idf
 		for _, p := range list {
 			tf := float64(p.count)
 			scores[p.id] += idf * tf * (k1 + 1) / (tf + k1*(1-b+b*float64(p.length)/max(average, 1)))
@@ -127,7 +126,7 @@ func (x *index) rank(query []string) ([]hit, error) {
 		hits = append(hits, hit{id: id, score: s})
 	}
 	slices.SortFunc(hits, func(a, b hit) int { return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.id, b.id)) })
-	return hits, nil
+	return hits, weight, nil
 }
 
 // postings reads all that is known of one term.
@@ -150,7 +149,7 @@ func (x *index) postings(term string) ([]posting, error) {
 }
 
 // diverse picks k of the hits by maximal marginal relevance (Carbonell and Goldstein, 1998): at each step the one with
-// the best lambda·relevance − (1−lambda)·likeness to what is picked already. Relevance is relative to the best hit.
+// the best lambda·relevance − (1−lambda)·likeness to what is picked already. Relevance is the hit's rel.
 func diverse(hits []hit, k int, lambda float64) []hit {
 	for i := range hits {
 		hits[i].words = map[string]bool{}
@@ -162,7 +161,7 @@ func diverse(hits []hit, k int, lambda float64) []hit {
 	for len(out) < min(k, len(hits)) {
 		pick, value := -1, math.Inf(-1)
 		for i, h := range hits {
-			if v := lambda*h.score/hits[0].score - (1-lambda)*like[i]; !taken[i] && v > value {
+			if v := lambda*h.rel - (1-lambda)*like[i]; !taken[i] && v > value {
 				pick, value = i, v
 			}
 		}

@@ -26,7 +26,7 @@ const (
 	words                  // event, state: "research." covers all kinds that begin so, "research.done" itself alone
 	tools                  // action: "namespace/name:tool" with * inside a part
 	requests               // http: "GET,POST https://host/path", see package reach
-	names                  // infer, secret: a model's or key's name, * for any run of characters
+	names                  // infer, secret, config: the name of a model, key or document, * for any run of characters
 )
 
 // familyOf is false for a capability this host cannot lease.
@@ -42,10 +42,8 @@ func familyOf(c abi.Capability) (family, bool) {
 		return tools, true
 	case abi.HTTP:
 		return requests, true
-	case "infer", abi.Secret:
+	case "infer", abi.Secret, abi.Config:
 		return names, true
-	case "config":
-		return words, true
 	}
 	return 0, false
 }
@@ -234,7 +232,7 @@ func parseScope(c abi.Capability, scope []string) ([]pattern, error) {
 	f, ok := familyOf(c)
 	if !ok {
 		return nil, abi.Errorf(abi.Invalid, "lease %q: this host leases no such capability", c).
-			WithHint("there are log, kv, event, state, fs, clock, rand, action, http, secret and archive")
+			WithHint("there are log, kv, event, state, fs, clock, rand, action, http, secret, archive and config")
 	}
 	if len(scope) > MaxScope {
 		return nil, abi.Errorf(abi.Invalid, "lease %q: %d scope entries, more than %d", c, len(scope), MaxScope)

@@ -78,6 +78,7 @@ func FuzzScope(f *testing.F) {
 		{"kv", "", "", ""},
 		{"http", "GET,POST https://*.a.com", "https://b.a.com/v1", "GET https://b.a.com/v1/x?q=1"},
 		{"secret", "github.*", "github.a*", "github.ab"},
+		{"config", "recipes/*", "recipes/re*", "recipes/retrieval"},
 		{"infer", "local/*", "local/llama:*", "local/llama:8b/q4"},
 	} {
 		f.Add(seed[0], seed[1], seed[2], seed[3])

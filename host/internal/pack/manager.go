@@ -30,7 +30,7 @@ import (
 	"github.com/arw-project/arw/signing"
 )
 
-// Parts are what a Manager stands on; all are required except Second, Revocations, Catalogue, Vault and Redact.
+// Parts are what a Manager stands on; all are required except Second, Revocations, Catalogue, Config, Vault and Redact.
 type Parts struct {
 	DB      *db.DB
 	Journal *journal.Journal
@@ -58,6 +58,8 @@ type Parts struct {
 	Second *wasm.Engine
 	// Egress is the way to the network; nil gives nobody any.
 	Egress *egress.Guard
+	// Config reads documents of the configuration; nil has none.
+	Config Documents
 	// Units keeps the logic units that packs bring; nil keeps none.
 	Units Units
 	Log   *slog.Logger

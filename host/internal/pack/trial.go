@@ -94,7 +94,7 @@ func (t *trying) try(ctx context.Context, p *wasm.Program, tool *manifests.Tool,
 	w := &scratch{keys: map[string][]byte{}, docs: map[string][]byte{}, rand: rand.NewChaCha8([32]byte{}), models: t.v.models, links: t.links}
 	r, err := p.Call(ctx, wasm.Call{
 		Tool: tool.ID, Input: ex.Input, Effects: tool.Effects, Limits: t.v.tools[tool.ID].limits, Gate: w,
-		Host: wasm.Host{Log: w, KV: scratchKeys{w}, Event: w, State: scratchDocs{w}, FS: nowhere{}, Clock: w, Rand: w.rand, Action: nowhere{}, Secret: nowhere{}, Archive: nowhere{}, HTTP: nowhere{w: w}},
+		Host: wasm.Host{Log: w, KV: scratchKeys{w}, Event: w, State: scratchDocs{w}, FS: nowhere{}, Clock: w, Rand: w.rand, Action: nowhere{}, Secret: nowhere{}, Archive: nowhere{}, Config: nowhere{}, HTTP: nowhere{w: w}},
 	})
 	switch {
 	case err != nil && w.lacking:
@@ -164,7 +164,7 @@ func (w *scratch) Use(_ context.Context, c abi.Capability, target string, _ int)
 
 // beyondScratch reports whether a capability reaches what no scratch world has.
 func beyondScratch(c abi.Capability) bool {
-	return c == abi.FS || c == abi.Action || c == abi.HTTP || c == abi.Secret || c == abi.Archive
+	return c == abi.FS || c == abi.Action || c == abi.HTTP || c == abi.Secret || c == abi.Archive || c == abi.Config
 }
 
 // nowhere stands for what lies outside the pack, so that the gate is asked and can say that an example goes without.
@@ -173,6 +173,7 @@ type nowhere struct {
 	wasm.Action
 	wasm.Secret
 	wasm.Archive
+	wasm.Config
 	w *scratch
 }
 

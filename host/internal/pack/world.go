@@ -44,6 +44,7 @@ type (
 	caller world
 
 	secrets  world
+	configs  world
 	unpacker world
 
 	clock struct{}
@@ -76,6 +77,10 @@ func (w *world) host() wasm.Host {
 			}
 		case abi.Archive:
 			h.Archive = (*unpacker)(w)
+		case abi.Config:
+			if w.m.Config != nil {
+				h.Config = (*configs)(w)
+			}
 		case abi.HTTP:
 			if w.m.Egress != nil {
 				h.HTTP = (*network)(w)

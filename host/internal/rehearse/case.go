@@ -76,6 +76,7 @@ type rawWorld struct {
 	Requests []string          `toml:"requests"`
 	Without  []string          `toml:"without"`
 	Secrets  map[string]string `toml:"secrets"`
+	Config   map[string]any    `toml:"config"`
 	KV       map[string]string `toml:"kv"`
 	KVBase64 map[string]string `toml:"kv_base64"`
 }
@@ -223,6 +224,13 @@ func (k *checker) world() {
 	for name, text := range w.Secrets {
 		if _, wrong := parseKey(text); wrong != "" {
 			k.bad(`write "hmac:KEY" or "ed25519:ANY TEXT", from which the key is drawn`, []any{"world", "secrets", name}, "%s", wrong)
+		}
+	}
+	for name, doc := range w.Config {
+		if _, ok := doc.(map[string]any); !ok {
+			k.bad("", []any{"world", "config", name}, "a document is a table")
+		} else if _, err := json.Marshal(doc); err != nil {
+			k.bad("", []any{"world", "config", name}, "not a document: %v", err)
 		}
 	}
 	for i, name := range w.Without {

@@ -30,6 +30,7 @@ type world struct {
 	state  map[string][]byte
 	files  map[string][]byte
 	keys   map[string]vault.Key
+	config map[string][]byte
 	start  time.Time
 	tick   time.Duration
 	read   int64 // how often the clock was read
@@ -66,7 +67,7 @@ func defaultNow() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func newWorld(man *manifests.Pack) *world {
 	w := &world{man: man, scopes: map[abi.Capability][]string{}, kv: map[string][]byte{}, state: map[string][]byte{},
-		files: map[string][]byte{}, keys: map[string]vault.Key{}, start: defaultNow(), dice: rand.NewChaCha8([32]byte{}), refused: map[abi.Code]*abi.Error{}}
+		files: map[string][]byte{}, keys: map[string]vault.Key{}, config: map[string][]byte{}, start: defaultNow(), dice: rand.NewChaCha8([32]byte{}), refused: map[abi.Code]*abi.Error{}}
 	for _, c := range man.Capabilities {
 		w.scopes[c.Name] = c.Scope
 	}
@@ -88,6 +89,9 @@ func (c *Case) world(man *manifests.Pack) *world {
 	h := &c.head.World
 	for name, text := range h.Secrets {
 		w.keys[name], _ = parseKey(text) // the checker has seen it
+	}
+	for name, doc := range h.Config {
+		w.config[name], _ = json.Marshal(doc) // the checker has seen it
 	}
 	if !h.Now.IsZero() {
 		w.start = h.Now
@@ -156,6 +160,8 @@ func (w *world) host() wasm.Host {
 			h.Secret = secrets{w}
 		case abi.Archive:
 			h.Archive = archives{w}
+		case abi.Config:
+			h.Config = configs{w}
 		case abi.HTTP:
 			h.HTTP = network{w}
 		}
@@ -171,7 +177,7 @@ func (w *world) Use(_ context.Context, c abi.Capability, target string, _ int) (
 			return "", w.note("clock.now", err)
 		}
 	}
-	if w.bare && (c == abi.FS || c == abi.Action || c == abi.Secret || c == abi.Archive) {
+	if w.bare && (c == abi.FS || c == abi.Action || c == abi.Secret || c == abi.Archive || c == abi.Config) {
 		w.lacking = true
 		return "", w.note(string(c)+" "+target, abi.Errorf(abi.Denied, "use %q on %q: an example runs without it", c, target))
 	}

@@ -41,6 +41,7 @@ type Host struct {
 	Action  Action
 	Secret  Secret
 	Archive Archive
+	Config  Config
 	HTTP    HTTP
 }
 
@@ -89,6 +90,11 @@ type Secret interface {
 	Public(ctx context.Context, name string) ([]byte, error)
 	MAC(ctx context.Context, name string, data []byte) ([]byte, error)
 	Sign(ctx context.Context, name string, data []byte) ([]byte, error)
+}
+
+// Config reads documents of the configuration; the gate has been asked for the name. The bytes are not changed afterwards.
+type Config interface {
+	Get(ctx context.Context, name string) ([]byte, error)
 }
 
 // Archive unpacks; the scopes are what the Gate answered for reading the one path and writing the other.

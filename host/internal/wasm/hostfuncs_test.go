@@ -108,7 +108,7 @@ func (r *recorder) Use(_ context.Context, c abi.Capability, target string, n int
 
 func (r *recorder) host() wasm.Host {
 	return wasm.Host{Log: recLog{r}, KV: recKV{r}, Event: recEvent{r}, State: recState{r}, FS: recFS{r}, Clock: recClock{r}, Rand: recRand{r}, Action: recAction{r},
-		Secret: recSecret{r}, Archive: recArchive{r}, HTTP: recHTTP{r}}
+		Secret: recSecret{r}, Archive: recArchive{r}, Config: recConfig{r}, HTTP: recHTTP{r}}
 }
 
 type (
@@ -123,6 +123,7 @@ type (
 
 	recSecret  struct{ *recorder }
 	recArchive struct{ *recorder }
+	recConfig  struct{ *recorder }
 )
 
 func (r recLog) Write(_ context.Context, level int, msg string) error {
@@ -189,6 +190,10 @@ func (r recSecret) Sign(_ context.Context, name string, data []byte) ([]byte, er
 	return r.value, r.note("sign %s %q", name, data)
 }
 
+func (r recConfig) Get(_ context.Context, name string) ([]byte, error) {
+	return r.value, r.note("config %s", name)
+}
+
 func (r recArchive) Unpack(_ context.Context, read, write string, req abi.ArchiveUnpack) (abi.ArchiveUnpacked, error) {
 	return abi.ArchiveUnpacked{Format: "zip", Files: 2}, r.note("unpack %s %s %s %s", read, write, req.From, req.To)
 }
@@ -246,6 +251,7 @@ func TestHostFunctions(t *testing.T) {
 		{"rand.bytes", []any{windowAt, 9}, "", abi.MakeStatus(abi.OK, 9), "rrrrrrrrr", `gate rand "" 9; rand 9`},
 		{"action.call", []any{"ns/p:t", "in", windowAt, 1024}, "out", abi.MakeStatus(abi.OK, 4), "\x00out", `gate action "ns/p:t" 2; action ns/p:t "in"`},
 		{"secret.public", []any{"n", windowAt, 64}, "pub", abi.MakeStatus(abi.OK, 3), "pub", `gate secret "n" 0; public n`},
+		{"config.get", []any{"recipes/retrieval", windowAt, 64}, `{"k":8}`, abi.MakeStatus(abi.OK, 7), `{"k":8}`, `gate config "recipes/retrieval" 0; config recipes/retrieval`},
 		{"secret.mac", []any{"n", "data", windowAt, 64}, "mac", abi.MakeStatus(abi.OK, 3), "mac", `gate secret "n" 4; mac n "data"`},
 		{"secret.sign", []any{"n", "data", windowAt, 64}, "sig", abi.MakeStatus(abi.OK, 3), "sig", `gate secret "n" 4; sign n "data"`},
 		{"archive.unpack", []any{`{"from":"/a/../z.zip","to":"/o/"}`, windowAt, 1024}, "", abi.MakeStatus(abi.OK, 70), `{"format":"zip","files":2,"folders":0,"bytes":0,"skipped":0,"depth":0}`,

@@ -28,7 +28,7 @@ func hostFuncs() []hostFunc {
 		"event.emit": eventEmit, "state.get": stateGet, "state.put": statePut,
 		"fs.list": fsList, "fs.stat": fsStat, "fs.read": fsRead, "fs.write": fsWrite, "fs.remove": fsRemove,
 		"clock.now": clockNow, "clock.monotonic": clockMonotonic, "rand.bytes": randBytes, "action.call": actionCall,
-		"secret.public": secretPublic, "secret.mac": secretMAC, "secret.sign": secretSign, "archive.unpack": archiveUnpack,
+		"secret.public": secretPublic, "secret.mac": secretMAC, "secret.sign": secretSign, "archive.unpack": archiveUnpack, "config.get": configGet,
 		"http.fetch": httpFetch, "http.open": httpOpen, "http.response": httpResponse, "http.connect": httpConnect, "http.send": httpSend, "http.receive": httpReceive,
 	}
 	granted := map[abi.Capability]func(*Host) bool{
@@ -45,6 +45,7 @@ func hostFuncs() []hostFunc {
 		abi.Secret: func(h *Host) bool { return h.Secret != nil },
 		// What is unpacked lies in folders, so it needs those too.
 		abi.Archive: func(h *Host) bool { return h.Archive != nil },
+		abi.Config:  func(h *Host) bool { return h.Config != nil },
 		abi.HTTP:    func(h *Host) bool { return h.HTTP != nil },
 	}
 	var out []hostFunc

@@ -95,6 +95,9 @@ func secretSign(name unsafe.Pointer, nameLen uint32, data unsafe.Pointer, dataLe
 //go:wasmimport arw:archive unpack
 func archiveUnpack(req unsafe.Pointer, reqLen uint32, out unsafe.Pointer, outCap uint32) uint64
 
+//go:wasmimport arw:config get
+func configGet(name unsafe.Pointer, nameLen uint32, out unsafe.Pointer, outCap uint32) uint64
+
 //go:wasmimport arw:http fetch
 func httpFetch(req unsafe.Pointer, reqLen uint32, body unsafe.Pointer, bodyLen uint32, out unsafe.Pointer, outCap uint32) uint64
 
@@ -248,6 +251,12 @@ func hostUnpack(_ *Call, req, out []byte) abi.Status {
 	r, rn := data(req)
 	o, on := data(out)
 	return abi.Status(archiveUnpack(r, rn, o, on))
+}
+
+func hostConfig(_ *Call, name string, out []byte) abi.Status {
+	n, nn := text(name)
+	o, on := data(out)
+	return abi.Status(configGet(n, nn, o, on))
 }
 
 func hostHTTPFetch(_ *Call, req, body, out []byte) abi.Status {

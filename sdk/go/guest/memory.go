@@ -31,6 +31,8 @@ type Memory struct {
 	Tools map[string]func(in []byte) ([]byte, error)
 	// Secrets are the values behind names: a MAC's key as it is, an ed25519 key's seed as the digest of the bytes.
 	Secrets map[string][]byte
+	// Config are the documents of the configuration, by name.
+	Config map[string]json.RawMessage
 	// Unpack stands for the host's unpacking; nil refuses.
 	Unpack func(abi.ArchiveUnpack) (abi.ArchiveUnpacked, error)
 	// Input is what the caller streams in; nil: nothing. NoOutput is a caller that takes no stream.
@@ -242,6 +244,16 @@ func hostStateGet(c *Call, id string, out []byte) abi.Status {
 		doc, ok := c.sys.States[id]
 		if !ok {
 			return nil, abi.Errorf(abi.NotFound, "read state %q: it was never written", id)
+		}
+		return doc, nil
+	})
+}
+
+func hostConfig(c *Call, name string, out []byte) abi.Status {
+	return c.sys.lookup("config.get", out, func() ([]byte, error) {
+		doc, ok := c.sys.Config[name]
+		if !ok {
+			return nil, abi.Errorf(abi.NotFound, "find document %q: there is none of that name", name)
 		}
 		return doc, nil
 	})

@@ -1,6 +1,7 @@
 package guest_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -49,6 +50,24 @@ func TestMemoryPagesKeys(t *testing.T) {
 	}
 	if abi.CodeOf(last) != abi.LeaseRevoked {
 		t.Errorf("a list whose lease ends in the middle ends with %v", last)
+	}
+}
+
+func TestMemoryGivesConfiguration(t *testing.T) {
+	t.Parallel()
+	m := &guest.Memory{Config: map[string]json.RawMessage{"recipes/retrieval": []byte(`{"k":9}`), "bad": []byte(`[1]`)}}
+	got := struct {
+		K     int `json:"k"`
+		Other int `json:"other"`
+	}{1, 2}
+	if err := m.Call().Config("recipes/retrieval", &got); err != nil || got.K != 9 || got.Other != 2 {
+		t.Errorf("the document is %+v, %v", got, err)
+	}
+	if err := m.Call().Config("absent", &got); abi.CodeOf(err) != abi.NotFound {
+		t.Errorf("a document there is not: %v", err)
+	}
+	if err := m.Call().Config("bad", &got); abi.CodeOf(err) != abi.Invalid {
+		t.Errorf("a document of another form: %v", err)
 	}
 }
 

@@ -179,6 +179,8 @@ func (m *machine) serve(name string, params int, mod api.Module, stack []uint64)
 		return m.give([]byte("public"), out(), "")
 	case "archive.unpack":
 		return m.give([]byte(`{"format":"zip","files":2,"folders":1,"bytes":7,"skipped":0,"depth":1}`), out(), "")
+	case "config.get":
+		return m.give([]byte(`{"word":"configured"}`), out(), "")
 	case "clock.now", "clock.monotonic":
 		return m.give(binary.LittleEndian.AppendUint64(nil, 1_700_000_000_000_000_000), out(), "")
 	case "rand.bytes":
@@ -319,6 +321,7 @@ mac secret.mac of data <nil>
 sign secret.sign of data <nil>
 public public <nil>
 unpack {Format:zip Files:2 Folders:1 Bytes:7 Skipped:0 Depth:1} <nil>
+config <nil> configured
 stream in stream <nil>
 stream in 0 EOF
 stream out 1048581 <nil>
@@ -362,6 +365,7 @@ secret.mac hook
 secret.sign signer
 secret.public signer
 archive.unpack {"from":"/f/a.zip","to":"/f/out"}
+config.get recipes/words
 stream.read 0
 stream.read 0
 stream.write 1 1048576

@@ -98,6 +98,9 @@ func everyFunction(c *guest.Call, _ nothing) (r report, err error) {
 	unpacked, err := c.Unpack(abi.ArchiveUnpack{From: "/f/a.zip", To: "/f/out"})
 	say("unpack %+v %v", unpacked, err)
 
+	w = word{"default"}
+	say("config %v %s", c.Config("recipes/words", &w), w.Word)
+
 	buf := make([]byte, 8)
 	n, err := c.Input().Read(buf)
 	say("stream in %s %v", buf[:n], err)
