@@ -14,12 +14,13 @@ import (
 // dialers are the packages whose code may open a connection to somewhere, and why. Everything else that wants the network
 // is handed a client, a transport or the guard by whoever wired it.
 var dialers = map[string]string{
-	"host/internal/egress": "the one way out",
-	"registry":             "package registries that the operator configured",
-	"signing/keyless":      "verbs a person typed: identity provider, Fulcio, Rekor, timestamps, over a transport it is handed",
-	"signing/tufroot":      "a verb a person typed, over a transport it is handed",
-	"host/cmd/arw":         "the transport of those verbs, and the client of the host on loopback",
-	"sdk/go/client":        "the host's own API",
+	"host/internal/egress":          "the one way out",
+	"host/internal/infer/supervise": "unix sockets of the runtimes it started, and no other network",
+	"registry":                      "package registries that the operator configured",
+	"signing/keyless":               "verbs a person typed: identity provider, Fulcio, Rekor, timestamps, over a transport it is handed",
+	"signing/tufroot":               "a verb a person typed, over a transport it is handed",
+	"host/cmd/arw":                  "the transport of those verbs, and the client of the host on loopback",
+	"sdk/go/client":                 "the host's own API",
 }
 
 // reaching are the ways of the standard library to open a connection or to ask a resolver.

@@ -71,6 +71,8 @@ type Config struct {
 	Upgrade Upgrade
 	// Egress is how the network is reached.
 	Egress Egress
+	// Edge is how the API is reached.
+	Edge Edge
 	// Index is the signed index that new installs are looked up in; the zero value is none.
 	Index Index
 	// Revocations knows which packs must not run; nil asks the Index, if there is one.

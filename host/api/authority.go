@@ -23,7 +23,7 @@ type Prompt struct {
 	Why        string        `json:"why"`              // in the words of the pack's author
 	Rule       string        `json:"rule,omitempty"`   // in the words of the policy that asks
 	Policies   []string      `json:"policies,omitempty"`
-	Budget     Budget        `json:"budget"`
+	Budget     Budget        `json:"budget,omitzero"`
 	Actor      string        `json:"actor"` // on whose behalf the pack acts
 	Corr       string        `json:"corr_id"`
 	Project    string        `json:"project,omitempty"`

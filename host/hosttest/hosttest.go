@@ -121,6 +121,7 @@ func (h *Host) Start() {
 		if err := <-done; err != nil {
 			h.t.Errorf("run host: %v", err)
 		}
+		h.checkEvents()
 		if err := h.Host.Close(); err != nil {
 			h.t.Errorf("close host: %v", err)
 		}

@@ -33,9 +33,31 @@ type config struct {
 	IndexRoot string `toml:"index_root"`
 	// IndexRefresh is how often the host asks for news, such as "15m".
 	IndexRefresh string `toml:"index_refresh"`
-	Workers      int    `toml:"workers"` // calls that may run at once; 0 is twice the processors
+	// Names are what clients may call this host beside the names of loopback.
+	Names []string `toml:"names"`
+	// TLS is for the API; beyond loopback it has to be there.
+	TLS     tlsConfig `toml:"tls"`
+	Workers int       `toml:"workers"` // calls that may run at once; 0 is twice the processors
 	// Upgrade says how new versions of packs are watched, and what is kept of old ones; zero values are the defaults.
 	Upgrade upgradeConfig `toml:"upgrade"`
+}
+
+// tlsConfig is the table [tls]: PEM files, relative to the state directory.
+type tlsConfig struct {
+	Cert     string `toml:"cert"`
+	Key      string `toml:"key"`
+	ClientCA string `toml:"client_ca"` // whose certificates clients must have; empty: none is asked for
+}
+
+// edge is how the API is reached.
+func (c *config) edge(dir string) host.Edge {
+	at := func(name string) string {
+		if name == "" || filepath.IsAbs(name) {
+			return name
+		}
+		return filepath.Join(dir, name)
+	}
+	return host.Edge{Names: c.Names, Socket: true, Cert: at(c.TLS.Cert), Key: at(c.TLS.Key), ClientCA: at(c.TLS.ClientCA)}
 }
 
 // upgradeConfig is the table [upgrade].

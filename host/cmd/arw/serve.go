@@ -65,7 +65,8 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewTextHandler(a.std.err, &slog.HandlerOptions{Level: level}))
-	ln, err := listen(cfg.Listen)
+	edge := cfg.edge(dir)
+	ln, err := edge.Listen(cfg.Listen)
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 		return err
 	}
 	h, err := host.Open(ctx, host.Config{
-		Index: ix, Upgrade: upgrade, Limits: host.Limits{Drain: drain},
+		Edge: edge, Index: ix, Upgrade: upgrade, Limits: host.Limits{Drain: drain},
 		StateDir: dir, TrustFile: filepath.Join(dir, cfg.Trust), PolicyDir: filepath.Join(dir, cfg.Policy),
 		CacheDir: a.std.env("ARW_CACHE_DIR"), Registries: []string{cfg.Registry}, Registry: a.registryOptions(false), Workers: cfg.Workers, Version: version, Log: log,
 	})
@@ -93,8 +94,11 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 		return err
 	}
 	defer h.Close()
-	address := filepath.Join(dir, addressFile)
-	if err := os.WriteFile(address, []byte("http://"+ln.Addr().String()+"\n"), 0o644); err != nil {
+	address, reach := filepath.Join(dir, addressFile), "http://"+ln.Addr().String()
+	if edge.Cert != "" { // commands on this machine need no certificate: they have the socket
+		reach = "unix:" + filepath.Join(dir, host.SocketName)
+	}
+	if err := os.WriteFile(address, []byte(reach+"\n"), 0o644); err != nil {
 		return abi.Errorf(abi.StorageFull, "leave the host's address in %q: %w", address, err)
 	}
 	defer os.Remove(address)
@@ -114,9 +118,9 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 		}
 	}
 	g.Go(func() error { return h.Serve(ctx, ln) })
-	log.Info("host is up", "address", "http://"+ln.Addr().String(), "state", dir, "packs", len(h.Services().Packs.List()))
+	log.Info("host is up", "address", reach, "listen", ln.Addr().String(), "state", dir, "packs", len(h.Services().Packs.List()))
 	if len(fl.install) > 0 {
-		g.Go(func() error { return a.installAtStart(ctx, ln.Addr().String(), h, fl.install, log) })
+		g.Go(func() error { return a.installAtStart(ctx, reach, h, fl.install, log) })
 	}
 	return g.Wait()
 }
@@ -239,7 +243,7 @@ func (a *app) installAtStart(ctx context.Context, address string, h *host.Host, 
 	if err != nil {
 		return err
 	}
-	c := client.New("http://"+address, token)
+	c := client.New(address, token)
 	for _, ref := range refs {
 		if _, err := c.Install(ctx, api.InstallPack{Ref: ref}, nil); err != nil {
 			log.Error("pack was not installed", "ref", ref, "code", abi.CodeOf(err).String(), "error", err, "next", abi.HintOf(err))

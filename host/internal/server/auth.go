@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,9 +23,9 @@ import (
 // rebinding) and an Origin that is not this listener.
 func (s *Server) sameSite(c *fiber.Ctx) error {
 	host := c.Hostname()
-	if !local(host) {
+	if !local(host) && !s.named(host) {
 		return abi.Errorf(abi.Denied, "accept request: Host %q is not this machine", host).
-			WithHint("call the host by 127.0.0.1, [::1] or localhost")
+			WithHint("call the host by 127.0.0.1, [::1], localhost or a name that its configuration has")
 	}
 	origin := c.Get(fiber.HeaderOrigin)
 	if origin == "" {
@@ -35,6 +36,14 @@ func (s *Server) sameSite(c *fiber.Ctx) error {
 			WithHint("call arw from a program, not from a page of another site")
 	}
 	return c.Next()
+}
+
+// named reports whether a Host header is one of the names that the operator gave this host.
+func (s *Server) named(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	return slices.ContainsFunc(s.opts.Names, func(n string) bool { return strings.EqualFold(n, host) })
 }
 
 // local reports whether a Host header names the loopback interface, with or without a port.
@@ -72,6 +81,8 @@ func (s *Server) who(c *fiber.Ctx) (access.Principal, error) {
 			return p, abi.Errorf(abi.Unauthenticated, "%s: the token is not one of this host, or not any more", what).
 				WithHint("operator.token of this very host's state directory is one; \"arw token create\" makes others")
 		}
+	} else if throughSocket(c) {
+		p = access.Operator
 	} else if s.opts.NeedToken {
 		return p, abi.Errorf(abi.Unauthenticated, "%s: this host is asked from other machines and wants to know by whom", what).
 			WithHint("send \"Authorization: Bearer TOKEN\"; \"arw token create\" makes one")
@@ -101,7 +112,7 @@ func (s *Server) need(capability access.Capability) fiber.Handler {
 		if s.guard.tooMany(time.Now()) {
 			return abi.Errorf(abi.Busy, "%s: too many attempts without the operator's token", what).WithHint("wait a minute")
 		}
-		return abi.Errorf(abi.Unauthenticated, "%s: this needs %q and carries no operator token", what, capability).
+		return abi.Errorf(abi.Unauthenticated, "%s: this is about authority, needs %q and carries no operator token", what, capability).
 			WithHint("send \"Authorization: Bearer TOKEN\"; the token is in operator.token of the state directory, which only its owner can read")
 	}
 }

@@ -7,6 +7,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -71,6 +72,7 @@ type Options struct {
 	MaxBody   int           // bytes of a request body; 0 means api.MaxBody
 	MaxStream int           // open event streams; 0 means 10,000
 	Heartbeat time.Duration // between comments on a silent stream; 0 means 10 seconds
+	Names     []string      // what a request may call this host beside the names of loopback
 	NeedToken bool          // also whoever is at this machine shows a token
 	Log       *slog.Logger  // nil discards
 }
@@ -113,7 +115,7 @@ func New(svc Services, o Options) *Server {
 		ErrorHandler:          s.problem,
 		StrictRouting:         true,
 	})
-	s.app.Use(s.observe, s.sameSite, s.noGate)
+	s.app.Use(s.observe, s.shield, s.sameSite, s.noGate)
 	for _, r := range s.routes() {
 		s.app.Add(r.method, r.path, s.need(r.need), r.handle)
 	}
@@ -124,19 +126,31 @@ func New(svc Services, o Options) *Server {
 }
 
 // Run serves until ctx ends, then ends the event streams, lets requests in flight finish for five seconds and returns
-// nil. The listener is closed in every case.
-func (s *Server) Run(ctx context.Context, ln net.Listener) error {
+// nil. The listeners are closed in every case. Whoever comes through a unix socket is taken for the operator.
+func (s *Server) Run(ctx context.Context, lns ...net.Listener) error {
 	s.ctx = ctx
-	failed := make(chan error, 1)
-	go func() { failed <- s.app.Listener(ln) }()
+	failed := make(chan error, len(lns))
+	for _, ln := range lns {
+		go func() {
+			err := s.app.Listener(ln)
+			if err != nil && !errors.Is(err, net.ErrClosed) {
+				err = abi.Errorf(abi.Unavailable, "serve http on %s: %w", ln.Addr(), err)
+			}
+			failed <- err
+		}()
+	}
+	left := len(lns)
+	var first error
 	select {
-	case err := <-failed:
-		return abi.Errorf(abi.Unavailable, "serve http on %s: %w", ln.Addr(), err)
+	case first = <-failed:
+		left--
 	case <-ctx.Done():
 	}
 	err := s.app.ShutdownWithTimeout(5 * time.Second)
-	if serveErr := <-failed; err == nil && !errors.Is(serveErr, net.ErrClosed) {
-		err = serveErr
+	for ; left > 0; left-- {
+		if serveErr := <-failed; first == nil && !errors.Is(serveErr, net.ErrClosed) {
+			first = serveErr
+		}
 	}
-	return err
+	return cmp.Or(first, err)
 }

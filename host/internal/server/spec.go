@@ -75,3 +75,17 @@ func document(c *fiber.Ctx, raw []byte, err error) error {
 	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
 	return c.Send(raw)
 }
+
+// Route is a route as it is served.
+type Route struct{ Method, Path string }
+
+// Routes are those that the framework really has, read from it and not from the table.
+func (s *Server) Routes() []Route {
+	var out []Route
+	for _, r := range s.app.GetRoutes(true) {
+		if r.Method != fiber.MethodHead { // every GET has one of its own
+			out = append(out, Route{r.Method, r.Path})
+		}
+	}
+	return out
+}

@@ -27,17 +27,26 @@ const maxAnswer = 64 << 20
 
 // Client speaks to one host.
 type Client struct {
+	name  string // as New was given it
 	base  string
 	token string
 	http  *http.Client
 }
 
 // New makes a client for a base URL such as "http://127.0.0.1:8091". The token is the operator's and may be empty for
-// what changes no authority. Nothing is dialled.
+// what changes no authority. "unix:" and a path is a host's socket, behind which its own user is the operator. Nothing is
+// dialled.
 func New(base, token string) *Client {
-	return &Client{base: strings.TrimSuffix(base, "/"), token: token, http: &http.Client{
+	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	dial := dialer.DialContext
+	url := strings.TrimSuffix(base, "/")
+	if path, ok := strings.CutPrefix(base, "unix:"); ok {
+		url = "http://localhost"
+		dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return dialer.DialContext(ctx, "unix", path) }
+	}
+	return &Client{name: base, base: url, token: token, http: &http.Client{
 		Transport: &http.Transport{
-			DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+			DialContext:         dial,
 			MaxIdleConnsPerHost: 8,
 			IdleConnTimeout:     time.Minute,
 		},
@@ -46,7 +55,7 @@ func New(base, token string) *Client {
 }
 
 // Base is the URL the client was made with.
-func (c *Client) Base() string { return c.base }
+func (c *Client) Base() string { return c.name }
 
 // Health asks whether the host is well.
 func (c *Client) Health(ctx context.Context) (h api.Health, err error) {

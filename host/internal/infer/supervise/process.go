@@ -22,8 +22,6 @@ import (
 	"time"
 	"unicode"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/infer"
 	"github.com/arw-project/arw/host/internal/infer/openai"
@@ -145,17 +143,15 @@ func (s *Supervisor) launch(u *unit, l Launch) (*process, error) {
 	prof := u.want.Profile
 	p.cmd = exec.Command(prof.Binary, l.Args(&prof, u.want.File, socket, keyFile)...)
 	p.cmd.Dir, p.cmd.Env = dir, []string{"PATH=/usr/local/bin:/usr/bin:/bin"}
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	p.cmd.SysProcAttr = ownGroup()
 	p.cmd.Stdout, p.cmd.Stderr = u.logs, u.logs
 	p.cmd.WaitDelay = time.Second // a grandchild that holds the pipe does not hold us
 	if err := s.spawn.start(p.cmd); err != nil {
 		return nil, errors.Join(fault(err), os.RemoveAll(dir))
 	}
 	p.pid = p.cmd.Process.Pid
-	for what, limit := range map[int]uint64{unix.RLIMIT_NOFILE: uint64(prof.Files), unix.RLIMIT_CORE: 0} {
-		if err := unix.Prlimit(p.pid, what, &unix.Rlimit{Cur: limit, Max: limit}, nil); err != nil {
-			s.cfg.Log.Warn("limit a runtime", "id", u.id, "error", err)
-		}
+	if err := bound(p.pid, uint64(prof.Files)); err != nil {
+		s.cfg.Log.Warn("limit a runtime", "id", u.id, "error", err)
 	}
 	go func() {
 		p.err = p.cmd.Wait()
