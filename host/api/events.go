@@ -256,6 +256,7 @@ type PolicyEvent struct {
 	Scope      []string        `json:"scope,omitempty"`
 	Actor      string          `json:"actor,omitempty"`
 	Held       json.RawMessage `json:"held,omitempty"`
+	Capsule    json.RawMessage `json:"capsule,omitempty"` // which one denies it
 	Decision   json.RawMessage `json:"decision,omitempty"`
 }
 
