@@ -219,7 +219,7 @@ func liar(ts *testscript.TestScript, _ bool, args []string) {
 	mode := args[0]
 	stop := make(chan struct{})
 	ts.Defer(func() { close(stop) })
-	serve(ts, args[1], http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	serveHTTP(ts, args[1], http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch mode {
 		case "hang":
 			select {
@@ -239,7 +239,7 @@ func liar(ts *testscript.TestScript, _ bool, args []string) {
 	}))
 }
 
-func serve(ts *testscript.TestScript, variable string, h http.Handler) {
+func serveHTTP(ts *testscript.TestScript, variable string, h http.Handler) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
@@ -281,7 +281,7 @@ func dockerLogin(ts *testscript.TestScript, _ bool, args []string) {
 
 // occupy VAR takes a port and puts its address into VAR.
 func occupy(ts *testscript.TestScript, _ bool, args []string) {
-	serve(ts, args[0], http.NotFoundHandler())
+	serveHTTP(ts, args[0], http.NotFoundHandler())
 }
 
 // component FILE writes the head of a WebAssembly component.

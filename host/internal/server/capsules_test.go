@@ -85,7 +85,7 @@ func TestCapsulesOverHTTP(t *testing.T) {
 			t.Errorf("%s without a token: %d", path, got)
 		}
 	}
-	onward, err := capsule.Parse(read(t, e.ask("POST", "/policy/capsules/quiet/forward", "{}", auth...).Body))
+	onward, err := capsule.Parse(readAll(t, e.ask("POST", "/policy/capsules/quiet/forward", "{}", auth...).Body))
 	if err != nil || len(onward.Path) != 1 {
 		t.Fatal(onward, err)
 	}
@@ -105,7 +105,7 @@ func TestCapsulesOverHTTP(t *testing.T) {
 		t.Errorf("by the operator: %d", got)
 	}
 	var ledger api.List[api.CapsuleEntry]
-	if err := json.Unmarshal(read(t, e.ask("GET", "/policy/capsules/audit?id=quiet", "").Body), &ledger); err != nil {
+	if err := json.Unmarshal(readAll(t, e.ask("GET", "/policy/capsules/audit?id=quiet", "").Body), &ledger); err != nil {
 		t.Fatal(err)
 	}
 	var told []string
@@ -117,7 +117,7 @@ func TestCapsulesOverHTTP(t *testing.T) {
 	}
 }
 
-func read(t *testing.T, r io.Reader) []byte {
+func readAll(t *testing.T, r io.Reader) []byte {
 	t.Helper()
 	body, err := io.ReadAll(r)
 	if err != nil {
