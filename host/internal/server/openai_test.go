@@ -43,7 +43,7 @@ func asking(t *testing.T, policies map[string]string) (*edge, *infertest.Server)
 	embedder.Embeds = true
 	models := map[string]infer.Model{"talker": model(t, talker), "embedder": model(t, embedder)}
 	h := hosttest.New(t, hosttest.Options{Policies: policies, Config: func(c *host.Config) { c.Models = models; c.ModelsEvery = time.Millisecond }})
-	return startOn(t, h, server.Options{}), talker
+	return before(t, h, server.Options{}), talker
 }
 
 // send is what a client of OpenAI's dialect does.
