@@ -12,7 +12,7 @@ import (
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/api"
-	"github.com/arw-project/arw/host/internal/infer/serve"
+	models "github.com/arw-project/arw/host/internal/infer/serve" // "serve" is a command here
 )
 
 func (a *app) modelCmd() *cobra.Command {
@@ -36,14 +36,14 @@ runtimes.toml. A running host reads both at its next start.`,
 	}
 	cmd.AddCommand(a.modelListCmd(), a.modelAddCmd(),
 		step("verify NAME", "Compare a model's file with its digest", func(cmd *cobra.Command, dir, name string) error {
-			s, err := serve.Open(dir, nil, nil)
+			s, err := models.Open(dir, nil, nil)
 			if err != nil {
 				return err
 			}
 			return s.Verify(cmd.Context(), name)
 		}),
-		step("remove NAME", "Take a model out of models.toml; its file stays", func(_ *cobra.Command, dir, name string) error { return serve.Remove(dir, name) }),
-		step("default NAME", "Make a model the one that is asked when a request names none", func(_ *cobra.Command, dir, name string) error { return serve.SetDefault(dir, name) }))
+		step("remove NAME", "Take a model out of models.toml; its file stays", func(_ *cobra.Command, dir, name string) error { return models.Remove(dir, name) }),
+		step("default NAME", "Make a model the one that is asked when a request names none", func(_ *cobra.Command, dir, name string) error { return models.SetDefault(dir, name) }))
 	return cmd
 }
 
@@ -53,7 +53,7 @@ func (a *app) modelListCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		s, err := serve.Open(dir, nil, nil)
+		s, err := models.Open(dir, nil, nil)
 		if err != nil {
 			return err
 		}
@@ -77,7 +77,7 @@ func (a *app) modelListCmd() *cobra.Command {
 }
 
 func (a *app) modelAddCmd() *cobra.Command {
-	var m serve.Model
+	var m models.Model
 	cmd := &cobra.Command{
 		Use:     "add NAME FILE",
 		Short:   "Put a model file into models.toml with its digest",
@@ -89,7 +89,7 @@ func (a *app) modelAddCmd() *cobra.Command {
 				return err
 			}
 			m.Name, m.File = args[0], args[1]
-			added, err := serve.Add(cmd.Context(), dir, m)
+			added, err := models.Add(cmd.Context(), dir, m)
 			if err != nil {
 				return err
 			}
