@@ -111,7 +111,9 @@ func TestEpisodeKnowsTheConfigurationItRanUnder(t *testing.T) {
 	}
 	run := func(corr, project, actor string) {
 		t.Helper()
-		if _, err := e.Services().Journal.Append(t.Context(), journal.Event{Kind: "test.ran", Corr: corr, Project: project, Actor: actor}); err != nil {
+		if _, err := e.Services().Journal.Append(t.Context(), journal.Event{
+			Kind: "actions.completed", Corr: corr, Project: project, Actor: actor, Body: api.ActionEvent{ID: "act_" + corr, Kind: "test.run", State: "completed"},
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}
