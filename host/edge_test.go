@@ -153,7 +153,7 @@ func TestClientsShowCertificatesAndNewOnesCountAtOnce(t *testing.T) {
 			}
 			with.Certificates = []tls.Certificate{pair}
 		}
-		req, _ := http.NewRequest("GET", "https://"+addr.String()+"/state/packs", nil)
+		req, _ := http.NewRequest("GET", "https://"+addr.String()+"/lock", nil)
 		req.Host = name
 		if token != "" {
 			req.Header.Set("Authorization", "Bearer "+token)
@@ -217,10 +217,13 @@ func TestClientsShowCertificatesAndNewOnesCountAtOnce(t *testing.T) {
 
 func TestTheSocketIsTheOperators(t *testing.T) {
 	t.Parallel()
-	h, _ := serve(t, host.Edge{Socket: true, NeedToken: true})
+	h, addr := serve(t, host.Edge{Socket: true, NeedToken: true})
 	path := filepath.Join(h.State, host.SocketName)
 	c := client.New("unix:"+path, "")
 	ctx := context.Background()
+	if _, err := client.New("http://"+addr.String(), "").Health(ctx); err != nil { // the socket is there before the address answers
+		t.Fatal(err)
+	}
 	made, err := c.CreateToken(ctx, api.CreateToken{Name: "laptop", Role: "guest"})
 	if err != nil {
 		t.Fatal(err)

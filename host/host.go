@@ -31,6 +31,7 @@ import (
 	"github.com/arw-project/arw/host/internal/db"
 	"github.com/arw-project/arw/host/internal/egress"
 	"github.com/arw-project/arw/host/internal/files"
+	"github.com/arw-project/arw/host/internal/infer"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/kv"
 	"github.com/arw-project/arw/host/internal/lease"
@@ -75,6 +76,8 @@ type Config struct {
 	Index Index
 	// Revocations knows which packs must not run; nil asks the Index, if there is one.
 	Revocations pack.Revocations
+	// Models are asked beside those of models.toml, by their names; their owner keeps them running. For tests and unusual houses.
+	Models map[string]infer.Model
 	// ModelsEvery is how long changes of read models are gathered before they become one version: 250 ms.
 	ModelsEvery time.Duration
 	// Version of the program, for the record.

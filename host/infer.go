@@ -1,29 +1,45 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/action"
+	"github.com/arw-project/arw/host/internal/infer"
 	"github.com/arw-project/arw/host/internal/infer/serve"
 	"github.com/arw-project/arw/host/internal/infer/supervise"
+	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/view"
 )
 
 // inferPack stands where an action names its pack: models belong to the host.
 const inferPack = "arw/infer"
 
+// The kinds of events, whose bodies are api.InferEvent.
+const (
+	kindInferDone    = "infer.done"
+	kindInferFailed  = "infer.failed"
+	kindInferRefused = "infer.refused"
+)
+
 // inference is how models are asked.
 type inference struct {
 	*serve.Service
 	runtimes *supervise.Supervisor // nil when no model is configured
+	policy   *policy.Live
+	journal  *journal.Journal
 }
 
 // openInfer reads which models there are. The runtimes' folder is touched only where there are some, or were.
@@ -38,7 +54,8 @@ func (h *Host) openInfer(ctx context.Context) (err error) {
 		}
 		h.onClose(h.infer.runtimes.Close)
 	}
-	h.infer.Service, err = serve.Open(h.cfg.StateDir, h.infer.runtimes)
+	h.infer.policy, h.infer.journal = h.parts.Policy, h.parts.Journal
+	h.infer.Service, err = serve.Open(h.cfg.StateDir, h.infer.runtimes, h.cfg.Models)
 	return err
 }
 
@@ -94,6 +111,51 @@ func (i inference) run(ctx context.Context, job action.Job) (action.Result, erro
 	if s := job.Streams; s != nil && s.Out != nil {
 		out = func(text string) error { return s.Out.Write(ctx, abi.FrameBytes, []byte(text)) }
 	}
-	body, err := i.Run(ctx, a.Kind, "project\x00"+a.Project, a.Input, out)
-	return action.Result{Kind: abi.FrameJSON, Body: body}, err
+	start := time.Now()
+	o, err := i.Run(ctx, serve.Call{
+		Kind: a.Kind, Input: a.Input, Scope: "project\x00" + a.Project, Out: out,
+		May: func(m serve.Model) (infer.Budget, error) { return i.may(a, m) },
+	})
+	if a.Kind != serve.Models {
+		// A caller that left does not make what was used unused; and what cannot be accounted for is not handed out.
+		err = errors.Join(err, i.account(context.WithoutCancel(ctx), a, o, err, time.Since(start)))
+	}
+	if err != nil {
+		return action.Result{}, err
+	}
+	return action.Result{Kind: abi.FrameJSON, Body: o.Body}, nil
+}
+
+// errRefused marks what a policy refused.
+var errRefused = errors.New("refused by policy")
+
+// may asks Cedar whether the actor may ask the model. The narrowest budget of the deciding policies bounds the one request.
+func (i inference) may(a action.Action, m serve.Model) (infer.Budget, error) {
+	actor := cmp.Or(a.Actor, anyone)
+	got := i.policy.Decide(policy.Request{
+		Action: policy.ActionInfer, Pack: policy.Pack{Name: inferPack}, Actor: actor, Model: m.Name, Project: a.Project,
+	})
+	if !got.Allowed {
+		e := abi.Errorf(abi.Denied, "ask model %q as %q: %s", m.Name, actor, got.Reason).WithDetail(got)
+		return infer.Budget{}, fmt.Errorf("%w: %w", errRefused, e)
+	}
+	return infer.Budget{Tokens: got.Budget.Tokens, Money: got.Budget.Money}, nil
+}
+
+// account journals what a request came to; the document "usage" adds these up.
+func (i inference) account(ctx context.Context, a action.Action, o serve.Outcome, failed error, took time.Duration) error {
+	body := api.InferEvent{
+		Kind: a.Kind, Model: o.Model.Name, Engine: o.Engine.Name, EngineKind: string(o.Engine.Kind),
+		Prompt: o.Usage.Prompt, Cached: o.Usage.Cached, Output: o.Usage.Output, Doubtful: o.Usage.Doubtful,
+		MS: took.Milliseconds(), Money: o.Cost,
+	}
+	kind := kindInferDone
+	if failed != nil {
+		kind, body.Code = kindInferFailed, abi.CodeOf(failed).String()
+	}
+	if errors.Is(failed, errRefused) {
+		kind = kindInferRefused
+	}
+	_, err := i.journal.Append(ctx, journal.Event{Kind: kind, Corr: a.Corr, Actor: cmp.Or(a.Actor, anyone), Project: a.Project, Action: a.ID, Body: body})
+	return err
 }

@@ -8,22 +8,17 @@ import (
 	"net"
 	"os"
 	"syscall"
-	"time"
 
 	"github.com/arw-project/arw/abi"
 )
 
 // listenSocket opens a unix socket that only this user can use: the file has mode 0600 from its birth, and each peer is
 // asked for its user beside that, for where a file system does not keep modes. A socket that a killed host left behind is
-// taken over. Errors: Conflict when another process answers on it, Invalid when something else is there.
+// taken over: no other host can be here, for this one holds the state directory. Errors: Invalid when something else is there.
 func listenSocket(path string) (net.Listener, error) {
 	if info, err := os.Lstat(path); err == nil {
 		if info.Mode()&fs.ModeSocket == 0 {
 			return nil, abi.Errorf(abi.Invalid, "listen on socket %q: something else has that name", path)
-		}
-		if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
-			_ = c.Close()
-			return nil, abi.Errorf(abi.Conflict, "listen on socket %q: another process answers there", path)
 		}
 		if err := os.Remove(path); err != nil {
 			return nil, abi.Errorf(abi.Unavailable, "listen on socket %q: %w", path, err)

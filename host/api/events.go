@@ -75,6 +75,10 @@ func Events() []EventKind {
 		{"egress.token.revoked", "A token for the proxy holds no more", EgressTokenEvent{}},
 		{"dns.anomaly", "Questions about names look odd", DNSAnomaly{}},
 
+		{"infer.done", "A model was asked and answered", InferEvent{}},
+		{"infer.failed", "A model was asked and did not answer to the end", InferEvent{}},
+		{"infer.refused", "A policy refused that a model be asked", InferEvent{}},
+
 		{"secrets.stored", "A secret was stored or changed", Secret{}},
 		{"secrets.removed", "A secret was removed", SecretName{}},
 		{"secrets.used", "A pack had a secret used for it", SecretUse{}},

@@ -35,6 +35,7 @@ func All() []view.Projection {
 		{ID: "observations", Fold: foldObservation},
 		{ID: "beliefs", Fold: foldBelief},
 		{ID: "intents", Fold: foldIntent},
+		{ID: "usage", Kinds: []string{"infer"}, Fold: foldUsage},
 	}
 }
 

@@ -124,6 +124,9 @@ func (r *Rule) misplaced(key string) string {
 	if r.Effect != "permit" {
 		return "belongs on a permit: a forbid gives nothing that could be bounded"
 	}
+	if (key == "budget_tokens" || key == "budget_usd") && slices.Contains(r.Actions, ActionInfer) {
+		return ""
+	}
 	if !slices.Contains(r.Actions, ActionLink) && !slices.Contains(r.Actions, ActionGrant) {
 		return `bounds a lease, and this policy speaks of neither Action::"link" nor Action::"grant"`
 	}

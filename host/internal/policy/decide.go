@@ -29,7 +29,8 @@ type Decision struct {
 	Policies []string `json:"policies,omitempty"`
 	// Forbids are the ids of the forbids that applied, also when an error refused it first.
 	Forbids []string `json:"forbids,omitempty"`
-	// TTL and Budget bound a lease: of a link, the lease it gives or proposes; of a grant, the most the actor may give. The
+	// TTL and Budget bound a lease: of a link, the lease it gives or proposes; of a grant, the most the actor may give; Budget of an infer, one
+	// request. The
 	// narrowest of the determining policies wins; a link without any has DefaultTTL. 0 is unlimited.
 	TTL    time.Duration `json:"ttl,omitempty"`
 	Budget Budget        `json:"budget,omitzero"`

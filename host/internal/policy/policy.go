@@ -24,7 +24,7 @@ const (
 	ActionGrant  = "grant"  // may the actor hand the pack a lease
 	ActionEgress = "egress" // may the pack, or the actor, send this request there
 	ActionOpen   = "open"   // may the pack open this file
-	ActionInfer  = "infer"  // may the pack ask this model
+	ActionInfer  = "infer"  // may the pack, or the actor, ask this model
 
 	ActionPromote = "promote" // may the actor make the logic unit the workspace's default
 )

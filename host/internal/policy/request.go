@@ -116,7 +116,7 @@ func (r *Request) cedar(capabilities []string) (*question, error) {
 			return nil, err
 		}
 	}
-	if r.Action == ActionEgress && r.Actor != "" && !strings.HasPrefix(r.Actor, "pack:") {
+	if (r.Action == ActionEgress || r.Action == ActionInfer) && r.Actor != "" && !strings.HasPrefix(r.Actor, "pack:") {
 		if q.request.Principal, err = q.actor(r); err != nil {
 			return nil, err
 		}

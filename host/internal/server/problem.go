@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"regexp"
+	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -25,7 +27,7 @@ func (s *Server) observe(c *fiber.Ctx) error {
 	c.Set("X-Content-Type-Options", "nosniff")
 	c.Set("Cache-Control", "no-store")
 	start := time.Now()
-	err := c.Next()
+	err := s.next(c)
 	if err != nil {
 		if handled := s.problem(c, err); handled != nil {
 			return handled
@@ -36,6 +38,17 @@ func (s *Server) observe(c *fiber.Ctx) error {
 	s.metrics.request(c.Method(), c.Route().Path, status, took)
 	s.log.Debug("request", "method", c.Method(), "path", c.Path(), "status", status, "took", took, "corr_id", corr)
 	return nil
+}
+
+// next runs the handler. One that panics fails its request and no other; the stack goes to the log.
+func (s *Server) next(c *fiber.Ctx) (err error) {
+	defer func() {
+		if what := recover(); what != nil {
+			s.log.Error("a handler panicked", "method", c.Method(), "path", c.Path(), "panic", what, "stack", string(debug.Stack()), "corr_id", corr(c))
+			err = abi.Errorf(abi.Internal, "%s %s: the handler panicked", c.Method(), c.Path())
+		}
+	}()
+	return c.Next()
 }
 
 // corr is the request's correlation id: the client's own when it is well formed, else one that is made here, the first
@@ -55,6 +68,9 @@ func corr(c *fiber.Ctx) string {
 
 // problem writes an error as a problem document; it is the only place where errors become statuses.
 func (s *Server) problem(c *fiber.Ctx, err error) error {
+	if strings.HasPrefix(c.Path(), "/v1/") {
+		return s.openAIProblem(c, edgeError(err))
+	}
 	p := api.ProblemOf(edgeError(err), corr(c))
 	if p.Code == abi.Internal.String() {
 		s.log.Error("request failed", "method", c.Method(), "path", c.Path(), "error", err, "corr_id", p.Corr)

@@ -144,6 +144,9 @@ func (s *Server) Run(ctx context.Context, lns ...net.Listener) error {
 	case <-ctx.Done():
 	}
 	err := s.app.ShutdownWithTimeout(5 * time.Second)
+	for _, ln := range lns { // one whose serving had not begun yet is not known to the framework, and would be served for ever
+		_ = ln.Close()
+	}
 	for ; left > 0; left-- {
 		if serveErr := <-failed; first == nil && !errors.Is(serveErr, net.ErrClosed) {
 			first = serveErr

@@ -35,7 +35,17 @@ type edge struct {
 
 func start(t *testing.T, o server.Options) *edge {
 	t.Helper()
-	h := hosttest.New(t, hosttest.Options{})
+	return before(t, hosttest.New(t, hosttest.Options{}), o)
+}
+
+// still is start of a host that does nothing by itself, so that no event comes which the test does not know.
+func still(t *testing.T, o server.Options) *edge {
+	t.Helper()
+	return before(t, hosttest.New(t, hosttest.Options{Stopped: true}), o)
+}
+
+func before(t *testing.T, h *hosttest.Host, o server.Options) *edge {
+	t.Helper()
 	p := h.Services()
 	srv := server.New(server.Services{
 		Actions: p.Actions, Packs: p.Packs, Leases: p.Leases, Journal: p.Journal, View: p.View, Policy: p.Policy, Vault: p.Vault,
@@ -222,7 +232,7 @@ func TestCorrelationIDIsKeptOrMade(t *testing.T) {
 
 func TestStateHasAValidator(t *testing.T) {
 	t.Parallel()
-	e := start(t, server.Options{})
+	e := still(t, server.Options{})
 	for _, id := range []string{"packs", "leases", "actions"} {
 		first := e.ask("GET", "/"+id, "")
 		etag := first.Header.Get("ETag")
@@ -292,7 +302,7 @@ func (s *stream) want(recs []journal.Record) {
 
 func TestEventsResumeReplayAndFilter(t *testing.T) {
 	t.Parallel()
-	e := start(t, server.Options{})
+	e := still(t, server.Options{})
 	old := e.note("test.a", "test.b", "other.c", "test.d")
 
 	live := e.events("")
@@ -406,6 +416,32 @@ func TestMetricsNameWhatAnOperatorWatches(t *testing.T) {
 	} {
 		if !strings.Contains(string(body), name) {
 			t.Errorf("/metrics has no %s", name)
+		}
+	}
+}
+
+// A stop that comes before all listeners are served ends them all the same.
+func TestStopAtOnce(t *testing.T) {
+	t.Parallel()
+	h := hosttest.New(t, hosttest.Options{})
+	p := h.Services()
+	for range 20 {
+		srv := server.New(server.Services{
+			Actions: p.Actions, Packs: p.Packs, Leases: p.Leases, Journal: p.Journal, View: p.View, Policy: p.Policy, Vault: p.Vault,
+			Prompts: p.Prompts, Logic: p.Logic, Egress: p.Egress, Access: p.Access,
+		}, server.Options{})
+		tcp, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		sock, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(context.Background())
+		stop()
+		if err := srv.Run(ctx, tcp, sock); err != nil {
+			t.Errorf("run: %v", err)
 		}
 	}
 }

@@ -9,11 +9,9 @@
 package serve
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
@@ -53,13 +51,20 @@ type Model struct {
 	License string `toml:"license" json:"license,omitempty"`
 	Source  string `toml:"source" json:"source,omitempty"`
 	Default bool   `toml:"default" json:"default,omitempty"`
+	// What a million tokens cost, in millionths of a USD: "$0.15 / 1M" is 150000. Zero is free.
+	PriceIn  int64 `toml:"price_in" json:"price_in,omitempty"`
+	PriceOut int64 `toml:"price_out" json:"price_out,omitempty"`
 }
+
+// Price is what its tokens cost.
+func (m Model) Price() infer.Price { return infer.Price{In: m.PriceIn, Out: m.PriceOut} }
 
 // Service answers requests.
 type Service struct {
 	runtimes *supervise.Supervisor
 	profiles map[string]supervise.Profile
 	models   map[string]Model
+	given    map[string]infer.Model
 
 	mu     sync.Mutex
 	proven map[string]stamp // by path
@@ -72,12 +77,15 @@ type stamp struct {
 	sum   string
 }
 
+// maxPrice keeps costs of any request within 63 bits.
+const maxPrice = 1_000_000_000_000
+
 var digestShape = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
-// Open reads models.toml and runtimes.toml of a folder; a missing one is empty. Errors: Invalid with every problem and its
-// line, Unavailable.
-func Open(dir string, runtimes *supervise.Supervisor) (*Service, error) {
-	s := &Service{runtimes: runtimes, proven: map[string]stamp{}}
+// Open reads models.toml and runtimes.toml of a folder; a missing one is empty. The given models, which somebody else keeps
+// running, are asked beside those, and are free. Errors: Invalid with every problem and its line, Unavailable.
+func Open(dir string, runtimes *supervise.Supervisor, given map[string]infer.Model) (*Service, error) {
+	s := &Service{runtimes: runtimes, given: given, proven: map[string]stamp{}}
 	text, err := read(filepath.Join(dir, "runtimes.toml"))
 	if err != nil {
 		return nil, err
@@ -89,8 +97,19 @@ func Open(dir string, runtimes *supervise.Supervisor) (*Service, error) {
 	if text, err = read(name); err != nil {
 		return nil, err
 	}
-	s.models, err = s.parse(name, text)
-	return s, err
+	if s.models, err = s.parse(name, text); err != nil {
+		return nil, err
+	}
+	for name := range given {
+		if _, twice := s.models[name]; twice {
+			return nil, abi.Errorf(abi.Invalid, "read models: %q is given and stands in models.toml", name)
+		}
+		if s.models == nil {
+			s.models = map[string]Model{}
+		}
+		s.models[name] = Model{Name: name}
+	}
+	return s, nil
 }
 
 func read(name string) ([]byte, error) {
@@ -129,6 +148,9 @@ func (s *Service) parse(name string, text []byte) (map[string]Model, error) {
 		}
 		if _, ok := s.profiles[m.Profile]; !ok {
 			bad("profile", "runtimes.toml has no profile of that name")
+		}
+		if m.PriceIn < 0 || m.PriceOut < 0 || m.PriceIn > maxPrice || m.PriceOut > maxPrice {
+			bad("price_in", "prices are 0 to 1,000,000,000,000 millionths of a USD for a million tokens")
 		}
 		if m.Default && defaults > 1 {
 			bad("default", "two models are the default")
@@ -170,19 +192,20 @@ func (s *Service) find(name string) (Model, error) {
 	return Model{}, abi.Errorf(abi.NotFound, "ask model %.100q: there is none of that name", name)
 }
 
-// Lend gives a model that is ready, by name or the default for "". Errors: NoModel, NotFound, DigestMismatch, Corrupt, those of
-// the supervisor.
-func (s *Service) Lend(ctx context.Context, name string) (*supervise.Loan, Model, error) {
-	m, err := s.find(name)
-	if err != nil {
-		return nil, m, err
+// lend gives a model that is ready and the way to give it back. Errors: DigestMismatch, Corrupt, those of the supervisor.
+func (s *Service) lend(ctx context.Context, m Model) (infer.Model, func(), error) {
+	if given, ok := s.given[m.Name]; ok {
+		return given, func() {}, nil
 	}
 	size, err := s.prove(ctx, m)
 	if err != nil {
-		return nil, m, err
+		return nil, nil, err
 	}
 	loan, err := s.runtimes.Lend(ctx, supervise.Want{Digest: m.Digest, File: m.File, Size: size, Profile: s.profiles[m.Profile]})
-	return loan, m, err
+	if err != nil {
+		return nil, nil, err
+	}
+	return loan.Model, loan.Release, nil
 }
 
 // prove checks the file's digest when it was not checked as it is now.
@@ -234,88 +257,4 @@ func (c cancellable) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return c.r.Read(p)
-}
-
-// Ask is the input of an action: what the kind needs, and which model.
-type Ask struct {
-	Model string `json:"model,omitempty"`
-	infer.Request
-	Texts     []string `json:"texts,omitempty"`
-	Query     string   `json:"query,omitempty"`
-	Documents []string `json:"documents,omitempty"`
-}
-
-// Check reads an input and says what is wrong with it, without a model.
-func Check(kind string, input []byte) (*Ask, error) {
-	var a Ask
-	dec := json.NewDecoder(bytes.NewReader(input))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&a); err != nil {
-		return nil, abi.Errorf(abi.Invalid, "%s: %v", kind, err)
-	}
-	if kind == Generate {
-		return &a, a.Request.Check()
-	}
-	return &a, nil
-}
-
-// Run answers an action. scope keeps prompt caches apart; parts of a generated text go to out as they come, when it is not nil.
-// The result is JSON. Errors as for Lend and of package infer.
-func (s *Service) Run(ctx context.Context, kind, scope string, input []byte, out func(text string) error) ([]byte, error) {
-	a, err := Check(kind, input)
-	if err != nil {
-		return nil, err
-	}
-	if kind == Models {
-		return json.Marshal(map[string]any{"models": s.List()})
-	}
-	loan, m, err := s.Lend(ctx, a.Model)
-	if err != nil {
-		return nil, err
-	}
-	defer loan.Release()
-	result, err := answer(ctx, loan.Model, kind, scope, a, out)
-	if err != nil {
-		return nil, err
-	}
-	switch r := result.(type) {
-	case *infer.Answer:
-		r.Model = m.Name
-	case *infer.Vectors:
-		r.Model = m.Name
-	case *infer.Scores:
-		r.Model = m.Name
-	}
-	return json.Marshal(result)
-}
-
-func answer(ctx context.Context, m infer.Model, kind, scope string, a *Ask, out func(string) error) (any, error) {
-	switch kind {
-	case Generate:
-		a.Scope = scope
-		var failed error
-		got, err := infer.Collect(m.Info().Engine, func(yield func(infer.Part, error) bool) {
-			for p, err := range infer.Generate(ctx, m, &a.Request) {
-				if out != nil && err == nil && p.Text != "" {
-					if failed = out(p.Text); failed != nil {
-						return
-					}
-				}
-				if !yield(p, err) {
-					return
-				}
-			}
-		})
-		return &got, errors.Join(failed, err)
-	case Embed:
-		v, err := infer.Embed(ctx, m, a.Texts)
-		return &v, err
-	case Rerank:
-		v, err := infer.Rerank(ctx, m, a.Query, a.Documents)
-		return &v, err
-	case Tokenize:
-		tokens, err := infer.Tokenize(ctx, m, a.Prompt)
-		return map[string]any{"tokens": tokens, "count": len(tokens)}, err
-	}
-	return nil, abi.Errorf(abi.NotFound, "%q is no kind of inference", kind)
 }

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/api"
+	"github.com/arw-project/arw/host/internal/infer/serve"
+)
+
+func (a *app) modelCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "model",
+		Short: "Say which models the host may ask",
+		Long: `Models stand in models.toml of the state directory, each with the digest that its file must have and a profile of
+runtimes.toml. A running host reads both at its next start.`,
+	}
+	step := func(use, short string, do func(cmd *cobra.Command, dir, name string) error) *cobra.Command {
+		return &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+			dir, err := a.stateDir()
+			if err != nil {
+				return err
+			}
+			if err := do(cmd, dir, args[0]); err != nil {
+				return err
+			}
+			return a.print(map[string]string{"model": args[0]}, func(u ui) error { u.facts("model", args[0]); return nil })
+		}}
+	}
+	cmd.AddCommand(a.modelListCmd(), a.modelAddCmd(),
+		step("verify NAME", "Compare a model's file with its digest", func(cmd *cobra.Command, dir, name string) error {
+			s, err := serve.Open(dir, nil, nil)
+			if err != nil {
+				return err
+			}
+			return s.Verify(cmd.Context(), name)
+		}),
+		step("remove NAME", "Take a model out of models.toml; its file stays", func(_ *cobra.Command, dir, name string) error { return serve.Remove(dir, name) }),
+		step("default NAME", "Make a model the one that is asked when a request names none", func(_ *cobra.Command, dir, name string) error { return serve.SetDefault(dir, name) }))
+	return cmd
+}
+
+func (a *app) modelListCmd() *cobra.Command {
+	return &cobra.Command{Use: "list", Short: "List the models of models.toml", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		dir, err := a.stateDir()
+		if err != nil {
+			return err
+		}
+		s, err := serve.Open(dir, nil, nil)
+		if err != nil {
+			return err
+		}
+		items := s.List()
+		return a.print(map[string]any{"items": items}, func(u ui) error {
+			if len(items) == 0 {
+				u.say("  none; \"arw model add\" adds one")
+				return nil
+			}
+			var table [][]string
+			for _, m := range items {
+				mark := ""
+				if m.Default {
+					mark = "default"
+				}
+				table = append(table, []string{m.Name, m.Profile, mark, m.License, m.Digest})
+			}
+			return u.table([]string{"MODEL", "PROFILE", "", "LICENSE", "DIGEST"}, table)
+		})
+	}}
+}
+
+func (a *app) modelAddCmd() *cobra.Command {
+	var m serve.Model
+	cmd := &cobra.Command{
+		Use:     "add NAME FILE",
+		Short:   "Put a model file into models.toml with its digest",
+		Example: "  arw model add tiny /srv/models/tiny.gguf --profile small --license apache-2.0",
+		Args:    cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir, err := a.stateDir()
+			if err != nil {
+				return err
+			}
+			m.Name, m.File = args[0], args[1]
+			added, err := serve.Add(cmd.Context(), dir, m)
+			if err != nil {
+				return err
+			}
+			return a.print(added, func(u ui) error {
+				u.facts("model", added.Name, "digest", added.Digest, "profile", added.Profile)
+				return nil
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&m.Profile, "profile", "", "how it runs: a profile of runtimes.toml")
+	f.StringVar(&m.Digest, "digest", "", "the sha256:… that the file must have")
+	f.StringVar(&m.License, "license", "", "its licence")
+	f.StringVar(&m.Source, "source", "", "where it came from")
+	_ = cmd.MarkFlagRequired("profile")
+	return cmd
+}
+
+func (a *app) runtimeCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "runtime", Short: "Look at the programs that run models"}
+	cmd.AddCommand(&cobra.Command{Use: "list", Short: "List the runtimes that were asked for since the host's start", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		doc := json.RawMessage(`{"runtimes":{}}`)
+		if err := a.told(cmd, "runtimes", &doc); err != nil {
+			return err
+		}
+		return a.print(doc, func(u ui) error {
+			var list struct {
+				Runtimes map[string]struct {
+					State  string `json:"state"`
+					Reason string `json:"reason"`
+				} `json:"runtimes"`
+			}
+			if err := json.Unmarshal(doc, &list); err != nil {
+				return err
+			}
+			var table [][]string
+			for _, id := range slices.Sorted(maps.Keys(list.Runtimes)) {
+				table = append(table, []string{id, list.Runtimes[id].State, list.Runtimes[id].Reason})
+			}
+			return u.table([]string{"RUNTIME", "STATE", "REASON"}, table)
+		})
+	}})
+	return cmd
+}
+
+// told reads a document of the host; one that nothing was told of yet is empty.
+func (a *app) told(cmd *cobra.Command, id string, into any) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	if err := c.State(cmd.Context(), id, nil, into); err != nil && abi.CodeOf(err) != abi.NotFound {
+		return err
+	}
+	return nil
+}
+
+func (a *app) usageCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "usage",
+		Short: "Say what models were asked, by whom, and what it cost",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var doc api.ModelUsage
+			if err := a.told(cmd, "usage", &doc); err != nil {
+				return err
+			}
+			return a.print(doc, func(u ui) error {
+				table := [][]string{usageRow("total", "", doc.Total)}
+				for _, t := range []struct {
+					what string
+					sums map[string]api.UsageSum
+				}{{"model", doc.Models}, {"pack", doc.Packs}, {"project", doc.Projects}, {"actor", doc.Actors}, {"day", doc.Days}} {
+					for _, name := range slices.Sorted(maps.Keys(t.sums)) {
+						table = append(table, usageRow(t.what, name, t.sums[name]))
+					}
+				}
+				return u.table([]string{"OF", "NAME", "CALLS", "FAILED", "REFUSED", "IN", "CACHED", "OUT", "USD"}, table)
+			})
+		},
+	}
+}
+
+func usageRow(of, name string, s api.UsageSum) []string {
+	n := func(v int64) string { return strconv.FormatInt(v, 10) }
+	return []string{of, cmp.Or(name, "-"), n(s.Calls), n(s.Failed), n(s.Refused), n(s.Prompt), n(s.Cached), n(s.Output), fmt.Sprintf("%d.%06d", s.Money/1e6, s.Money%1e6)}
+}
