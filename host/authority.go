@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/capsule"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/pack"
@@ -102,6 +103,10 @@ func (h *Host) ReloadPolicy(ctx context.Context, corr, by string) (PolicyState, 
 func (h *Host) reload(ctx context.Context, corr, by, posture string) (PolicyState, error) {
 	s, was := &h.parts, h.PolicyState()
 	set, grants, err := h.readAuthority(posture)
+	var issuers *capsule.Issuers
+	if err == nil {
+		issuers, err = loadIssuers(h.cfg.StateDir)
+	}
 	if err != nil {
 		if was.Stale != err.Error() {
 			was.Stale = err.Error()
@@ -117,7 +122,7 @@ func (h *Host) reload(ctx context.Context, corr, by, posture string) (PolicyStat
 	if now.Digest != was.Digest || was.Stale != "" {
 		h.tell(ctx, kindReloaded, corr, by, map[string]any{"digest": now.Digest, "before": was.Digest, "posture": posture})
 	}
-	return now, s.Packs.Repolicy(ctx, corr)
+	return now, errors.Join(s.Capsules.Trust(ctx, issuers), s.Packs.Repolicy(ctx, corr))
 }
 
 func (h *Host) tell(ctx context.Context, kind, corr, by string, body any) {
@@ -203,7 +208,7 @@ func (h *Host) fingerprint() string {
 		}
 	}
 	files, _ := filepath.Glob(filepath.Join(h.cfg.PolicyDir, "*.cedar"))
-	for _, name := range append(files, filepath.Join(h.cfg.StateDir, postureFile), filepath.Join(h.cfg.StateDir, prompt.GrantsFile)) {
+	for _, name := range append(files, filepath.Join(h.cfg.StateDir, postureFile), filepath.Join(h.cfg.StateDir, prompt.GrantsFile), filepath.Join(h.cfg.StateDir, capsule.IssuersFile)) {
 		note(name)
 	}
 	return b.String()

@@ -36,7 +36,7 @@ func (h *Host) openEgress(ctx context.Context) (err error) {
 		e.Redact = func(b []byte) []byte { clean, _ := s.Redact.Bytes(b); return clean }
 	}
 	s.Egress, err = egress.Open(ctx, h.db, s.Journal, s.View, egress.Config{
-		Posture: egress.Posture(cmp.Or(e.Posture, string(egress.Public))), Resolver: e.Resolver, Dial: e.Dial, Own: e.Own, Roots: e.Roots, Redact: e.Redact, Judge: h.mayLeave, Log: h.cfg.Log,
+		Posture: egress.Posture(cmp.Or(e.Posture, string(egress.Public))), Resolver: e.Resolver, Dial: e.Dial, Own: e.Own, Roots: e.Roots, Redact: e.Redact, Judge: h.mayLeave, Deny: h.capsuleDenies, Log: h.cfg.Log,
 	})
 	if err == nil {
 		h.onClose(s.Egress.Close)

@@ -10,6 +10,7 @@
 //	<state>/policy/*.cedar  policies beside the shipped ones
 //	<state>/cache.toml      which answers are kept and for how long; missing: the defaults; read again when it changes
 //	<state>/posture         which posture was chosen; may be missing
+//	<state>/capsules.toml   whose policy capsules may be adopted; missing: nobody's
 //	<state>/grants.toml     grants the operator declares beforehand; may be missing
 //
 // A Host is safe for concurrent use. One state directory serves one Host at a time; a second Open answers Conflict.
@@ -27,6 +28,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/access"
 	"github.com/arw-project/arw/host/internal/action"
+	"github.com/arw-project/arw/host/internal/capsule"
 	"github.com/arw-project/arw/host/internal/cas"
 	"github.com/arw-project/arw/host/internal/db"
 	"github.com/arw-project/arw/host/internal/egress"
@@ -139,12 +141,14 @@ type Services struct {
 	Prompts *prompt.Book
 	Logic   *logic.Store
 	Egress  *egress.Guard
-	Trust   *signing.Policy
-	Memo    *memo.Memo
-	Vault   *vault.Vault
-	Redact  *redact.Redactor
-	Engine  *wasm.Engine // the one that runs packs
-	DB      func() db.Stats
+	// Capsules are the signed guard-rails that hold above leases and policies.
+	Capsules *capsule.Book
+	Trust    *signing.Policy
+	Memo     *memo.Memo
+	Vault    *vault.Vault
+	Redact   *redact.Redactor
+	Engine   *wasm.Engine // the one that runs packs
+	DB       func() db.Stats
 	// Operator reports in constant time whether a token is the operator's credential.
 	Operator func(token string) bool
 	Access   *access.Book
@@ -220,6 +224,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err = h.openPrompts(ctx); err != nil {
 		return err
 	}
+	if err = h.openCapsules(ctx); err != nil {
+		return err
+	}
 	if err = h.openEgress(ctx); err != nil {
 		return err
 	}
@@ -247,7 +254,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	s.Packs, err = pack.Open(ctx, pack.Parts{
 		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Prompts: s.Prompts, Trust: s.Trust, Vault: s.Vault, Redact: s.Redact,
-		Engine: h.engine, Second: h.second, Egress: s.Egress, Memo: s.Memo, Units: s.Logic, Config: effective{s.Logic}, Revocations: revocations, Catalogue: names, Log: cfg.Log,
+		Engine: h.engine, Second: h.second, Egress: s.Egress, Memo: s.Memo, Units: s.Logic, Config: effective{s.Logic}, Revocations: revocations, Catalogue: names, Rails: s.Capsules, Log: cfg.Log,
 	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain,
 		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now, Record: cfg.Limits.Record})
 	if err != nil {
@@ -255,7 +262,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	h.onClose(s.Packs.Close)
 	s.Packs.Declare(h.grants)
-	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{s.Packs, h.infer}, action.Config{
+	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{s.Packs, h.infer, s.Capsules}, action.Config{
 		Workers: cfg.Workers, PerPack: cfg.Limits.PerPack, Queue: cfg.Limits.Queue, MaxInput: cfg.Limits.Input,
 		MaxOutput: cfg.Limits.Output, MaxDepth: cfg.Limits.Depth, Grace: cfg.Limits.Grace, Resume: s.Prompts.Resumes,
 	}, cfg.Log)
@@ -309,6 +316,7 @@ func schema() []db.Migration {
 		{Owner: "egress", Steps: egress.Schema},
 		{Owner: "prompt", Steps: prompt.Schema},
 		{Owner: "access", Steps: access.Schema},
+		{Owner: "capsule", Steps: capsule.Schema},
 	}
 }
 
@@ -342,6 +350,7 @@ func (h *Host) Run(ctx context.Context) error {
 	keep(below, "leases", h.parts.Leases.Run)
 	keep(below, "prompts", h.parts.Prompts.Run)
 	keep(below, "authority", h.followAuthority)
+	keep(below, "capsules", h.parts.Capsules.Run)
 	keep(below, "packs", h.parts.Packs.Run)
 	keep(below, "egress", h.parts.Egress.Run)
 	keep(below, "runtimes", h.runtimes)

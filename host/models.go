@@ -73,6 +73,7 @@ func (h *Host) computed() []view.Computed {
 				"posture": state.Posture, "stale": state.Stale, "prompts": prompts,
 			}, nil
 		}},
+		{ID: "policy/capsules", Kinds: []string{"policy.capsule", "service"}, Every: metricsEvery, Make: func(context.Context) (any, error) { return p.Capsules.Document(), nil }},
 		{ID: "tasks", Every: metricsEvery, Make: func(context.Context) (any, error) { return h.tasks.document(), nil }},
 		{ID: "metrics", Every: metricsEvery, Make: h.metrics},
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/action"
+	"github.com/arw-project/arw/host/internal/capsule"
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/prompt"
 )
@@ -19,15 +20,19 @@ const anyone = "agent:local"
 type runner struct {
 	packs *pack.Manager
 	infer inference
+	rails *capsule.Book // asked when an action is submitted, and again when it runs
 }
 
 // Resolve implements action.Runner.
 func (r runner) Resolve(kind string) (action.Tool, error) {
 	if t, ok := r.infer.tool(kind); ok {
-		return t, nil
+		return t, r.rails.Action(t.Pack, t.Kind)
 	}
 	c, err := r.packs.Resolve(kind)
 	if err != nil {
+		return action.Tool{}, err
+	}
+	if err := r.rails.Action(c.Pack, c.ID); err != nil {
 		return action.Tool{}, err
 	}
 	return action.Tool{Kind: c.ID, Pack: c.Pack, Version: c.Digest, Effects: c.Effects, MaxInput: c.MaxInput, Streams: c.Streams, Validate: c.Validate}, nil
@@ -37,6 +42,9 @@ func (r runner) Resolve(kind string) (action.Tool, error) {
 func (r runner) Run(ctx context.Context, job action.Job) (action.Result, error) {
 	a := job.Action
 	if a.Pack == inferPack {
+		if err := r.rails.Action(a.Pack, a.Kind); err != nil {
+			return action.Result{}, err
+		}
 		return r.infer.run(ctx, job)
 	}
 	call := pack.Call{

@@ -66,6 +66,11 @@ func Events() []EventKind {
 		{"policy.expired", "Nobody answered in time: the answer is no", Prompt{}},
 		{"policy.reloaded", "Other policies are in force", PolicyReloaded{}},
 		{"policy.reload.failed", "The policies could not be read again; the last good ones stay", PolicyStale{}},
+		{"policy.capsule.applied", "A policy capsule holds from here on", CapsuleEntry{}},
+		{"policy.capsule.failed", "A policy capsule was refused, or ends because its signature is good no more", CapsuleEntry{}},
+		{"policy.capsule.expired", "A policy capsule's lease is over", CapsuleEntry{}},
+		{"policy.capsule.teardown", "A policy capsule was ended before its time", CapsuleEntry{}},
+		{"policy.capsule.forwarded", "A policy capsule was handed on to another node", CapsuleEntry{}},
 		{"policy.prompt.flood", "A pack asks too much and is refused without asking", FloodEvent{}},
 
 		{"egress.ledger.appended", "Something leaves for the network, or was kept from it", LedgerRow{}},
@@ -255,6 +260,7 @@ type PolicyEvent struct {
 	Scope      []string        `json:"scope,omitempty"`
 	Actor      string          `json:"actor,omitempty"`
 	Held       json.RawMessage `json:"held,omitempty"`
+	Capsule    json.RawMessage `json:"capsule,omitempty"` // which one denies it
 	Decision   json.RawMessage `json:"decision,omitempty"`
 }
 

@@ -28,7 +28,7 @@ func (g *Guard) answer(ctx context.Context, who, name string) ([]netip.Addr, err
 	case err != nil || ip.IsValid():
 		err = denied(string(netguard.SpecialName), "resolve %q: it is no name of a public place", name)
 	default:
-		err = g.mayAsk(&h)
+		err = g.mayAsk(ctx, &h)
 	}
 	if err != nil {
 		g.alarm(h.caller, g.odd.Refused(time.Now(), who, name, refusedAs(err)))
@@ -48,7 +48,12 @@ func refusedAs(err error) dnsguard.Reason {
 }
 
 // mayAsk says whether the host's stance lets a name be asked for at all.
-func (g *Guard) mayAsk(h *hop) error {
+func (g *Guard) mayAsk(ctx context.Context, h *hop) error {
+	if g.cfg.Deny != nil {
+		if err := g.cfg.Deny(ctx, h.caller, h.dest.Host); err != nil {
+			return abi.Errorf(abi.CodeOf(err), "resolve %q: %w", h.dest.Host, err).WithHint("%s", abi.HintOf(err)).WithDetail(Denial{Reason: whyCapsule})
+		}
+	}
 	r := g.rules.Load()
 	s := r.find(h.dest, time.Now())
 	switch {

@@ -2,6 +2,7 @@ package pack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -173,6 +174,12 @@ func (m *Manager) ready(ctx context.Context, v *version, t *tool, c *Call) error
 	if err := v.fault(); err != nil {
 		return err
 	}
+	if m.Rails != nil {
+		if err := m.Rails.Action(c.Pack, t.ID); err != nil {
+			m.note(ctx, "policy.denied", c, map[string]any{"action": policy.ActionCall, "tool": t.ID, "actor": c.Actor, "capsule": detailOf(err)})
+			return err
+		}
+	}
 	if err := v.holding("tool:", t.ID); err != nil {
 		m.note(ctx, "policy.denied", c, map[string]any{"action": policy.ActionCall, "tool": t.ID, "actor": c.Actor, "held": err.Detail})
 		return err
@@ -210,6 +217,13 @@ func (m *Manager) run(ctx context.Context, p *wasm.Program, w *world) (Reply, er
 		return r, w.v.overLimit(w.t, err)
 	}
 	return r, w.t.checkOutput(r)
+}
+
+func detailOf(err error) any {
+	if e, ok := errors.AsType[*abi.Error](err); ok {
+		return e.Detail
+	}
+	return nil
 }
 
 // mayCall asks Cedar, once per caller, project, version and set of policies: the facts do not change while the host runs.

@@ -30,7 +30,7 @@ import (
 	"github.com/arw-project/arw/signing"
 )
 
-// Parts are what a Manager stands on; all are required except Second, Revocations, Catalogue, Config, Vault and Redact.
+// Parts are what a Manager stands on; all are required except Rails, Second, Revocations, Catalogue, Config, Vault and Redact.
 type Parts struct {
 	DB      *db.DB
 	Journal *journal.Journal
@@ -62,7 +62,15 @@ type Parts struct {
 	Config Documents
 	// Units keeps the logic units that packs bring; nil keeps none.
 	Units Units
+	// Rails deny above every lease and policy; nil denies nothing.
+	Rails Rails
 	Log   *slog.Logger
+}
+
+// Rails are denies that stand above every lease and policy: signed capsules. Both are asked at every use, also in mid-call.
+type Rails interface {
+	Action(pack, tool string) error
+	Use(c abi.Capability, target string) error
 }
 
 // Config of a Manager; the zero value works, but finds only packs whose reference names a registry.

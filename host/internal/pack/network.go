@@ -30,7 +30,10 @@ func (n *network) Permit(ctx context.Context, target string, d netguard.Dest, by
 		w.deny(ctx, abi.HTTP, target, halted)
 		return egress.Permission{}, halted
 	}
-	scope, id, err := "", "", w.mayUse(ctx, abi.HTTP, target)
+	scope, id, err := "", "", w.railed(abi.HTTP, target)
+	if err == nil {
+		err = w.mayUse(ctx, abi.HTTP, target)
+	}
 	if err == nil {
 		scope, id, err = w.take(ctx, abi.HTTP, target, int(bytes))
 	}
@@ -44,6 +47,9 @@ func (n *network) Permit(ctx context.Context, target string, d netguard.Dest, by
 		if halted := n.v.halted.Load(); halted != nil {
 			return halted
 		}
+		if err := w.railed(abi.HTTP, target); err != nil {
+			return err
+		}
 		return w.seat().Spend(ctx, abi.HTTP, target, more)
 	}
 	return p, err
@@ -51,6 +57,9 @@ func (n *network) Permit(ctx context.Context, target string, d netguard.Dest, by
 
 // Would implements egress.Authority.
 func (n *network) Would(ctx context.Context, target string, d netguard.Dest, bytes int64) (egress.Permission, error) {
+	if err := (*world)(n).railed(abi.HTTP, target); err != nil {
+		return egress.Permission{}, err
+	}
 	scope, id, err := (*world)(n).seat().Would(abi.HTTP, target, bytes)
 	if err != nil {
 		return egress.Permission{}, (*world)(n).beyond(abi.HTTP, target, err)

@@ -100,7 +100,10 @@ func (g *gate) Use(ctx context.Context, c abi.Capability, target string, n int) 
 		return "", halted
 	}
 	w := (*world)(g)
-	scope, err := "", w.mayUse(ctx, c, target)
+	scope, err := "", w.railed(c, target)
+	if err == nil {
+		err = w.mayUse(ctx, c, target)
+	}
 	if err == nil {
 		scope, _, err = w.take(ctx, c, target, n)
 	}
@@ -109,6 +112,14 @@ func (g *gate) Use(ctx context.Context, c abi.Capability, target string, n int) 
 		w.deny(ctx, c, target, err)
 	}
 	return scope, err
+}
+
+// railed asks the guard-rails, which stand above leases: a lease that covers the use is not spent on it.
+func (w *world) railed(c abi.Capability, target string) error {
+	if w.m.Rails == nil {
+		return nil
+	}
+	return w.m.Rails.Use(c, target)
 }
 
 // beyond changes the hint of a refusal that no lease could end: what the manifest does not ask for, nobody can grant.

@@ -170,6 +170,9 @@ func (r Request) String() string {
 	if r.Action == ActionPromote && r.Unit != nil {
 		return fmt.Sprintf("promotion of unit %q by %q", r.Unit.ID, r.Actor)
 	}
+	if r.Action == ActionAdopt && r.Capsule != nil {
+		return fmt.Sprintf("adoption of capsule %q by %q", r.Capsule.ID, r.Actor)
+	}
 	if r.Action == ActionEgress && r.Dest != nil {
 		return fmt.Sprintf("egress to %q by %q", r.Dest.Host, cmp.Or(r.Actor, r.Pack.Name))
 	}

@@ -30,7 +30,7 @@ func TestRequestsFitTheSchema(t *testing.T) {
 					if actor == "pack:"+pack.Name {
 						caller = pack
 					}
-					r := Request{Action: action, Pack: pack, Capability: "fs", Scope: []string{"read:/x"}, Tool: "t", Effects: "reads", Actor: actor, Caller: &caller, Context: context, Dest: &Dest{"GET", "https", "a.b.com", "b.com", 443, "/"}, Path: "/a/b", Model: "m", Unit: &Unit{ID: "u", Version: "1.0.0", Digest: "sha256:00", Category: "policy", Slots: []string{"s"}, From: "workspace"}, Project: "p"}
+					r := Request{Action: action, Pack: pack, Capability: "fs", Scope: []string{"read:/x"}, Tool: "t", Effects: "reads", Actor: actor, Caller: &caller, Context: context, Dest: &Dest{"GET", "https", "a.b.com", "b.com", 443, "/"}, Path: "/a/b", Model: "m", Unit: &Unit{ID: "u", Version: "1.0.0", Digest: "sha256:00", Category: "policy", Slots: []string{"s"}, From: "workspace"}, Capsule: &Capsule{ID: "c", Issuer: "i", Version: 1, Propagate: "all", Denies: []string{"http:*"}, HopsLeft: 1}, Project: "p"}
 					q, err := r.cedar(words.enums["Capability"])
 					if err != nil {
 						t.Fatalf("%+v: %v", r, err)
@@ -75,7 +75,7 @@ func TestShardsDecideLikeTheWhole(t *testing.T) {
 		whole[i] = all[rule.ID]
 	}
 	for action := range set.shards {
-		r := Request{Action: action, Pack: Pack{Name: "a/b"}, Capability: "kv", Tool: "t", Effects: "reads", Actor: "operator", Dest: &Dest{Method: "GET", Scheme: "https", Host: "a.b.com", Domain: "b.com", Port: 443, Path: "/"}, Path: "/a/b", Model: "m", Unit: &Unit{ID: "u", Version: "1.0.0", Digest: "sha256:00", Category: "policy", Slots: []string{"s"}, From: "workspace"}, Project: "p"}
+		r := Request{Action: action, Pack: Pack{Name: "a/b"}, Capability: "kv", Tool: "t", Effects: "reads", Actor: "operator", Dest: &Dest{Method: "GET", Scheme: "https", Host: "a.b.com", Domain: "b.com", Port: 443, Path: "/"}, Path: "/a/b", Model: "m", Unit: &Unit{ID: "u", Version: "1.0.0", Digest: "sha256:00", Category: "policy", Slots: []string{"s"}, From: "workspace"}, Capsule: &Capsule{ID: "c", Issuer: "i", Version: 1, Propagate: "all", Denies: []string{"http:*"}, HopsLeft: 1}, Project: "p"}
 		q, err := r.cedar(set.capabilities)
 		if err != nil {
 			t.Fatal(err)

@@ -27,6 +27,7 @@ const (
 	ActionInfer  = "infer"  // may the pack, or the actor, ask this model
 
 	ActionPromote = "promote" // may the actor make the logic unit the workspace's default
+	ActionAdopt   = "adopt"   // may the policy capsule, whose signature is good, hold on this host
 )
 
 // Source is one policy file: Name is what errors call it, Text is Cedar.

@@ -40,10 +40,11 @@ type Request struct {
 	Actor      string         `json:"actor,omitempty"`
 	Caller     *Pack          `json:"caller,omitempty"`
 	Dest       *Dest          `json:"dest,omitempty"`
-	Path       string         `json:"path,omitempty"`  // open: absolute and clean
-	Write      bool           `json:"write,omitempty"` // open
-	Model      string         `json:"model,omitempty"` // infer
-	Unit       *Unit          `json:"unit,omitempty"`  // promote
+	Path       string         `json:"path,omitempty"`    // open: absolute and clean
+	Write      bool           `json:"write,omitempty"`   // open
+	Model      string         `json:"model,omitempty"`   // infer
+	Unit       *Unit          `json:"unit,omitempty"`    // promote
+	Capsule    *Capsule       `json:"capsule,omitempty"` // adopt
 	Project    string         `json:"project,omitempty"`
 	Context    map[string]any `json:"context,omitempty"`
 }
@@ -66,6 +67,19 @@ type Unit struct {
 	Category string   `json:"category"`
 	Slots    []string `json:"slots,omitempty"`
 	From     string   `json:"from"`
+}
+
+// Capsule is a policy capsule whose issuer's signature is good, as it would be adopted. Widens says that it denies less than
+// the one of its id that holds; Again, that this very version ended here before its time.
+type Capsule struct {
+	ID        string   `json:"id"`
+	Issuer    string   `json:"issuer"`
+	Version   int64    `json:"version"`
+	Propagate string   `json:"propagate"`
+	Denies    []string `json:"denies"`
+	HopsLeft  int64    `json:"hops_left"`
+	Widens    bool     `json:"widens,omitempty"`
+	Again     bool     `json:"again,omitempty"`
 }
 
 // entities are the few things one request speaks about.
@@ -111,7 +125,7 @@ func (r *Request) cedar(capabilities []string) (*question, error) {
 		return nil, err
 	}
 	q.request = cedar.Request{Principal: pack, Action: cedar.NewEntityUID("Action", cedar.String(r.Action)), Context: facts}
-	if r.Action == ActionCall || r.Action == ActionGrant || r.Action == ActionPromote {
+	if r.Action == ActionCall || r.Action == ActionGrant || r.Action == ActionPromote || r.Action == ActionAdopt {
 		if q.request.Principal, err = q.actor(r); err != nil {
 			return nil, err
 		}
@@ -143,6 +157,11 @@ func (r *Request) cedar(capabilities []string) (*question, error) {
 			return nil, fmt.Errorf("a request to promote names its unit")
 		}
 		q.request.Resource = q.unit(r.Unit)
+	case ActionAdopt:
+		if r.Capsule == nil || r.Capsule.ID == "" {
+			return nil, fmt.Errorf("a request to adopt names its capsule")
+		}
+		q.request.Resource = q.capsule(r.Capsule)
 	case ActionLoad:
 		q.request.Resource = cedar.NewEntityUID("Node", "local")
 	case ActionLink, ActionGrant:
@@ -157,7 +176,7 @@ func (r *Request) cedar(capabilities []string) (*question, error) {
 		q.request.Resource = q.add("Tool", r.Pack.Name+":"+r.Tool, pack,
 			cedar.RecordMap{"id": cedar.String(r.Tool), "effects": cedar.String(r.Effects)})
 	default:
-		return nil, fmt.Errorf("the action %q is none of load, link, call, grant, promote, egress, open and infer", r.Action)
+		return nil, fmt.Errorf("the action %q is none of load, link, call, grant, promote, adopt, egress, open and infer", r.Action)
 	}
 	return q, nil
 }
@@ -175,6 +194,13 @@ func (q *question) unit(u *Unit) cedar.EntityUID {
 	return q.add("Unit", u.ID, cedar.EntityUID{}, cedar.RecordMap{
 		"id": cedar.String(u.ID), "version": cedar.String(u.Version), "digest": cedar.String(u.Digest),
 		"category": cedar.String(u.Category), "slots": set(u.Slots), "from": cedar.String(u.From),
+	})
+}
+
+func (q *question) capsule(c *Capsule) cedar.EntityUID {
+	return q.add("Capsule", c.ID, cedar.EntityUID{}, cedar.RecordMap{
+		"id": cedar.String(c.ID), "issuer": cedar.String(c.Issuer), "version": cedar.Long(c.Version), "propagate": cedar.String(c.Propagate),
+		"denies": set(c.Denies), "hops_left": cedar.Long(c.HopsLeft), "widens": cedar.Boolean(c.Widens), "again": cedar.Boolean(c.Again),
 	})
 }
 

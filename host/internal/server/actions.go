@@ -25,6 +25,9 @@ func (s *Server) postAction(c *fiber.Ctx) error {
 	if err := decode(c, &body); err != nil {
 		return err
 	}
+	if err := s.adoptCarried(c, body.Project); err != nil {
+		return err
+	}
 	req := action.Request{
 		Kind: body.Kind, Input: body.Input, IdemKey: body.IdemKey, Actor: s.actor(c),
 		Project: body.Project, Corr: corr(c), Session: body.Session,

@@ -72,6 +72,12 @@ func (s *Server) problem(c *fiber.Ctx, err error) error {
 		return s.openAIProblem(c, edgeError(err))
 	}
 	p := api.ProblemOf(edgeError(err), corr(c))
+	if g, ok := errors.AsType[gone](err); ok {
+		p = &api.Problem{
+			Type: "urn:arw:error:" + g.code, Title: "this host does that no more", Status: fiber.StatusGone, Code: g.code, Detail: g.Error(), Corr: p.Corr,
+			Next: "send a signed capsule in " + api.HeaderCapsule + "; see docs/spec/capsule.md",
+		}
+	}
 	if p.Code == abi.Internal.String() {
 		s.log.Error("request failed", "method", c.Method(), "path", c.Path(), "error", err, "corr_id", p.Corr)
 	}

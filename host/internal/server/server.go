@@ -21,6 +21,7 @@ import (
 	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/access"
 	"github.com/arw-project/arw/host/internal/action"
+	"github.com/arw-project/arw/host/internal/capsule"
 	"github.com/arw-project/arw/host/internal/egress"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/lease"
@@ -44,6 +45,8 @@ type Services struct {
 	Logic   *logic.Store
 	Vault   *vault.Vault
 	Egress  *egress.Guard
+	// Capsules are the signed guard-rails.
+	Capsules *capsule.Book
 	// TrustDigest names the trust policy in force.
 	TrustDigest string
 	// Access knows who holds which credential.
@@ -112,7 +115,7 @@ func New(svc Services, o Options) *Server {
 		ErrorHandler:          s.problem,
 		StrictRouting:         true,
 	})
-	s.app.Use(s.observe, s.shield, s.sameSite)
+	s.app.Use(s.observe, s.shield, s.sameSite, s.noGate)
 	for _, r := range s.routes() {
 		s.app.Add(r.method, r.path, s.need(r.need), r.handle)
 	}
