@@ -9,7 +9,12 @@ type EpisodeSnapshot struct {
 	Episode   any     `json:"episode"`
 	Items     []Event `json:"items"` // the events, in order
 	Truncated bool    `json:"truncated,omitempty"`
-	Config    any     `json:"effective_config,omitempty"` // as it is now
+	// The configuration as it was when the episode began, and its version: its documents for the one project and the one
+	// agent of the episode, where there is one. Changes made meanwhile are later versions.
+	ConfigVersion int64 `json:"config_version"`
+	Config        any   `json:"effective_config,omitempty"`
+	// ConfigProblem says why the documents cannot be made any more: this host's schemas have moved on.
+	ConfigProblem string `json:"config_problem,omitempty"`
 }
 
 // JournalPage is GET /admin/events/journal: records behind the one asked for, in order. Ask again with after=next; a page

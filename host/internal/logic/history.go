@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -69,6 +70,29 @@ func (s *Store) Snapshot(ctx context.Context, version int64) (Snapshot, error) {
 	}
 	v.Time = time.UnixMilli(at).UTC()
 	return v, s.db.Explain("read a version of the configuration", err)
+}
+
+// VersionAt is the version that was in force at a time, to the millisecond; a change of that very millisecond counts as made.
+func (s *Store) VersionAt(ctx context.Context, t time.Time) (version int64, err error) {
+	err = s.db.Read().QueryRowContext(ctx, "SELECT coalesce(max(version), 0) FROM logic_version WHERE at_ms <= ?", t.UnixMilli()).Scan(&version)
+	return version, s.db.Explain("find a version of the configuration", err)
+}
+
+// AllAt are all documents as they were at a version, by name. NotFound for a version there was not.
+func (s *Store) AllAt(ctx context.Context, version int64, scopes ...Scope) ([]Doc, error) {
+	layers, err := s.layersAt(ctx, version)
+	if err != nil {
+		return nil, err
+	}
+	docs := []Doc{}
+	for _, name := range slices.Sorted(maps.Keys(s.targets)) {
+		d, err := fold(s.targets[name], layers, chain(scopes...))
+		if err != nil {
+			return nil, err
+		}
+		docs = append(docs, d)
+	}
+	return docs, nil
 }
 
 // At is a document as it was at a version. NotFound for a version there was not.

@@ -11,63 +11,12 @@ import (
 	"github.com/arw-project/arw/host/internal/logic"
 )
 
-const readerTOML = `
-name = "test/reader"
-version = "1.0.0"
-description = "Tells what its configuration is."
-
-[module]
-file = "module.wasm"
-abi = "^1.2"
-
-[[tools]]
-id = "reader.read"
-description = "Gives k of a document."
-effects = "reads"
-[tools.input]
-type = "object"
-
-[[tools]]
-id = "reader.pure"
-description = "Has no right to look."
-effects = "pure"
-[tools.input]
-type = "object"
-
-[capabilities.config]
-scope = ["recipes/*"]
-reason = "asks how to do things"
-`
-
-const readerGo = `package main
-
-import "github.com/arw-project/arw/sdk/go/guest"
-
-type in struct {
-	Name string ` + "`json:\"name\"`" + `
-}
-
-type doc struct {
-	K int ` + "`json:\"k\"`" + `
-}
-
-func read(c *guest.Call, in in) (d doc, err error) {
-	err = c.Config(in.Name, &d)
-	return d, err
-}
-
-func main() {
-	guest.Tool("reader.read", read)
-	guest.Tool("reader.pure", read)
-}
-`
-
 // TestAUnitChangesWhatAPackReads: what is applied to a project or an agent is seen by its calls alone, from the next read
 // on, and taken back it is gone.
 func TestAUnitChangesWhatAPackReads(t *testing.T) {
 	t.Parallel()
 	h := hosttest.New(t, hosttest.Options{})
-	h.Install(hosttest.Artifact{TOML: readerTOML, Module: hosttest.Build(t, readerGo)})
+	h.Install(hosttest.Reader(t))
 	units, ctx := h.Services().Logic, t.Context()
 	read := func(project, actor string) string {
 		t.Helper()

@@ -229,7 +229,8 @@ func TestBad(t *testing.T) {
 	for name, src := range map[string]string{
 		"no call": "", "two of a name": "tool = \"sink.echo\"\n-- kv/a --\n-- kv/a --\n", "no TOML": "tool = \n", "no UTF-8": "\xff",
 		"a step and a call": "tool = \"sink.echo\"\n[[step]]\ntool = \"sink.echo\"\n", "an error and an output": "tool = \"sink.echo\"\nerror = \"trap\"\n-- output.txt --\n",
-		"no tool in a step": "[[step]]\n", "two inputs": "tool = \"sink.echo\"\n-- input.json --\n{}\n-- input.txt --\n",
+		"a document that is no table": "tool = \"sink.echo\"\n[world.config]\n\"recipes/retrieval\" = 3\n",
+		"no tool in a step":           "[[step]]\n", "two inputs": "tool = \"sink.echo\"\n-- input.json --\n{}\n-- input.txt --\n",
 	} {
 		if _, err := rehearse.ParseCase("x.txtar", []byte(src), man); err == nil || !strings.Contains(err.Error(), "x.txtar:") {
 			t.Errorf("%s: %v", name, err)

@@ -3,6 +3,7 @@ package server
 import (
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -92,33 +93,56 @@ func (s *Server) getEpisode(c *fiber.Ctx) error {
 		return abi.Errorf(abi.NotFound, "read episode %q: no event has that correlation id", id)
 	}
 	snap.Episode = ep
-	if snap.Config, err = s.effective(ep.Projects); err != nil {
+	if err := s.inForce(&snap, &ep); err != nil {
 		return err
 	}
 	return stateJSON(c, "episode", snap)
 }
 
-// effective is the configuration as it is now, for the project when the episode is of one only.
-func (s *Server) effective(projects []string) ([]logic.Doc, error) {
+// inForce adds the configuration that packs could read when the episode began.
+func (s *Server) inForce(snap *api.EpisodeSnapshot, ep *models.Episode) error {
 	if s.svc.Logic == nil {
-		return nil, nil
+		return nil
 	}
-	var scopes []logic.Scope
-	if len(projects) == 1 {
-		scope, err := logic.ParseScope("project/" + projects[0])
-		if err == nil { // a name that no scope can have has no configuration of its own
+	began, err := time.Parse(time.RFC3339Nano, ep.Start)
+	if err != nil {
+		return abi.Errorf(abi.Corrupt, "read episode %q: it began at %q: %w", ep.ID, ep.Start, err)
+	}
+	if snap.ConfigVersion, err = s.svc.Logic.VersionAt(s.ctx, began); err != nil {
+		return err
+	}
+	docs, err := s.svc.Logic.AllAt(s.ctx, snap.ConfigVersion, scopesOf(ep)...)
+	switch abi.CodeOf(err) {
+	case abi.OK:
+		snap.Config = docs
+	case abi.Conflict, abi.Invalid:
+		snap.ConfigProblem = err.Error()
+	default:
+		return err
+	}
+	return nil
+}
+
+// scopesOf are those of the one project and the one agent of an episode. A name that no scope can have has no configuration
+// of its own.
+func scopesOf(ep *models.Episode) (scopes []logic.Scope) {
+	if len(ep.Projects) == 1 {
+		if scope, err := logic.ParseScope("project/" + ep.Projects[0]); err == nil {
 			scopes = append(scopes, scope)
 		}
 	}
-	docs := []logic.Doc{}
-	for _, t := range s.svc.Logic.Targets() {
-		d, err := s.svc.Logic.Get(t.Name, scopes...)
-		if err != nil {
-			return nil, err
+	var agents []string
+	for _, actor := range ep.Actors {
+		if name, ok := strings.CutPrefix(actor, "agent:"); ok {
+			agents = append(agents, name)
 		}
-		docs = append(docs, d)
 	}
-	return docs, nil
+	if len(agents) == 1 {
+		if scope, err := logic.ParseScope("agent/" + agents[0]); err == nil {
+			scopes = append(scopes, scope)
+		}
+	}
+	return scopes
 }
 
 // getJournal reads the journal page by page, forwards from after.

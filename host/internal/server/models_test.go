@@ -3,6 +3,7 @@ package server_test
 import (
 	"encoding/json"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/logic"
 	"github.com/arw-project/arw/host/internal/server"
 )
 
@@ -94,6 +96,61 @@ func TestEpisodeSnapshot(t *testing.T) {
 	}
 	if p := problem(t, e.ask("GET", "/state/episode/nobody/snapshot", "", "Authorization", "Bearer "+e.token)); p.Code != abi.NotFound.String() {
 		t.Errorf("unknown answers %s", p.Code)
+	}
+}
+
+// TestEpisodeKnowsTheConfigurationItRanUnder: a later change does not rewrite what an episode saw.
+func TestEpisodeKnowsTheConfigurationItRanUnder(t *testing.T) {
+	t.Parallel()
+	e := start(t, server.Options{})
+	set := func(scope logic.Scope, k int) {
+		t.Helper()
+		if _, err := e.Services().Logic.Edit(t.Context(), scope, "recipes/retrieval", "merge", map[string]any{"k": k}, logic.How{By: "operator"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(corr, project, actor string) {
+		t.Helper()
+		if _, err := e.Services().Journal.Append(t.Context(), journal.Event{
+			Kind: "actions.completed", Corr: corr, Project: project, Actor: actor, Body: api.ActionEvent{ID: "act_" + corr, Kind: "test.run", State: "completed"},
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run("before", "p", "operator")
+	nextMilli()
+	set("project/p", 11)
+	set("agent/bob", 12)
+	run("project", "p", "agent:ann")
+	run("agent", "p", "agent:bob")
+	run("elsewhere", "q", "operator")
+	nextMilli()
+	set("project/p", 13)
+	for corr, want := range map[string][2]int{"before": {0, 8}, "project": {2, 11}, "agent": {2, 12}, "elsewhere": {2, 8}} {
+		var snap struct {
+			ConfigVersion int `json:"config_version"`
+			Effective     []struct {
+				Target string
+				Body   struct{ K int }
+			} `json:"effective_config"`
+		}
+		e.answer("/state/episode/"+corr+"/snapshot", &snap)
+		k := -1
+		for _, d := range snap.Effective {
+			if d.Target == "recipes/retrieval" {
+				k = d.Body.K
+			}
+		}
+		if snap.ConfigVersion != want[0] || k != want[1] {
+			t.Errorf("%s: version %d with k = %d, want %v", corr, snap.ConfigVersion, k, want)
+		}
+	}
+}
+
+// nextMilli waits until the clock, by whose milliseconds versions are told apart, has moved on.
+func nextMilli() {
+	for now := time.Now().UnixMilli(); time.Now().UnixMilli() == now; {
+		runtime.Gosched()
 	}
 }
 
