@@ -124,9 +124,16 @@ func (e *edge) poke(t *testing.T, r *rand.Rand, op spec.Op) {
 	if resp.StatusCode < 300 || resp.StatusCode == http.StatusNotModified {
 		return
 	}
-	var p api.Problem
-	if json.Unmarshal(raw, &p) != nil || p.Code == "" || p.Status != resp.StatusCode || resp.Header.Get("Content-Type") != "application/problem+json" {
-		t.Errorf("%s %s: %d is no problem document: %.300s", op.Method, req.URL, resp.StatusCode, raw)
+	if strings.HasPrefix(op.Path, "/v1/") { // its clients know another form
+		var o api.OpenAIError
+		if json.Unmarshal(raw, &o) != nil || o.Error.Code == "" || o.Error.Message == "" || resp.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s %s: %d is no error as OpenAI's clients know it: %.300s", op.Method, req.URL, resp.StatusCode, raw)
+		}
+	} else {
+		var p api.Problem
+		if json.Unmarshal(raw, &p) != nil || p.Code == "" || p.Status != resp.StatusCode || resp.Header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%s %s: %d is no problem document: %.300s", op.Method, req.URL, resp.StatusCode, raw)
+		}
 	}
 	if resp.StatusCode == http.StatusInternalServerError {
 		t.Errorf("%s %s %.200s: the host failed: %.300s", op.Method, req.URL, sent, raw)
