@@ -35,6 +35,9 @@ func FuzzAPI(f *testing.F) {
 			if op.Path == "/events" || op.Media == "application/octet-stream" {
 				continue // streams, which do not end by themselves
 			}
+			if op.Path == "/queue/pause" {
+				continue // whoever waits for an action, as under /v1, would wait for its end
+			}
 			e.poke(t, r, op)
 		}
 		if got := e.ask("GET", "/healthz", "").StatusCode; got != http.StatusOK {
