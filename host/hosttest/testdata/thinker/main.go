@@ -12,7 +12,9 @@ func main() {
 	guest.Tool("thinker.think", think)
 	guest.Tool("thinker.hear", hear)
 	guest.Tool("thinker.leave", leave)
-	guest.Tool("thinker.embed", func(c *guest.Call, in abi.InferEmbed) (abi.InferVectors, error) { return c.Infer().Embed(in.Model, in.Texts...) })
+	guest.Tool("thinker.embed", func(c *guest.Call, in abi.InferEmbed) (abi.InferVectors, error) {
+		return c.Infer().Embed(in.Model, in.Texts...)
+	})
 	guest.Tool("thinker.rank", func(c *guest.Call, in abi.InferRerank) (abi.InferScores, error) {
 		return c.Infer().Rerank(in.Model, in.Query, in.Documents...)
 	})
