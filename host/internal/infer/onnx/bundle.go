@@ -2,7 +2,6 @@ package onnx
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"io"
 	"os"
 	"strconv"
@@ -10,7 +9,7 @@ import (
 	"github.com/arw-project/arw/abi"
 )
 
-// Keys of the metadata that Bundle writes. docs/spec/models.md says what they mean.
+// Keys of the metadata that Bundle writes. docs/spec/onnx.md says what they mean.
 const (
 	metaTokenizer = "arw.tokenizer"
 	metaPooling   = "arw.pooling"
@@ -132,8 +131,8 @@ func open(name string) (*Model, Options, *Tokenizer, error) {
 	if err != nil {
 		return fail(err)
 	}
-	if !m.Bundled {
-		return fail(abi.Errorf(abi.Invalid, "open model %q: it has no tokenizer", name).WithHint("put it in: arw model bundle MODEL.onnx --tokenizer tokenizer.json --out FILE"))
+	if err := m.bundled(); err != nil {
+		return fail(err)
 	}
 	o, err := m.options()
 	if err != nil {
@@ -146,11 +145,23 @@ func open(name string) (*Model, Options, *Tokenizer, error) {
 	return m, o, t, nil
 }
 
-// Describe is Inspect with its result as JSON, for people.
-func Describe(r io.Reader, size int64) (json.RawMessage, error) {
+// Check refuses a file that Load would refuse for its header. Errors: those of Inspect, Invalid without a tokenizer, Unsupported for a graph
+// that is no encoder.
+func Check(r io.Reader, size int64) error {
 	m, err := Inspect(r, size)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return json.Marshal(m)
+	if err := m.bundled(); err != nil {
+		return err
+	}
+	return m.fits()
+}
+
+func (m *Model) bundled() error {
+	if m.Bundled {
+		return nil
+	}
+	return abi.Errorf(abi.Invalid, "load model: the file has no tokenizer").
+		WithHint("put it in: arw model bundle MODEL.onnx --tokenizer tokenizer.json --out FILE")
 }

@@ -51,11 +51,11 @@ type tokenizerFile struct {
 		} `json:"special_tokens"`
 	} `json:"post_processor"`
 	Model struct {
-		Type    string           `json:"type"`
-		Unknown string           `json:"unk_token"`
-		Prefix  string           `json:"continuing_subword_prefix"`
-		Longest int              `json:"max_input_chars_per_word"`
-		Vocab   map[string]int32 `json:"vocab"`
+		Type    string          `json:"type"`
+		Unknown string          `json:"unk_token"`
+		Prefix  string          `json:"continuing_subword_prefix"`
+		Longest int             `json:"max_input_chars_per_word"`
+		Vocab   json.RawMessage `json:"vocab"` // of another shape in other kinds
 	} `json:"model"`
 }
 
@@ -76,10 +76,15 @@ func parseTokenizer(text []byte) (*Tokenizer, error) {
 		return nil, badTokenizer("the normalizer is not BertNormalizer")
 	case f.Pre == nil || f.Pre.Type != "BertPreTokenizer":
 		return nil, badTokenizer("the pre-tokenizer is not BertPreTokenizer")
-	case len(f.Model.Vocab) == 0 || len(f.Model.Vocab) > maxVocab:
-		return nil, badTokenizer("a vocabulary of %d pieces, 1 to %d are allowed", len(f.Model.Vocab), maxVocab)
 	}
-	t := &Tokenizer{vocab: f.Model.Vocab, prefix: f.Model.Prefix, longest: f.Model.Longest,
+	vocab := map[string]int32{}
+	if err := json.Unmarshal(f.Model.Vocab, &vocab); err != nil {
+		return nil, badTokenizer("the vocabulary: %v", err)
+	}
+	if len(vocab) == 0 || len(vocab) > maxVocab {
+		return nil, badTokenizer("a vocabulary of %d pieces, 1 to %d are allowed", len(vocab), maxVocab)
+	}
+	t := &Tokenizer{vocab: vocab, prefix: f.Model.Prefix, longest: f.Model.Longest,
 		clean: f.Normalizer.Clean, chinese: f.Normalizer.Chinese, lower: f.Normalizer.Lower, strip: f.Normalizer.Lower}
 	if f.Normalizer.Strip != nil {
 		t.strip = *f.Normalizer.Strip
