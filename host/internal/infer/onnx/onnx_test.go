@@ -16,7 +16,7 @@ func TestInspect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.Producer != "arw-onnxtest" || m.Opsets[""] != 17 || len(m.Inputs) != 3 || m.Outputs[0].Name != "hidden" || m.Operators["MatMul"] != 8 || m.Bundled {
+	if m.Producer != "arw-onnxtest" || m.Opsets[""] != 17 || len(m.Inputs) != 3 || m.Outputs[0].Name != "l0.hidden" || m.Operators["MatMul"] != 8 || m.Bundled {
 		t.Errorf("got %+v", m)
 	}
 	if got := m.Inputs[0]; got.Name != "input_ids" || got.Type != "int64" || !slices.Equal(got.Dims, []int64{-1, -1}) {

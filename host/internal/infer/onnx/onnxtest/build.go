@@ -2,6 +2,7 @@ package onnxtest
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"strconv"
 )
@@ -18,13 +19,10 @@ type attr struct {
 
 func with(name string, value int64) []attr { return []attr{{name: name, value: value}} }
 
-// network writes the layer, as models exported from PyTorch spell it.
-func (g *builder) network(m *Model) {
-	for name, w := range map[string][][]float32{"word": m.Word, "place": m.Place, "type": m.Type, "q": m.Q, "k": m.K, "v": m.V, "o": m.O, "up": m.Up, "down": m.Down} {
+// network writes all up to the last layer's output, whose name it gives, as models exported from PyTorch spell it.
+func (g *builder) network(m *Model) string {
+	for name, w := range map[string][][]float32{"word": m.Word, "place": m.Place, "type": m.Type} {
 		g.floats(name, w...)
-	}
-	for name, row := range map[string][]float32{"up.b": m.BiasUp, "down.b": m.BiasDown, "norm1.w": m.Scale1, "norm1.b": m.Shift1, "norm2.w": m.Scale2, "norm2.b": m.Shift2} {
-		g.floats(name, row)
 	}
 	places := make([]int64, Most)
 	for i := range places {
@@ -34,7 +32,7 @@ func (g *builder) network(m *Model) {
 	g.ints("zero.at", 0)
 	g.ints("one", 1)
 	g.ints("two", 2)
-	g.scalar("root", float32(math.Sqrt(Width)))
+	g.scalar("root", float32(math.Sqrt(float64(m.width()))))
 	g.scalar("sqrt2", math.Sqrt2)
 	g.scalar("half", 0.5)
 	g.scalar("unit", 1)
@@ -53,30 +51,46 @@ func (g *builder) network(m *Model) {
 	g.node("Cast", "maskf", with("to", 1), "mask3")
 	g.node("Sub", "masked", nil, "unit", "maskf")
 	g.node("Mul", "bias", nil, "masked", "far")
-	for _, p := range []string{"q", "k", "v"} {
-		g.node("MatMul", "x."+p, nil, "x", p)
+	x := "x"
+	for i := range m.Layers {
+		x = g.layer(&m.Layers[i], fmt.Sprintf("l%d.", i), x)
 	}
-	g.transpose("k.t", "x.k")
-	g.node("MatMul", "dots", nil, "x.q", "k.t")
-	g.node("Div", "scaled", nil, "dots", "root")
-	g.node("Add", "biased", nil, "scaled", "bias")
-	g.node("Softmax", "weights", with("axis", -1), "biased")
-	g.node("MatMul", "mixed", nil, "weights", "x.v")
-	g.node("MatMul", "attended", nil, "mixed", "o")
-	g.node("Add", "sum1", nil, "x", "attended")
+	return x
+}
+
+// layer writes one, with p before every name.
+func (g *builder) layer(l *Layer, p, x string) string {
+	for name, w := range map[string][][]float32{"q": l.Q, "k": l.K, "v": l.V, "o": l.O, "up": l.Up, "down": l.Down} {
+		g.floats(p+name, w...)
+	}
+	for name, row := range map[string][]float32{"up.b": l.BiasUp, "down.b": l.BiasDown, "n1.w": l.Scale1, "n1.b": l.Shift1, "n2.w": l.Scale2, "n2.b": l.Shift2} {
+		g.floats(p+name, row)
+	}
+	for _, part := range []string{"q", "k", "v"} {
+		g.node("MatMul", p+"x."+part, nil, x, p+part)
+	}
+	g.transpose(p+"k.t", p+"x.k")
+	g.node("MatMul", p+"dots", nil, p+"x.q", p+"k.t")
+	g.node("Div", p+"scaled", nil, p+"dots", "root")
+	g.node("Add", p+"biased", nil, p+"scaled", "bias")
+	g.node("Softmax", p+"weights", with("axis", -1), p+"biased")
+	g.node("MatMul", p+"mixed", nil, p+"weights", p+"x.v")
+	g.node("MatMul", p+"attended", nil, p+"mixed", p+"o")
+	g.node("Add", p+"sum1", nil, x, p+"attended")
 	eps := []attr{{name: "axis", value: -1}, {name: "epsilon", float: 1e-12}}
-	g.node("LayerNormalization", "h", eps, "sum1", "norm1.w.row", "norm1.b.row")
-	g.node("MatMul", "u0", nil, "h", "up")
-	g.node("Add", "u", nil, "u0", "up.b.row")
-	g.node("Div", "u1", nil, "u", "sqrt2")
-	g.node("Erf", "u2", nil, "u1")
-	g.node("Add", "u3", nil, "u2", "unit")
-	g.node("Mul", "u4", nil, "u", "u3")
-	g.node("Mul", "gelu", nil, "u4", "half")
-	g.node("MatMul", "d0", nil, "gelu", "down")
-	g.node("Add", "d", nil, "d0", "down.b.row")
-	g.node("Add", "sum2", nil, "h", "d")
-	g.node("LayerNormalization", "hidden", eps, "sum2", "norm2.w.row", "norm2.b.row")
+	g.node("LayerNormalization", p+"h", eps, p+"sum1", p+"n1.w.row", p+"n1.b.row")
+	g.node("MatMul", p+"u0", nil, p+"h", p+"up")
+	g.node("Add", p+"u", nil, p+"u0", p+"up.b.row")
+	g.node("Div", p+"u1", nil, p+"u", "sqrt2")
+	g.node("Erf", p+"u2", nil, p+"u1")
+	g.node("Add", p+"u3", nil, p+"u2", "unit")
+	g.node("Mul", p+"u4", nil, p+"u", p+"u3")
+	g.node("Mul", p+"gelu", nil, p+"u4", "half")
+	g.node("MatMul", p+"d0", nil, p+"gelu", p+"down")
+	g.node("Add", p+"d", nil, p+"d0", p+"down.b.row")
+	g.node("Add", p+"sum2", nil, p+"h", p+"d")
+	g.node("LayerNormalization", p+"hidden", eps, p+"sum2", p+"n2.w.row", p+"n2.b.row")
+	return p + "hidden"
 }
 
 // node adds one with a single output.

@@ -1,7 +1,7 @@
 // Package onnxtest keeps one promise: a tiny encoder as an ONNX file whose every answer can be computed beside it, by other code.
 //
-// Encoder writes a one-layer transformer (embedding of word, position and type, one-headed attention with mask, layer norm,
-// feed-forward with Gelu) with weights from a seed. Its answers are noise: it tests plumbing, never quality. Answer computes
+// A Model is a transformer (embedding of word, position and type; layers of one-headed attention with mask, layer norm and
+// feed-forward with Gelu) with weights from a seed; File writes it. Its answers are noise: it tests plumbing, never quality. Answer computes
 // them in float64 with loops and nothing else. Everything is a value; functions may run at once.
 package onnxtest
 
@@ -11,13 +11,14 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 )
 
-// Sizes of the network.
+// Sizes of the tiny network, and the positions of any.
 const (
 	Width = 16
 	Inner = 32
-	Most  = 128 // positions
+	Most  = 128
 )
 
 // Words are the vocabulary, in order of their numbers.
@@ -26,39 +27,58 @@ var Words = []string{"[PAD]", "[UNK]", "[CLS]", "[SEP]", "hello", "world", "the"
 
 // Model is the network's weights.
 type Model struct {
-	Word, Place, Type      [][]float32
-	Q, K, V, O, Up, Down   [][]float32
-	Scale1, Shift1         []float32
-	Scale2, Shift2         []float32
-	Score                  [][]float32 // nil: no head
-	BiasUp, BiasDown, Bias []float32
+	Word, Place, Type [][]float32
+	Layers            []Layer
+	Score             [][]float32 // nil: no head
+	Bias              []float32
 }
 
-// New makes weights from a seed. With a head the network gives one number per text instead of vectors.
+// Layer is one of the transformer's.
+type Layer struct {
+	Q, K, V, O, Up, Down           [][]float32
+	Scale1, Shift1, Scale2, Shift2 []float32
+	BiasUp, BiasDown               []float32
+}
+
+// New makes the tiny network from a seed: one layer. With a head it gives one number per text instead of vectors.
 func New(seed uint64, head bool) *Model {
-	r := rand.New(rand.NewPCG(seed, 1))
-	row := func(n int, at, spread float64) []float32 {
-		out := make([]float32, n)
-		for i := range out {
-			out[i] = float32(at + spread*r.NormFloat64())
-		}
-		return out
-	}
-	matrix := func(n, m int) [][]float32 {
-		out := make([][]float32, n)
-		for i := range out {
-			out[i] = row(m, 0, 1/math.Sqrt(float64(m)))
-		}
-		return out
-	}
-	m := &Model{Word: matrix(len(Words), Width), Place: matrix(Most, Width), Type: matrix(2, Width),
-		Q: matrix(Width, Width), K: matrix(Width, Width), V: matrix(Width, Width), O: matrix(Width, Width),
-		Up: matrix(Width, Inner), Down: matrix(Inner, Width), BiasUp: row(Inner, 0, .1), BiasDown: row(Width, 0, .1),
-		Scale1: row(Width, 1, .1), Shift1: row(Width, 0, .1), Scale2: row(Width, 1, .1), Shift2: row(Width, 0, .1)}
+	m := Sized(seed, Width, Inner, 1)
 	if head {
-		m.Score, m.Bias = matrix(Width, 1), row(1, 0, .1)
+		r := rand.New(rand.NewPCG(seed, 2))
+		m.Score, m.Bias = matrix(r, Width, 1), row(r, 1, 0, .1)
 	}
 	return m
+}
+
+// Sized makes a network of any size, for measuring.
+func Sized(seed uint64, width, inner, layers int) *Model {
+	r := rand.New(rand.NewPCG(seed, 1))
+	m := &Model{Word: matrix(r, len(Words), width), Place: matrix(r, Most, width), Type: matrix(r, 2, width)}
+	for range layers {
+		m.Layers = append(m.Layers, Layer{
+			Q: matrix(r, width, width), K: matrix(r, width, width), V: matrix(r, width, width), O: matrix(r, width, width),
+			Up: matrix(r, width, inner), Down: matrix(r, inner, width), BiasUp: row(r, inner, 0, .1), BiasDown: row(r, width, 0, .1),
+			Scale1: row(r, width, 1, .1), Shift1: row(r, width, 0, .1), Scale2: row(r, width, 1, .1), Shift2: row(r, width, 0, .1)})
+	}
+	return m
+}
+
+func (m *Model) width() int { return len(m.Word[0]) }
+
+func row(r *rand.Rand, n int, at, spread float64) []float32 {
+	out := make([]float32, n)
+	for i := range out {
+		out[i] = float32(at + spread*r.NormFloat64())
+	}
+	return out
+}
+
+func matrix(r *rand.Rand, n, m int) [][]float32 {
+	out := make([][]float32, n)
+	for i := range out {
+		out[i] = row(r, m, 0, 1/math.Sqrt(float64(m)))
+	}
+	return out
 }
 
 // Tokenizer is the tokenizer.json of Words.
@@ -108,13 +128,12 @@ func (w *wire) text(field int, s string) { w.bytes(field, []byte(s)) }
 // File is the network as an ONNX model, opset 17.
 func (m *Model) File() []byte {
 	g := &builder{}
-	out, shape := "hidden", []string{"batch", "sequence", "16"}
-	g.network(m)
+	out, shape := g.network(m), []string{"batch", "sequence", strconv.Itoa(m.width())}
 	if m.Score != nil {
 		g.floats("score.w", m.Score...)
 		g.floats("score.b", m.Bias)
 		g.ints("zero", 0)
-		g.node("Gather", "first", with("axis", 1), "hidden", "zero")
+		g.node("Gather", "first", with("axis", 1), out, "zero")
 		g.node("Squeeze", "first2", nil, "first", "one")
 		g.node("MatMul", "score0", nil, "first2", "score.w")
 		g.node("Add", "logits", nil, "score0", "score.b.row")
@@ -135,41 +154,47 @@ func (m *Model) File() []byte {
 	return file
 }
 
-// Answer is what the network gives for one text: Width numbers for every token, or one number alone.
+// Answer is what the network gives for one text: its width of numbers for every token, or one number alone.
 func (m *Model) Answer(ids, types []int32) [][]float64 {
 	x := make([][]float64, len(ids))
 	for i, id := range ids {
-		x[i] = make([]float64, Width)
+		x[i] = make([]float64, m.width())
 		for j := range x[i] {
 			x[i][j] = float64(m.Word[id][j]) + float64(m.Place[i][j]) + float64(m.Type[types[i]][j])
 		}
 	}
-	q, k, v := times(x, m.Q), times(x, m.K), times(x, m.V)
+	for i := range m.Layers {
+		x = m.Layers[i].answer(x)
+	}
+	if m.Score == nil {
+		return x
+	}
+	score := times(x[:1], m.Score)
+	score[0][0] += float64(m.Bias[0])
+	return score
+}
+
+func (l *Layer) answer(x [][]float64) [][]float64 {
+	q, k, v := times(x, l.Q), times(x, l.K), times(x, l.V)
 	mixed := make([][]float64, len(x))
 	for i := range x {
 		mixed[i] = attend(q[i], k, v)
 	}
-	h := norm(plus(x, times(mixed, m.O)), m.Scale1, m.Shift1)
-	up := times(h, m.Up)
+	h := norm(plus(x, times(mixed, l.O)), l.Scale1, l.Shift1)
+	up := times(h, l.Up)
 	for _, row := range up {
 		for j := range row {
-			y := row[j] + float64(m.BiasUp[j])
+			y := row[j] + float64(l.BiasUp[j])
 			row[j] = y / 2 * (1 + math.Erf(y/math.Sqrt2))
 		}
 	}
-	down := times(up, m.Down)
+	down := times(up, l.Down)
 	for _, row := range down {
 		for j := range row {
-			row[j] += float64(m.BiasDown[j])
+			row[j] += float64(l.BiasDown[j])
 		}
 	}
-	h = norm(plus(h, down), m.Scale2, m.Shift2)
-	if m.Score == nil {
-		return h
-	}
-	score := times(h[:1], m.Score)
-	score[0][0] += float64(m.Bias[0])
-	return score
+	return norm(plus(h, down), l.Scale2, l.Shift2)
 }
 
 func attend(q []float64, k, v [][]float64) []float64 {
@@ -179,10 +204,10 @@ func attend(q []float64, k, v [][]float64) []float64 {
 		for d := range q {
 			dot += q[d] * k[j][d]
 		}
-		weights[j] = math.Exp(dot / math.Sqrt(Width))
+		weights[j] = math.Exp(dot / math.Sqrt(float64(len(q))))
 		sum += weights[j]
 	}
-	out := make([]float64, Width)
+	out := make([]float64, len(q))
 	for j := range v {
 		for d := range out {
 			out[d] += weights[j] / sum * v[j][d]
