@@ -96,12 +96,14 @@ fuzz:
 clean:
 	rm -rf bin packs/*/module.wasm packs/*/module.*.json
 
-# A real llama-server for the tests below, in .runtimes; see the script for what it does.
+# A real llama-server and a worker on ONNX Runtime for the tests below, in .runtimes; see the scripts for what they do.
 .PHONY: runtimes runtimes-test
 runtimes:
 	sh host/internal/infer/supervise/runtimes.sh
+	sh host/internal/infer/onnx/ort/build.sh
 
-# The suite of every adapter, on a real llama-server with a tiny model of random weights.
+# The suite of every adapter, on real runtimes with tiny models of random weights.
 runtimes-test: runtimes
 	ARW_LLAMA_SERVER=$(CURDIR)/.runtimes/llama/llama-server go test -count=1 -run 'Real' ./host/internal/infer/supervise
+	ARW_ONNX_WORKER=$(CURDIR)/.runtimes/ort/arw-ort go test -count=1 -run 'Encoder' ./host/internal/infer/supervise
 	ARW_LLAMA_SERVER=$(CURDIR)/.runtimes/llama/llama-server go test -run '^$$' -bench Overhead -benchtime 60x ./host/internal/infer/supervise
