@@ -51,6 +51,9 @@ func (b *Book) GrantTx(tx *sql.Tx, corr string, g Grant) (Lease, error) {
 	if err != nil {
 		return Lease{}, err
 	}
+	if err := b.unshared(e.grant, e.patterns, b.coming); err != nil {
+		return Lease{}, err
+	}
 	if err := b.insert(tx, e); err != nil {
 		return Lease{}, b.db.Explain("grant a lease", err)
 	}
@@ -58,6 +61,7 @@ func (b *Book) GrantTx(tx *sql.Tx, corr string, g Grant) (Lease, error) {
 	if err := b.note(tx, "leases.granted", corr, g.By, l); err != nil {
 		return Lease{}, err
 	}
+	b.coming = append(b.coming, coming{len(b.staged), e})
 	b.stage(func() { b.add(e) })
 	return l, nil
 }
@@ -131,6 +135,9 @@ func (b *Book) renewTx(tx *sql.Tx, corr, id string, ttl time.Duration) (*entry, 
 	b.mu.Unlock()
 	if err == nil {
 		err = mayRenew(l)
+	}
+	if err == nil && l.State != Live {
+		err = b.unshared(e.grant, e.patterns, b.coming)
 	}
 	if err != nil {
 		return nil, err
