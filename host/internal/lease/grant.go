@@ -180,10 +180,14 @@ func mayRenew(l Lease) error {
 
 // note journals an event about a lease in the write that changes it. Its body is the lease as it stands after it.
 func (b *Book) note(tx *sql.Tx, kind, corr, actor string, l Lease) error {
-	return b.noteAs(tx, kind, corr, actor, l.Pack, l)
+	return b.noteAs(tx, kind, corr, actor, l, l)
 }
 
-func (b *Book) noteAs(tx *sql.Tx, kind, corr, actor, pack string, body any) error {
-	_, err := b.journal.AppendTx(tx, journal.Event{Kind: kind, Corr: corr, Actor: actor, Pack: pack, Body: body})
+func (b *Book) noteAs(tx *sql.Tx, kind, corr, actor string, l Lease, body any) error {
+	in := l.Project
+	if in == defaultProject {
+		in = ""
+	}
+	_, err := b.journal.AppendTx(tx, journal.Event{Kind: kind, Corr: corr, Actor: actor, Project: in, Pack: l.Pack, Body: body})
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/api"
 )
 
 // handle answers calls of one tool as it was defined when it was offered.
@@ -22,12 +23,22 @@ func (s *Server) handle(name, def string) sdk.ToolHandler {
 		if len(input) == 0 {
 			input = json.RawMessage(`{}`)
 		}
-		res, err := s.back.Call(ctx, Call{Tool: name, Input: input, Session: sessionID(req)})
+		res, err := s.back.Call(ctx, Call{Tool: name, Input: input, Session: sessionID(req), Project: s.projectOf(req)})
 		if err != nil {
 			return refusal(err), nil
 		}
 		return answer(res), nil
 	}
+}
+
+// projectOf is the project that a client names, with every request of its own or in the address that it was given.
+func (s *Server) projectOf(req *sdk.CallToolRequest) string {
+	if req.Extra != nil {
+		if named := req.Extra.Header.Get(api.HeaderProject); named != "" {
+			return named
+		}
+	}
+	return s.in
 }
 
 func sessionID(req sdk.Request) string {

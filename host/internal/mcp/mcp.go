@@ -52,6 +52,7 @@ type Call struct {
 	Tool    string
 	Input   json.RawMessage
 	Session string // of the client, for the record and for tools that keep state
+	Project string // that the client named, "" when none
 }
 
 // Result is a completed call: JSON or bytes.
@@ -74,12 +75,14 @@ type Backend interface {
 // Options of a Server.
 type Options struct {
 	Version string       // of the host
+	Project string       // of a client that names none
 	Log     *slog.Logger // nil: nowhere
 }
 
 // Server offers a backend's tools. It is safe for concurrent use.
 type Server struct {
 	back Backend
+	in   string // Options.Project
 	log  *slog.Logger
 	sdk  *sdk.Server
 	pins pins
@@ -90,7 +93,7 @@ type Server struct {
 
 // New makes a server that offers nothing before its first Refresh.
 func New(back Backend, o Options) *Server {
-	s := &Server{back: back, log: o.Log, tools: map[string]string{}}
+	s := &Server{back: back, in: o.Project, log: o.Log, tools: map[string]string{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
