@@ -156,12 +156,12 @@ func (a *app) exportListCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			q := url.Values{}
-			if !all {
-				q.Set("state", "live")
+			state := "live"
+			if all {
+				state = ""
 			}
-			var doc api.List[api.ProjectExport]
-			if err := c.List(cmd.Context(), "projects/exports", q, &doc); err != nil {
+			doc, err := c.Exports(cmd.Context(), state)
+			if err != nil {
 				return err
 			}
 			return a.print(doc, func(u ui) error { return tellExports(u, doc.Items) })

@@ -26,6 +26,12 @@ func (c *Client) CreateExport(ctx context.Context, in api.CreateExport) (e api.P
 	return e, err
 }
 
+// Exports lists the exports in a state, "" for all that are not forgotten.
+func (c *Client) Exports(ctx context.Context, state string) (l api.List[api.ProjectExport], err error) {
+	err = c.do(ctx, call{method: http.MethodGet, path: "/projects/exports?" + url.Values{"state": {state}}.Encode()}, &l)
+	return l, err
+}
+
 // RevokeExport ends an export: the next read under it is refused.
 func (c *Client) RevokeExport(ctx context.Context, id, reason string) (e api.ProjectExport, err error) {
 	path := "/projects/exports/" + url.PathEscape(id) + "?" + url.Values{"reason": {reason}}.Encode()
