@@ -21,16 +21,16 @@ func KeeperTOML() string { return keeperTOML }
 // Keeper is a pack that keeps what it is told to in every store, at version 1.0.0.
 func Keeper(t testing.TB) Artifact { return Artifact{TOML: keeperTOML, Module: Build(t, keeper)} }
 
-// Step is one thing that Keeper does.
-type Step struct {
-	Op    string `json:"op"`
-	Name  string `json:"name,omitempty"`
-	Value string `json:"value,omitempty"`
-}
+// Step is one thing that Keeper does: what, the name it is about, and a value.
+type Step [3]string
 
 // Steps is Keeper's input.
 func Steps(steps ...Step) []byte {
-	raw, err := json.Marshal(map[string]any{"steps": steps})
+	list := make([]map[string]string, len(steps))
+	for i, s := range steps {
+		list[i] = map[string]string{"op": s[0], "name": s[1], "value": s[2]}
+	}
+	raw, err := json.Marshal(map[string]any{"steps": list})
 	if err != nil {
 		panic(err) // strings alone
 	}

@@ -116,7 +116,7 @@ func TestWhatIsKeptOfCallsIsApart(t *testing.T) {
 
 	submit := func(project, value string) (action.Action, bool) {
 		a, reused, err := h.Services().Actions.Submit(t.Context(), action.Request{
-			Kind: "keeper.pure", Project: project, Actor: "agent:x", IdemKey: "key", Input: hosttest.Steps(step{Value: value}),
+			Kind: "keeper.pure", Project: project, Actor: "agent:x", IdemKey: "key", Input: hosttest.Steps(step{2: value}),
 		})
 		if err != nil {
 			t.Fatalf("in %q: %v", project, err)
@@ -220,7 +220,7 @@ func TestExports(t *testing.T) {
 		}
 		denied("revoked", "b", tc.reads...)
 		uses := len(tc.reads)
-		if tc.reads[0].Op == "read" {
+		if tc.reads[0][0] == "read" {
 			uses++ // until the end of the file
 		}
 		export(t, h, api.CreateExport{What: tc.what, Calls: int64(uses)})

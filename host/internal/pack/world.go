@@ -86,6 +86,10 @@ func (w *world) host() wasm.Host {
 			if w.m.Egress != nil {
 				h.HTTP = (*network)(w)
 			}
+		case abi.Infer:
+			if w.m.Models != nil {
+				h.Infer = (*asker)(w)
+			}
 		}
 	}
 	return h

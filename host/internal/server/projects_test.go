@@ -38,8 +38,8 @@ func TestATokenOfOneProjectSeesNoOther(t *testing.T) {
 		t.Helper()
 		a, _, err := e.Services().Actions.Submit(t.Context(), action.Request{
 			Kind: "keeper.run", Project: project, Actor: "operator", Corr: "cor_" + project, IdemKey: "k",
-			Input: hosttest.Steps(hosttest.Step{Op: "put", Name: "k", Value: "written-in-" + project}, hosttest.Step{Op: "show", Name: "keeper.doc", Value: `{"by":"written-in-` + project + `"}`},
-				hosttest.Step{Op: "emit", Name: "keeper.said", Value: `{"by":"written-in-` + project + `"}`}),
+			Input: hosttest.Steps(hosttest.Step{"put", "k", "written-in-" + project}, hosttest.Step{"show", "keeper.doc", `{"by":"written-in-` + project + `"}`},
+				hosttest.Step{"emit", "keeper.said", `{"by":"written-in-` + project + `"}`}),
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -108,7 +108,7 @@ func TestATokenOfOneProjectSeesNoOther(t *testing.T) {
 		t.Errorf("got %d %s", status, got)
 	}
 	// A call that names no project is one in the token's.
-	req := e.ask("POST", "/actions", `{"kind":"keeper.run","input":`+string(hosttest.Steps(hosttest.Step{Op: "get", Name: "k"}))+`}`, "Authorization", token, "Content-Type", "application/json", "Prefer", "wait=30")
+	req := e.ask("POST", "/actions", `{"kind":"keeper.run","input":`+string(hosttest.Steps(hosttest.Step{"get", "k"}))+`}`, "Authorization", token, "Content-Type", "application/json", "Prefer", "wait=30")
 	if got := bodyOf(t, req); !strings.Contains(got, `"got":["written-in-a"]`) || !strings.Contains(got, `"project":"a"`) {
 		t.Errorf("got %s", got)
 	}
@@ -143,7 +143,7 @@ func TestOneProjectAtATime(t *testing.T) {
 	e := start(t, server.Options{})
 	e.Install(hosttest.Keeper(t))
 	for _, p := range []string{"a", "b", ""} {
-		e.Keep(p, hosttest.Step{Op: "show", Name: "keeper.doc", Value: fmt.Sprintf(`{"of":%q}`, p)})
+		e.Keep(p, hosttest.Step{"show", "keeper.doc", fmt.Sprintf(`{"of":%q}`, p)})
 	}
 	for path, want := range map[string]string{
 		"/state/keeper.doc": `{"of":""}`, "/state/keeper.doc?project=default": `{"of":""}`, "/state/keeper.doc?project=a": `{"of":"a"}`, "/state/keeper.doc?project=b": `{"of":"b"}`,
@@ -173,7 +173,7 @@ func TestProjectsOverHTTP(t *testing.T) {
 	t.Parallel()
 	e := start(t, server.Options{})
 	e.Install(hosttest.Keeper(t))
-	e.Keep("a", hosttest.Step{Op: "put", Name: "k", Value: "v"})
+	e.Keep("a", hosttest.Step{"put", "k", "v"})
 	op := []string{"Authorization", "Bearer " + e.token, "Content-Type", "application/json"}
 	if resp := e.ask("POST", "/projects", `{"id":"report","title":"the report"}`, op...); resp.StatusCode != 201 {
 		t.Fatalf("create: %d %s", resp.StatusCode, bodyOf(t, resp))
@@ -196,7 +196,7 @@ func TestProjectsOverHTTP(t *testing.T) {
 	if err := json.NewDecoder(resp.Body).Decode(&made); err != nil || resp.StatusCode != 201 || made.State != "live" {
 		t.Fatalf("export: %d %+v %v", resp.StatusCode, made, err)
 	}
-	if got := e.Keep("report", hosttest.Step{Op: "get", Name: "//a/k"})[0]; got != "v" {
+	if got := e.Keep("report", hosttest.Step{"get", "//a/k"})[0]; got != "v" {
 		t.Errorf("under the export: %q", got)
 	}
 	var show api.ShowProject
@@ -210,7 +210,7 @@ func TestProjectsOverHTTP(t *testing.T) {
 	if resp := e.ask("DELETE", "/projects/exports/"+made.ID+"?reason=enough", "", op...); resp.StatusCode != 200 {
 		t.Fatalf("revoke: %d %s", resp.StatusCode, bodyOf(t, resp))
 	}
-	if got := e.Keep("report", hosttest.Step{Op: "get", Name: "//a/k"})[0]; got != "!lease_revoked" {
+	if got := e.Keep("report", hosttest.Step{"get", "//a/k"})[0]; got != "!lease_revoked" {
 		t.Errorf("after it: %q", got)
 	}
 	for what, code := range map[string]abi.Code{
