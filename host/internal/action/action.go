@@ -69,6 +69,8 @@ type Request struct {
 	Deadline time.Time
 	// Priority orders what waits, over all packs.
 	Priority queue.Priority
+	// Trace is where the caller's trace stands, as the header traceparent has it. It is kept in memory alone.
+	Trace string
 }
 
 // Action is one row of the record. Values are copies: nothing changes under a caller's hands.
@@ -101,6 +103,7 @@ type Action struct {
 	seq      int64
 	note     string        // why it goes back to the queue, for the event
 	delay    time.Duration // until it may begin again
+	Trace    string        // of the Request; empty after a restart
 }
 
 // Recording says where the record of a call is, or why there is none.

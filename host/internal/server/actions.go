@@ -32,7 +32,7 @@ func (s *Server) postAction(c *fiber.Ctx) error {
 	req := action.Request{
 		Kind: body.Kind, Input: body.Input, IdemKey: body.IdemKey, Actor: s.actor(c),
 		Project: body.Project, Corr: corr(c), Session: body.Session,
-		Streams: body.Streams, Record: body.Record,
+		Streams: body.Streams, Record: body.Record, Trace: traceOf(c),
 	}
 	var err error
 	if req.Priority, err = queue.ParsePriority(body.Priority); err != nil {
