@@ -23,6 +23,8 @@ const (
 	LogicChange   Capability = "logic.change"
 	Manage        Capability = "access.manage"
 	HostManage    Capability = "host.manage"
+	ProjectManage Capability = "project.manage"
+	MemoryReview  Capability = "memory.review"
 )
 
 // Role is what a principal is here for.
