@@ -19,6 +19,7 @@ func Events() []EventKind {
 		{"service.start", "The host has started", ServiceEvent{}},
 		{"service.stop", "The host stops", ServiceEvent{}},
 		{"service.safe", "The host started with all packs suspended, because it crashed too often or was told to", SafeEvent{}},
+		{"service.safe.left", "A person let the host run packs again", SafeLeft{}},
 		{"service.dev.start", "From here on the key of a developer's session is trusted for one pack", DevEvent{}},
 		{"service.dev.end", "The key of a developer's session is trusted no more", DevEvent{}},
 
@@ -123,6 +124,11 @@ type SafeEvent struct {
 	Reason  string      `json:"reason"`
 	Crashes []time.Time `json:"crashes"`
 	Packs   []string    `json:"packs"`
+}
+
+// SafeLeft is the body of service.safe.left.
+type SafeLeft struct {
+	By string `json:"by"`
 }
 
 // DevEvent is the body of service.dev.start and service.dev.end.

@@ -80,6 +80,8 @@ type Rails interface {
 
 // Config of a Manager; the zero value works, but finds only packs whose reference names a registry.
 type Config struct {
+	// Held says why no pack may run or come now; nil, or a nil error, when all may.
+	Held func() error
 	// Registries are asked in this order for a reference that names none.
 	Registries []string
 	// Registry is how registries are spoken to.
@@ -238,6 +240,14 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// held is why nothing of any pack may run now.
+func (m *Manager) held() error {
+	if m.cfg.Held == nil {
+		return nil
+	}
+	return m.cfg.Held()
 }
 
 // Close ends all programs. Calls in flight must have ended: end the executor first.

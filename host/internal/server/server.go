@@ -59,6 +59,9 @@ type Services struct {
 	MCP func(ctx context.Context) ([]byte, error)
 	// RefreshIndex asks the signed index for news and returns what is known of it then.
 	RefreshIndex func(ctx context.Context) (any, error)
+	// Safe says why no pack runs, "" when all may; LeaveSafe lets them run again.
+	Safe      func() string
+	LeaveSafe func(ctx context.Context, corr, by string) error
 	// Authority reads, reloads and replaces the policies in force.
 	Authority Authority
 }
