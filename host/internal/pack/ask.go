@@ -14,6 +14,7 @@ import (
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/wasm"
+	"github.com/arw-project/arw/manifests/pattern"
 )
 
 // seat is the holder as this call uses it: in its project, its session, its action.
@@ -58,30 +59,31 @@ func (w *world) mayOpen(ctx context.Context, target string) error {
 const maxAsks = 3
 
 // take counts a use against a lease; without one it asks a person, where the policies say so, and waits for the answer.
-func (w *world) take(ctx context.Context, c abi.Capability, target string, n int) (scope, id string, err error) {
-	scope, id, err = w.seat().Take(ctx, c, target, n)
+func (w *world) take(ctx context.Context, c abi.Capability, u use) (scope, id string, err error) {
+	target := u.target
+	scope, id, err = w.seat().TakeWith(ctx, c, target, u.args, int(u.n))
 	for asked := 0; err != nil && asked < maxAsks; asked++ {
-		again, aerr := w.ask(ctx, c, target, err)
+		again, aerr := w.ask(ctx, c, u, err)
 		if aerr != nil {
 			return "", "", aerr
 		}
 		if !again {
 			break
 		}
-		scope, id, err = w.seat().Take(ctx, c, target, n)
+		scope, id, err = w.seat().TakeWith(ctx, c, target, u.args, int(u.n))
 	}
 	w.dirty = w.dirty || err == nil && w.t.Effects > abi.Reads && c != abi.Log && c != abi.Clock && c != abi.Rand && !strings.HasPrefix(target, "read:")
 	return scope, id, err
 }
 
 // ask turns a refusal into a question to a person. It reports whether the use may be tried again.
-func (w *world) ask(ctx context.Context, c abi.Capability, target string, refused error) (again bool, err error) {
+func (w *world) ask(ctx context.Context, c abi.Capability, u use, refused error) (again bool, err error) {
 	switch abi.CodeOf(refused) {
 	case abi.Denied, abi.LeaseExpired, abi.BudgetExhausted: // what a person took back is not asked for again
 	default:
 		return false, nil
 	}
-	a, ok := w.question(c, target)
+	a, ok := w.question(c, u)
 	if !ok {
 		return false, nil
 	}
@@ -103,12 +105,13 @@ func (w *world) ask(ctx context.Context, c abi.Capability, target string, refuse
 }
 
 // question is what a person would be asked about a use; false when nobody is to be asked.
-func (w *world) question(c abi.Capability, target string) (prompt.Ask, bool) {
+func (w *world) question(c abi.Capability, u use) (prompt.Ask, bool) {
+	target := u.target
 	asked, ok := w.v.man.Capability(c)
 	if !ok || w.v.waits("capability:", string(c)) {
 		return prompt.Ask{}, false
 	}
-	scope, ok := proposal(c, asked.Scope, target)
+	scope, ok := proposal(c, asked.Scope, u)
 	if !ok {
 		return prompt.Ask{}, false
 	}
@@ -126,19 +129,25 @@ func (w *world) question(c abi.Capability, target string) (prompt.Ask, bool) {
 
 // proposal is the scope that a question proposes: the manifest's entry that covers the target, or the target alone where that
 // entry leaves the choice open. False when the manifest does not ask for it.
-func proposal(c abi.Capability, asked []string, target string) ([]string, bool) {
+func proposal(c abi.Capability, asked []string, u use) ([]string, bool) {
 	if len(asked) == 0 {
 		return nil, true
 	}
 	for _, entry := range asked {
-		narrow := []string{target}
+		narrow := []string{u.target}
+		if _, _, conditional := pattern.Split(entry); conditional && c == abi.Action {
+			if lease.Reaches(c, entry, u.target, u.args) {
+				return []string{entry}, true
+			}
+			continue
+		}
 		if strings.Contains(entry, "*") && lease.CheckScope(c, narrow) == nil {
 			if lease.Covers(c, []string{entry}, narrow) == nil {
 				return narrow, true
 			}
 			continue
 		}
-		if lease.Reaches(c, entry, target) {
+		if lease.Reaches(c, entry, u.target, u.args) {
 			return []string{entry}, true
 		}
 	}

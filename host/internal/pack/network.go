@@ -35,10 +35,10 @@ func (n *network) Permit(ctx context.Context, target string, d netguard.Dest, by
 		err = w.mayUse(ctx, abi.HTTP, target)
 	}
 	if err == nil {
-		scope, id, err = w.take(ctx, abi.HTTP, target, int(bytes))
+		scope, id, err = w.take(ctx, abi.HTTP, use{target: target, n: bytes})
 	}
 	if err != nil {
-		err = w.beyond(abi.HTTP, target, err)
+		err = w.beyond(abi.HTTP, use{target: target}, err)
 		w.deny(ctx, abi.HTTP, target, err)
 		return egress.Permission{}, err
 	}
@@ -62,7 +62,7 @@ func (n *network) Would(ctx context.Context, target string, d netguard.Dest, byt
 	}
 	scope, id, err := (*world)(n).seat().Would(abi.HTTP, target, bytes)
 	if err != nil {
-		return egress.Permission{}, (*world)(n).beyond(abi.HTTP, target, err)
+		return egress.Permission{}, (*world)(n).beyond(abi.HTTP, use{target: target}, err)
 	}
 	return n.decide(nil, scope, id, target, d)
 }
