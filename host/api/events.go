@@ -73,6 +73,10 @@ func Events() []EventKind {
 		{"policy.capsule.forwarded", "A policy capsule was handed on to another node", CapsuleEntry{}},
 		{"policy.prompt.flood", "A pack asks too much and is refused without asking", FloodEvent{}},
 
+		{"quota.nearing", "Most of a quota is used", Quota{}},
+		{"quota.exhausted", "A quota is used up, or something did not fit what was left of it", Quota{}},
+		{"quota.reset", "The operator let a quota's window begin anew; the body is what it was", Quota{}},
+
 		{"egress.ledger.appended", "Something leaves for the network, or was kept from it", LedgerRow{}},
 		{"egress.ledger.settled", "What became of a row of the ledger", LedgerSettled{}},
 		{"egress.settings.updated", "Posture or scopes of egress changed", EgressSettings{}},
