@@ -118,6 +118,9 @@ func New(svc Services, o Options) *Server {
 	s.app.Use(s.observe, s.shield, s.sameSite, s.noGate)
 	for _, r := range s.routes() {
 		s.app.Add(r.method, r.path, s.need(r.need), r.handle)
+		if r.Ranges { // how long it is, before a part of it is asked for
+			s.app.Add(fiber.MethodHead, r.path, s.need(r.need), r.handle)
+		}
 	}
 	s.app.Use(func(c *fiber.Ctx) error {
 		return abi.Errorf(abi.NotFound, "%s %s: there is no such route", c.Method(), c.Path()).WithHint("see docs/spec/http.md")
