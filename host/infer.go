@@ -21,6 +21,7 @@ import (
 	"github.com/arw-project/arw/host/internal/infer/supervise"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/view"
 )
 
@@ -40,6 +41,7 @@ type inference struct {
 	runtimes *supervise.Supervisor // nil when no model is configured
 	policy   *policy.Live
 	journal  *journal.Journal
+	quotas   *quota.Book
 }
 
 // openInfer reads which models there are. The runtimes' folder is touched only where there are some, or were.
@@ -54,7 +56,7 @@ func (h *Host) openInfer(ctx context.Context) (err error) {
 		}
 		h.onClose(h.infer.runtimes.Close)
 	}
-	h.infer.policy, h.infer.journal = h.parts.Policy, h.parts.Journal
+	h.infer.policy, h.infer.journal, h.infer.quotas = h.parts.Policy, h.parts.Journal, h.parts.Quotas
 	h.infer.Service, err = serve.Open(h.cfg.StateDir, h.infer.runtimes, h.cfg.Models)
 	return err
 }
@@ -114,7 +116,7 @@ func (i inference) run(ctx context.Context, job action.Job) (action.Result, erro
 	start := time.Now()
 	o, err := i.Run(ctx, serve.Call{
 		Kind: a.Kind, Input: a.Input, Scope: "project\x00" + a.Project, Out: out,
-		May: func(m serve.Model) (infer.Budget, error) { return i.may(a, m) },
+		May: func(m serve.Model) (infer.Budget, error) { return i.may(ctx, a, m) },
 	})
 	if a.Kind != serve.Models {
 		// A caller that left does not make what was used unused; and what cannot be accounted for is not handed out.
@@ -130,7 +132,7 @@ func (i inference) run(ctx context.Context, job action.Job) (action.Result, erro
 var errRefused = errors.New("refused by policy")
 
 // may asks Cedar whether the actor may ask the model. The narrowest budget of the deciding policies bounds the one request.
-func (i inference) may(a action.Action, m serve.Model) (infer.Budget, error) {
+func (i inference) may(ctx context.Context, a action.Action, m serve.Model) (infer.Budget, error) {
 	actor := cmp.Or(a.Actor, anyone)
 	got := i.policy.Decide(policy.Request{
 		Action: policy.ActionInfer, Pack: policy.Pack{Name: inferPack}, Actor: actor, Model: m.Name, Project: a.Project,
@@ -138,6 +140,10 @@ func (i inference) may(a action.Action, m serve.Model) (infer.Budget, error) {
 	if !got.Allowed {
 		e := abi.Errorf(abi.Denied, "ask model %q as %q: %s", m.Name, actor, got.Reason).WithDetail(got)
 		return infer.Budget{}, fmt.Errorf("%w: %w", errRefused, e)
+	}
+	who := quota.Who{Actor: actor, Project: a.Project, Corr: a.Corr}
+	if err := i.quotas.Take(ctx, "infer", &who, quota.Amount{Calls: 1}); err != nil {
+		return infer.Budget{}, fmt.Errorf("%w: %w", errRefused, err)
 	}
 	return infer.Budget{Tokens: got.Budget.Tokens, Money: got.Budget.Money}, nil
 }
@@ -156,6 +162,8 @@ func (i inference) account(ctx context.Context, a action.Action, o serve.Outcome
 	if errors.Is(failed, errRefused) {
 		kind = kindInferRefused
 	}
+	who := quota.Who{Actor: cmp.Or(a.Actor, anyone), Project: a.Project, Corr: a.Corr}
+	counted := i.quotas.Add(ctx, "infer", &who, quota.Amount{Tokens: o.Usage.Prompt + o.Usage.Output, Money: o.Cost})
 	_, err := i.journal.Append(ctx, journal.Event{Kind: kind, Corr: a.Corr, Actor: cmp.Or(a.Actor, anyone), Project: a.Project, Action: a.ID, Body: body})
-	return err
+	return errors.Join(err, counted)
 }

@@ -118,7 +118,7 @@ var (
 // lie about what the host did.
 var hostPrefixes = []string{
 	"actions", "archive", "arw", "bus", "cache", "config", "egress", "host", "infer", "journal", "leases", "logic", "memory", "models", "packs",
-	"policy", "queue", "registry", "runtime", "secrets", "service", "state", "tool", "tools", "trust",
+	"policy", "queue", "quota", "registry", "runtime", "secrets", "service", "state", "tool", "tools", "trust",
 }
 
 // prefixes are what the event kinds and read models of a pack begin with: its name, or its namespace and name, with '_'

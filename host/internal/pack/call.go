@@ -11,6 +11,7 @@ import (
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/wasm"
 )
 
@@ -147,7 +148,12 @@ func (m *Manager) Call(ctx context.Context, c Call) (Reply, error) {
 		return Reply{}, err
 	}
 	w := &world{m: m, v: v, t: t, c: &c}
+	w.account = quota.Who{Pack: c.Pack, Publishers: v.who.Signers, Actor: c.Actor, Project: c.Project, Corr: c.Corr}
+	if err := m.Quotas.Take(ctx, quota.Call, &w.account, quota.Amount{Calls: 1, Bytes: int64(len(c.Input))}); err != nil {
+		return Reply{}, err
+	}
 	r, err := m.answer(inner, p, w)
+	m.spent(ctx, w, r)
 	if err != nil && w.unanswered && ctx.Err() != nil {
 		return r, fmt.Errorf("%w: %w", prompt.ErrWaiting, err)
 	}
@@ -158,6 +164,14 @@ func (m *Manager) Call(ctx context.Context, c Call) (Reply, error) {
 		m.watch(v, err, r.Kind == abi.FrameError, w.denied)
 	}
 	return r, err
+}
+
+// spent counts what a call came to, also one that failed or whose caller is gone.
+func (m *Manager) spent(ctx context.Context, w *world, r Reply) {
+	err := m.Quotas.Add(context.WithoutCancel(ctx), quota.Call, &w.account, quota.Amount{Gas: int64(r.Usage.Gas), Bytes: int64(len(r.Body))})
+	if err != nil {
+		m.Log.Error("count what a call came to", "pack", w.c.Pack, "tool", w.t.ID, "action", w.c.Action, "error", err)
+	}
 }
 
 // session is the key under which the engine keeps the call's session: two actors never share a guest's state by choosing

@@ -22,6 +22,7 @@ import (
 	"github.com/arw-project/arw/host/internal/memo"
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/redact"
 	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
@@ -62,6 +63,8 @@ type Parts struct {
 	Config Documents
 	// Units keeps the logic units that packs bring; nil keeps none.
 	Units Units
+	// Quotas count what everybody else allows; nil counts nothing.
+	Quotas *quota.Book
 	// Rails deny above every lease and policy; nil denies nothing.
 	Rails Rails
 	Log   *slog.Logger

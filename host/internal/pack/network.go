@@ -13,6 +13,7 @@ import (
 	"github.com/arw-project/arw/host/internal/egress"
 	"github.com/arw-project/arw/host/internal/netguard"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/wasm"
 )
 
@@ -43,6 +44,11 @@ func (n *network) Permit(ctx context.Context, target string, d netguard.Dest, by
 		return egress.Permission{}, err
 	}
 	p, err := n.decide(ctx, scope, id, target, d)
+	if err == nil {
+		if err = n.m.Quotas.Take(ctx, string(abi.HTTP), &w.account, quota.Amount{Calls: 1, Bytes: bytes}); err != nil {
+			w.deny(ctx, abi.HTTP, target, err)
+		}
+	}
 	p.Spend = func(ctx context.Context, more int64) error {
 		if halted := n.v.halted.Load(); halted != nil {
 			return halted
@@ -50,7 +56,10 @@ func (n *network) Permit(ctx context.Context, target string, d netguard.Dest, by
 		if err := w.railed(abi.HTTP, target); err != nil {
 			return err
 		}
-		return w.seat().Spend(ctx, abi.HTTP, target, more)
+		if err := w.seat().Spend(ctx, abi.HTTP, target, more); err != nil {
+			return err
+		}
+		return n.m.Quotas.Take(ctx, string(abi.HTTP), &w.account, quota.Amount{Bytes: more})
 	}
 	return p, err
 }

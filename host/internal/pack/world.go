@@ -15,6 +15,7 @@ import (
 	"github.com/arw-project/arw/host/internal/files"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/view"
 	"github.com/arw-project/arw/host/internal/wasm"
 )
@@ -26,6 +27,8 @@ type world struct {
 	v *version
 	t *tool
 	c *Call
+
+	account quota.Who
 
 	refused map[abi.Code]*abi.Error // what the host refused in this call, the last of each code
 	told    int                     // refusals journaled
@@ -124,6 +127,9 @@ func (g *gate) use(ctx context.Context, c abi.Capability, u use) (string, error)
 	}
 	if err == nil {
 		scope, _, err = w.take(ctx, c, u)
+	}
+	if err == nil { // what anybody denies is on nobody's account
+		err = w.m.Quotas.Take(ctx, string(c), &w.account, quota.Amount{Calls: 1, Bytes: u.n})
 	}
 	if err != nil {
 		err = w.beyond(c, u, err)

@@ -125,7 +125,13 @@ func (b *Book) Replace(r *Rules) {
 }
 
 // Counts reports whether any rule is on this, so that a caller can spare itself the asking.
-func (b *Book) Counts(on string) bool { return b != nil && len(b.rules.Load().on[on]) > 0 }
+func (b *Book) Counts(on string) bool {
+	if b == nil {
+		return false
+	}
+	t := b.rules.Load()
+	return len(t.on) > 0 && len(t.on[on]) > 0
+}
 
 // Take counts a use that has been allowed by everybody else, before it happens; all counters it is in, or none. BudgetExhausted
 // with an api.QuotaRefusal as detail when it does not fit one of them; Busy beyond MaxCounters; errors of the database, after which it

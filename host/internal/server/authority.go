@@ -19,6 +19,8 @@ func (s *Server) authorityRoutes() []route {
 		{"POST", "/policy/simulate", stateRead, s.simulate, doc{Summary: "What the policies in force would decide", In: policy.Request{}, Out: api.Simulation{}}},
 		{"POST", "/policy/reload", policyManage, s.reloadPolicy, doc{Summary: "Read posture, policies and grants again", Out: api.PolicyState{}}},
 		{"POST", "/policy/posture", policyManage, s.setPosture, doc{Summary: "Choose a posture, or see what it would change", In: api.ChoosePosture{}, Out: api.PostureChange{}}},
+		{"GET", "/policy/quotas", stateRead, s.getQuotas, doc{Summary: "Accounts of quotas whose windows run", Out: api.List[api.Quota]{}}},
+		{"POST", "/policy/quotas/reset", policyManage, s.resetQuota, doc{Summary: "Let a quota's window begin anew", In: api.ResetQuota{}, Out: api.List[api.Quota]{}, Codes: []abi.Code{abi.NotFound}}},
 		{"POST", "/policy/prompts/:id/allow", promptAnswer, s.answerPrompt(true), doc{Summary: "Say yes", In: api.AnswerPrompt{}, Optional: true, Out: prompt.Prompt{}, Codes: []abi.Code{abi.Conflict}}},
 		{"POST", "/policy/prompts/:id/deny", promptAnswer, s.answerPrompt(false), doc{Summary: "Say no", In: api.AnswerPrompt{}, Optional: true, Out: prompt.Prompt{}, Codes: []abi.Code{abi.Conflict}}},
 	}
@@ -74,6 +76,22 @@ func (s *Server) simulate(c *fiber.Ctx) error {
 		}
 	}
 	return c.JSON(out)
+}
+
+func (s *Server) getQuotas(c *fiber.Ctx) error {
+	return c.JSON(api.List[api.Quota]{Version: s.svc.Journal.Last(), Items: s.svc.Quotas.List()})
+}
+
+func (s *Server) resetQuota(c *fiber.Ctx) error {
+	var body api.ResetQuota
+	if err := decode(c, &body); err != nil {
+		return err
+	}
+	was, err := s.svc.Quotas.Reset(s.ctx, corr(c), s.actor(c), body.ID, body.Subject)
+	if err != nil {
+		return err
+	}
+	return c.JSON(api.List[api.Quota]{Version: s.svc.Journal.Last(), Items: was})
 }
 
 func (s *Server) reloadPolicy(c *fiber.Ctx) error {

@@ -29,6 +29,7 @@ import (
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
 )
@@ -47,6 +48,7 @@ type Services struct {
 	Egress  *egress.Guard
 	// Capsules are the signed guard-rails.
 	Capsules *capsule.Book
+	Quotas   *quota.Book
 	// TrustDigest names the trust policy in force.
 	TrustDigest string
 	// Access knows who holds which credential.
