@@ -88,7 +88,17 @@ func (s *Set) Decide(r Request) Decision {
 	if err != nil {
 		return refusal(fmt.Sprintf("the request cannot be judged: %v", err))
 	}
-	verdict, why := cedar.Authorize(s.shards[r.Action], q.entities, q.request)
+	d := s.judge(r.Action, q.entities, q.request)
+	if d.Outcome == Deny && d.Reason == "" {
+		d.Reason = "no policy permits " + r.String()
+	}
+	return d
+}
+
+// judge evaluates every policy that can speak about an action. An error refuses, whatever the verdict: Cedar has left that policy out
+// of it. The reason is empty where nothing permitted it.
+func (s *Set) judge(action string, entities cedar.EntityGetter, r cedar.Request) Decision {
+	verdict, why := cedar.Authorize(s.shards[action], entities, r)
 	ids := make([]string, len(why.Reasons))
 	for i, reason := range why.Reasons {
 		ids[i] = string(reason.PolicyID)
@@ -108,9 +118,9 @@ func (s *Set) Decide(r Request) Decision {
 	case verdict == cedar.Deny && len(ids) > 0:
 		d = Decision{Outcome: Deny, Policies: ids, Forbids: ids, Reason: s.reasons(ids)}
 	case verdict == cedar.Deny:
-		d = Decision{Outcome: Deny, Reason: "no policy permits " + r.String()}
+		d = Decision{Outcome: Deny}
 	default:
-		d = s.permitted(r.Action, ids)
+		d = s.permitted(action, ids)
 	}
 	for _, id := range ids {
 		d.Log = d.Log || s.rules[s.byID[id]].Log
