@@ -171,11 +171,12 @@ func (m *Manager) Answer(ctx context.Context, corr, actor, id string, allow bool
 		for _, want := range t.Leases(p) {
 			g, err := m.mayGrant(ctx, corr, actor, Grant{
 				Pack: want.Pack, Digest: want.Digest, Capability: want.Capability, Scope: want.Scope, TTL: want.TTL, Budget: want.Budget,
-				Reason: cmp.Or(reason, "prompt "+p.ID), Where: want.Where,
+				Reason: reason, Where: want.Where,
 			})
 			if err != nil {
 				return nil, err
 			}
+			g.Reason = cmp.Or(g.Reason, "prompt "+p.ID)
 			grants = append(grants, g)
 		}
 		return func(tx *sql.Tx) ([]string, error) { return m.giveTx(tx, corr, grants) }, nil

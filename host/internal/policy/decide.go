@@ -38,6 +38,10 @@ type Decision struct {
 	Hold time.Duration `json:"hold,omitempty"`
 	// Log is the obligation to journal the decision, whatever it is.
 	Log bool `json:"log,omitempty"`
+	// Redact is the obligation to take secrets out of what the called tool answers, NeedsReason that to grant nothing to whoever does not
+	// say why. They come from the determining permits.
+	Redact      bool `json:"redact,omitempty"`
+	NeedsReason bool `json:"reason_required,omitempty"`
 	// Reason says why in words, from the @reason of the determining policies.
 	Reason string `json:"reason"`
 	// Errors refuse whatever the policies said; each names the policy and its line, or what is wrong with the request.
@@ -144,6 +148,7 @@ func (s *Set) permitted(action string, ids []string) Decision {
 			d.Hold = smaller(d.Hold, rule.Hold)
 		}
 		d.TTL, d.Budget = d.Narrow(rule.TTL, rule.Budget)
+		d.Redact, d.NeedsReason = d.Redact || rule.Redact, d.NeedsReason || rule.NeedsReason
 	}
 	if without {
 		d.Outcome, d.Hold = Allow, 0

@@ -231,8 +231,11 @@ func (b *Book) show(c *counter) api.Quota {
 	}
 }
 
-// List is every counter whose window runs, by quota and subject.
+// List is every counter whose window runs, by quota and subject; of a nil Book none.
 func (b *Book) List() []api.Quota {
+	if b == nil {
+		return nil
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	out, now := []api.Quota{}, b.clock.Mono()
