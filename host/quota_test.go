@@ -116,6 +116,34 @@ reason = "one call is enough"
 	}
 }
 
+// The tokens of models are counted while they are made, of packs and of everybody else, and end what goes beyond.
+func TestAQuotaOnTokens(t *testing.T) {
+	t.Parallel()
+	h, _, _ := thinkers(t, nil)
+	grant(t, h, lease.Budget{}, "talker")
+	h.WriteState("quotas.toml", `schema = 1
+[[quota]]
+id = "tokens"
+on = "infer"
+per = "host"
+window = "24h"
+tokens = 20
+reason = "twenty are enough"
+`)
+	if _, err := h.ReloadPolicy(t.Context(), "", "operator"); err != nil {
+		t.Fatal(err)
+	}
+	ask := `{"model":"talker","prompt":"say it","max_tokens":5,"seed":1}` // comes to eight
+	h.MustCall("thinker.think", ask)
+	h.MustCall("infer.generate", ask)
+	h.FailCall("infer.generate", ask, abi.BudgetExhausted) // in the middle
+	h.FailCall("thinker.think", ask, abi.BudgetExhausted)  // at once
+	h.FailCall("infer.generate", ask, abi.BudgetExhausted)
+	if l := h.Services().Quotas.List(); len(l) != 1 || l[0].Used.Tokens < 20 || l[0].Used.Tokens > 24 || !l[0].Exhausted {
+		t.Errorf("%+v", l)
+	}
+}
+
 func leaseOn(t *testing.T, h *hosttest.Host, c abi.Capability) string {
 	t.Helper()
 	for _, l := range h.Services().Leases.List(lease.Filter{State: lease.Live}) {

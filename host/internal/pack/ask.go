@@ -61,6 +61,10 @@ const maxAsks = 3
 // take counts a use against a lease; without one it asks a person, where the policies say so, and waits for the answer.
 func (w *world) take(ctx context.Context, c abi.Capability, u use) (scope, id string, err error) {
 	target := u.target
+	if w.span != nil {
+		step := w.span.Step("lease "+string(c), "arw.capability", string(c))
+		defer func() { step.Say("arw.lease", id); step.End(err) }()
+	}
 	scope, id, err = w.seat().TakeWith(ctx, c, target, u.args, int(u.n))
 	for asked := 0; err != nil && asked < maxAsks; asked++ {
 		again, aerr := w.ask(ctx, c, u, err)

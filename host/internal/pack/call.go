@@ -12,6 +12,7 @@ import (
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/quota"
+	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/wasm"
 )
 
@@ -153,11 +154,14 @@ func (m *Manager) Call(ctx context.Context, c Call) (Reply, error) {
 	if err := m.Quotas.Take(ctx, quota.Call, &w.account, quota.Amount{Calls: 1, Bytes: int64(len(c.Input))}); err != nil {
 		return Reply{}, err
 	}
+	inner, w.span = trace.Start(inner, "call "+t.ID, "arw.pack", c.Pack, "arw.digest", v.row.Digest)
 	r, err := m.answer(inner, p, w)
 	m.spent(ctx, w, r)
 	if d.Redact {
 		r, err = m.redacted(t, r, err)
 	}
+	w.span.Say("arw.cache", r.Cache)
+	w.span.End(err)
 	if err != nil && w.unanswered && ctx.Err() != nil {
 		return r, fmt.Errorf("%w: %w", prompt.ErrWaiting, err)
 	}

@@ -147,8 +147,6 @@ func (r *rawRule) rule() (out Rule, key, wrong string) {
 		return out, "on", fmt.Sprintf("on is \"call\", \"infer\" or a capability such as \"http\", not %q", r.On)
 	case !slices.Contains(Pers, r.Per):
 		return out, "per", fmt.Sprintf("per is one of %s, not %q", strings.Join(Pers, ", "), r.Per)
-	case r.On == "infer" && (r.Per == "pack" || r.Per == "publisher"):
-		return out, "per", "a model is asked by people and agents: count per person, project or host"
 	case len(r.Of) > 256 || strings.Count(r.Of, "*") > 8:
 		return out, "of", "of has at most 256 bytes and 8 stars"
 	case out.Near < 1 || out.Near > 100:

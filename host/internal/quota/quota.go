@@ -198,6 +198,29 @@ func (b *Book) Add(ctx context.Context, on string, who *Who, a Amount) error {
 	return b.settle(ctx, who, due)
 }
 
+// Spend counts what a use comes to while it goes on, such as the tokens of an answer: it is counted whatever the limit, and the error
+// (BudgetExhausted) ends what goes beyond one.
+func (b *Book) Spend(ctx context.Context, on string, who *Who, a Amount) error {
+	if !b.Counts(on) || a == (Amount{}) {
+		return nil
+	}
+	if err := b.Add(ctx, on, who, a); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	found, err := b.matching(on, who)
+	for _, c := range found {
+		for i, limit := range sidesOf(c.rule.Limit) {
+			if limit > 0 && c.used[i] > limit {
+				c.refused++
+				return b.refusal(on, who, c, i)
+			}
+		}
+	}
+	return err
+}
+
 // matching finds the counters that a use is in, in windows that run now; mu is held.
 func (b *Book) matching(on string, who *Who) ([]*counter, error) {
 	var found []*counter

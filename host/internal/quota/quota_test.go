@@ -271,6 +271,25 @@ func TestWhatHappenedAlreadyCountsAndRefusesTheNext(t *testing.T) {
 	h.want("nearing gas acme/mail", "exhausted gas acme/mail")
 }
 
+// TestSpendEndsWhatGoesBeyond: what a use comes to on its way is counted, also the part that is too much, which ends it.
+func TestSpendEndsWhatGoesBeyond(t *testing.T) {
+	t.Parallel()
+	h := open(t, "[[quota]]\nid = \"tokens\"\non = \"infer\"\nper = \"pack\"\nwindow = \"1h\"\ntokens = 100\nreason = \"r\"\n")
+	ctx, tokens := t.Context(), func(n int64) quota.Amount { return quota.Amount{Tokens: n} }
+	if err := errors.Join(h.Take(ctx, "infer", &ann, calls(1)), h.Spend(ctx, "infer", &ann, tokens(60)), h.Spend(ctx, "infer", &ann, tokens(40))); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Spend(ctx, "infer", &ann, tokens(1)); abi.CodeOf(err) != abi.BudgetExhausted {
+		t.Fatal(err)
+	}
+	if err := h.Take(ctx, "infer", &ann, calls(1)); abi.CodeOf(err) != abi.BudgetExhausted {
+		t.Fatal(err)
+	}
+	if l := h.List(); l[0].Used.Tokens != 101 {
+		t.Errorf("%+v", l)
+	}
+}
+
 func TestRestartKeepsWhatWasUsed(t *testing.T) {
 	t.Parallel()
 	h := open(t, strings.ReplaceAll(fmt.Sprintf(tenCalls, "host"), "calls = 10", "calls = 160"))
@@ -439,7 +458,6 @@ func TestFileIsReadStrictly(t *testing.T) {
 		"on nothing":           {strings.Replace(good, `"call"`, `"io"`, 1), "on is"},
 		"tokens of calls":      {strings.Replace(good, "calls = 1", "tokens = 1", 1), "tokens are not counted"},
 		"gas of host calls":    {strings.Replace(strings.Replace(good, "calls = 1", "gas = 1", 1), `"call"`, `"kv"`, 1), "gas are not counted"},
-		"models of packs":      {strings.Replace(good, `"call"`, `"infer"`, 1), "people and agents"},
 		"no bound":             {strings.Replace(good, "calls = 1\n", "", 1), "at least one"},
 		"less than nothing":    {strings.Replace(good, "calls = 1", "calls = -1", 1), "calls is"},
 		"no reason":            {strings.Replace(good, `"r"`, `" "`, 1), "reason"},

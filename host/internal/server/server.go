@@ -30,6 +30,7 @@ import (
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/quota"
+	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
 )
@@ -76,6 +77,7 @@ type Options struct {
 	Heartbeat time.Duration // between comments on a silent stream; 0 means 10 seconds
 	Names     []string      // what a request may call this host beside the names of loopback
 	NeedToken bool          // also whoever is at this machine shows a token
+	Trace     *trace.Tracer // nil records no traces
 	Log       *slog.Logger  // nil discards
 }
 

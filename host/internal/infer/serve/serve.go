@@ -173,8 +173,8 @@ func (s *Service) List() []Model {
 	return out
 }
 
-// find gives the named model, or the default for "".
-func (s *Service) find(name string) (Model, error) {
+// Find gives the named model, or the default for "". Errors: NoModel, NotFound.
+func (s *Service) Find(name string) (Model, error) {
 	if len(s.models) == 0 {
 		return Model{}, abi.Errorf(abi.NoModel, "ask a model: none is configured on this host").
 			WithHint(`put [model.NAME] with file, digest and profile into models.toml and [profile.NAME] into runtimes.toml of the state directory, and restart`)
