@@ -170,6 +170,28 @@ func (h *Host) SetPosture(ctx context.Context, corr, by, name string, dry bool) 
 	return out, err
 }
 
+// PolicyDiff is what other policy files would change.
+type PolicyDiff struct {
+	policy.Difference
+	Posture string       `json:"posture"`
+	Shifts  []pack.Shift `json:"shifts"` // answers about installed packs
+}
+
+// DiffPolicy says what other files of the operator's would change, under the posture of now, for the installed packs and for cases. Nothing
+// changes. Invalid.
+func (h *Host) DiffPolicy(files []policy.Source, cases []policy.Case) (PolicyDiff, error) {
+	state := h.PolicyState()
+	base, err := policy.Posture(state.Posture)
+	if err != nil {
+		return PolicyDiff{}, err
+	}
+	set, err := policy.Load(append(base, files...))
+	if err != nil {
+		return PolicyDiff{}, err
+	}
+	return PolicyDiff{policy.Diff(h.parts.Policy.Current(), set, cases), state.Posture, h.parts.Packs.Foretell(set)}, nil
+}
+
 // writeWhole replaces a small file durably.
 func writeWhole(path string, text []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // mode 0600

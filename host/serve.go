@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/server"
 )
 
@@ -57,6 +58,7 @@ func (h *Host) authorityForEdge() server.Authority {
 	return server.Authority{
 		State:  func() (string, string) { s := h.PolicyState(); return s.Posture, s.Stale },
 		Reload: func(ctx context.Context, corr, by string) (any, error) { return h.ReloadPolicy(ctx, corr, by) },
+		Diff:   func(files []policy.Source, cases []policy.Case) (any, error) { return h.DiffPolicy(files, cases) },
 		Posture: func(ctx context.Context, corr, by, name string, dry bool) (any, error) {
 			return h.SetPosture(ctx, corr, by, name, dry)
 		},
