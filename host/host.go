@@ -12,6 +12,7 @@
 //	<state>/cache.toml      which answers are kept and for how long; missing: the defaults; read again when it changes
 //	<state>/posture         which posture was chosen; may be missing
 //	<state>/capsules.toml   whose policy capsules may be adopted; missing: nobody's
+//	<state>/quotas.toml     what may be used in which time; missing: as much as leases allow
 //	<state>/grants.toml     grants the operator declares beforehand; may be missing
 //
 // A Host is safe for concurrent use. One state directory serves one Host at a time; a second Open answers Conflict.
@@ -45,6 +46,7 @@ import (
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/queue/local"
+	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/redact"
 	"github.com/arw-project/arw/host/internal/starts"
 	"github.com/arw-project/arw/host/internal/trace"
@@ -133,6 +135,7 @@ type Host struct {
 	second    *wasm.Engine
 	index     *catalogue     // nil when none is configured
 	grants    *prompt.Grants // as read at the start
+	quotas    *quota.Rules   // as read at the start
 	authority authority
 	tasks     tasks
 	tracer    *trace.Tracer
@@ -161,6 +164,7 @@ type Services struct {
 	Capsules *capsule.Book
 	// Projects are which there are, and what one lets another read.
 	Projects *project.Book
+	Quotas   *quota.Book
 	Trust    *signing.Policy
 	Memo     *memo.Memo
 	Vault    *vault.Vault
@@ -255,6 +259,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err = h.openCapsules(ctx); err != nil {
 		return err
 	}
+	if s.Quotas, err = quota.Open(ctx, quota.Parts{DB: h.db, Journal: s.Journal, Rules: h.quotas, Log: cfg.Log}); err != nil {
+		return err
+	}
 	if err = h.openEgress(ctx); err != nil {
 		return err
 	}
@@ -282,7 +289,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	s.Packs, err = pack.Open(ctx, pack.Parts{
 		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Prompts: s.Prompts, Projects: s.Projects, Trust: s.Trust, Vault: s.Vault, Redact: s.Redact,
-		Engine: h.engine, Second: h.second, Egress: s.Egress, Memo: s.Memo, Units: s.Logic, Config: effective{s.Logic}, Models: h.infer, Revocations: revocations, Catalogue: names, Rails: s.Capsules, Log: cfg.Log,
+		Engine: h.engine, Second: h.second, Egress: s.Egress, Memo: s.Memo, Units: s.Logic, Config: effective{s.Logic}, Models: h.infer, Revocations: revocations, Catalogue: names, Rails: s.Capsules, Quotas: s.Quotas, Log: cfg.Log,
 	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain,
 		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now, Record: cfg.Limits.Record, Held: h.held})
 	if err != nil {
@@ -352,6 +359,7 @@ func schema() []db.Migration {
 		{Owner: "project", Steps: project.Schema},
 		{Owner: "access", Steps: access.Schema},
 		{Owner: "capsule", Steps: capsule.Schema},
+		{Owner: "quota", Steps: quota.Schema},
 	}
 }
 
@@ -383,6 +391,7 @@ func (h *Host) Run(ctx context.Context) error {
 	}
 	keep(below, "read_models", h.readModels)
 	keep(below, "leases", h.parts.Leases.Run)
+	keep(below, "quotas", h.parts.Quotas.Run)
 	keep(below, "prompts", h.parts.Prompts.Run)
 	keep(below, "authority", h.followAuthority)
 	keep(below, "capsules", h.parts.Capsules.Run)

@@ -81,6 +81,10 @@ func Events() []EventKind {
 		{"project.export.created", "A pack may read in one project what it wrote in another", ExportEvent{}},
 		{"project.export.revoked", "An export was taken back", ExportEvent{}},
 
+		{"quota.nearing", "Most of a quota is used", Quota{}},
+		{"quota.exhausted", "A quota is used up, or something did not fit what was left of it", Quota{}},
+		{"quota.reset", "The operator let a quota's window begin anew; the body is what it was", Quota{}},
+
 		{"egress.ledger.appended", "Something leaves for the network, or was kept from it", LedgerRow{}},
 		{"egress.ledger.settled", "What became of a row of the ledger", LedgerSettled{}},
 		{"egress.settings.updated", "Posture or scopes of egress changed", EgressSettings{}},

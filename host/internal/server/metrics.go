@@ -68,6 +68,9 @@ var (
 	descEgress  = prometheus.NewDesc("arw_egress_decisions_total", "Decisions of the egress guard since start, by reason.", []string{"decision", "reason"}, nil)
 	descLeft    = prometheus.NewDesc("arw_egress_bytes_total", "Bytes that passed the egress guard since start.", []string{"direction"}, nil)
 	descTunnels = prometheus.NewDesc("arw_egress_tunnels", "Tunnels of the egress proxy that are open.", nil, nil)
+	descUsed    = prometheus.NewDesc("arw_quota_used", "Used of a quota in its present window.", []string{"quota", "subject", "side"}, nil)
+	descLimit   = prometheus.NewDesc("arw_quota_limit", "What a quota allows in a window.", []string{"quota", "subject", "side"}, nil)
+	descRefused = prometheus.NewDesc("arw_quota_refused", "Uses that a quota refused in its present window, since the host started.", []string{"quota", "subject"}, nil)
 	descPacks   = prometheus.NewDesc("arw_packs", "Installed packs; 1 for the state a pack is in.", []string{"pack", "version", "state"}, nil)
 )
 
@@ -107,6 +110,7 @@ func (n *snapshot) Collect(out chan<- prometheus.Metric) {
 		gauge(descLeases, float64(number), state)
 	}
 	n.egress(gauge, count)
+	n.quotas(gauge)
 	for _, p := range n.s.svc.Packs.List() {
 		gauge(descPacks, 1, p.Name, p.Version, string(p.State))
 	}
@@ -120,4 +124,22 @@ func (n *snapshot) egress(gauge, count func(*prometheus.Desc, float64, ...string
 	count(descLeft, float64(st.Out), "out")
 	count(descLeft, float64(st.In), "in")
 	gauge(descTunnels, float64(st.Tunnels))
+}
+
+func (n *snapshot) quotas(gauge func(*prometheus.Desc, float64, ...string)) {
+	for _, q := range n.s.svc.Quotas.List() {
+		gauge(descRefused, float64(q.Refused), q.ID, q.Subject)
+		for _, side := range []struct {
+			name        string
+			used, limit int64
+		}{
+			{"calls", q.Used.Calls, q.Limit.Calls}, {"bytes", q.Used.Bytes, q.Limit.Bytes}, {"tokens", q.Used.Tokens, q.Limit.Tokens},
+			{"gas", q.Used.Gas, q.Limit.Gas}, {"usd_micros", q.Used.Money, q.Limit.Money},
+		} {
+			if side.limit > 0 {
+				gauge(descUsed, float64(side.used), q.ID, q.Subject, side.name)
+				gauge(descLimit, float64(side.limit), q.ID, q.Subject, side.name)
+			}
+		}
+	}
 }
