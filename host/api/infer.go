@@ -15,6 +15,30 @@ type InferEvent struct {
 	Code       string `json:"code,omitempty"` // why it failed
 }
 
+// PullModel is the input of an action models.pull. The digest is known beforehand, from a source that is trusted more than
+// the one that sends the file.
+type PullModel struct {
+	Name    string `json:"name"`
+	URL     string `json:"url"` // https
+	Digest  string `json:"digest"`
+	Profile string `json:"profile"` // of runtimes.toml
+	License string `json:"license,omitempty"`
+	Source  string `json:"source,omitempty"`
+	Default bool   `json:"default,omitempty"`
+	// Also are entries of an http scope for places that the address leads on to: nothing else is reached.
+	Also []string `json:"also,omitempty"`
+}
+
+// ModelFile is the body of models.pull.progress, models.pulled, models.pull.failed and models.swept.
+type ModelFile struct {
+	Name   string `json:"name,omitempty"`
+	Digest string `json:"digest"`
+	Source string `json:"source,omitempty"` // without a query
+	Done   int64  `json:"bytes_done"`
+	Total  int64  `json:"bytes"` // -1: unknown yet
+	Code   string `json:"code,omitempty"`
+}
+
 // ModelUsage adds up what models were asked, by whom and of what. It is the document "usage".
 type ModelUsage struct {
 	Total    UsageSum            `json:"total"`

@@ -23,6 +23,8 @@ import (
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/capsule"
 	"github.com/arw-project/arw/host/internal/egress"
+	"github.com/arw-project/arw/host/internal/infer/shelf"
+	"github.com/arw-project/arw/host/internal/infer/supervise"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/logic"
@@ -45,6 +47,9 @@ type Services struct {
 	Logic   *logic.Store
 	Vault   *vault.Vault
 	Egress  *egress.Guard
+	// Shelf holds model files; Runtimes gives their supervisor, nil until one was needed.
+	Shelf    *shelf.Shelf
+	Runtimes func() *supervise.Supervisor
 	// Capsules are the signed guard-rails.
 	Capsules *capsule.Book
 	// TrustDigest names the trust policy in force.

@@ -365,6 +365,18 @@ func (s *Supervisor) List() []Status {
 	return out
 }
 
+// Uses reports whether a runtime of a model file runs, starts or stops.
+func (s *Supervisor) Uses(digest string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, u := range s.units {
+		if u.want.Digest == digest && u.state != Stopped && u.state != Failed {
+			return true
+		}
+	}
+	return false
+}
+
 // Logs are the last lines a runtime wrote, cleaned of control characters. Errors: NotFound.
 func (s *Supervisor) Logs(id string) ([]string, error) {
 	u, err := s.find(id)
