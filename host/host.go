@@ -38,6 +38,7 @@ import (
 	"github.com/arw-project/arw/host/internal/egress"
 	"github.com/arw-project/arw/host/internal/files"
 	"github.com/arw-project/arw/host/internal/infer"
+	"github.com/arw-project/arw/host/internal/infer/serve"
 	"github.com/arw-project/arw/host/internal/infer/shelf"
 	"github.com/arw-project/arw/host/internal/infer/supervise"
 	"github.com/arw-project/arw/host/internal/journal"
@@ -157,6 +158,8 @@ type Services struct {
 	Engine   *wasm.Engine // the one that runs packs
 	// Shelf holds model files.
 	Shelf *shelf.Shelf
+	// Models answers requests for inference.
+	Models *serve.Service
 	// Runtimes is the supervisor; nil until a runtime was needed.
 	Runtimes func() *supervise.Supervisor
 	DB       func() db.Stats

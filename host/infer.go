@@ -64,6 +64,7 @@ func (h *Host) openInfer(ctx context.Context) (err error) {
 	}
 	h.parts.Shelf, h.parts.Runtimes = i.shelf, i.runtimes.now
 	i.Service, err = serve.Open(h.cfg.StateDir, i.runtimes, h.cfg.Models)
+	h.parts.Models = i.Service
 	return err
 }
 
@@ -153,6 +154,9 @@ func (i inference) tool(kind string) (action.Tool, bool) {
 	if t, ok := i.shelfTool(kind); ok {
 		return t, true
 	}
+	if t, ok := i.runtimeTool(kind); ok {
+		return t, true
+	}
 	if !slices.Contains(serve.Kinds, kind) {
 		return action.Tool{}, false
 	}
@@ -175,6 +179,9 @@ func (i inference) run(ctx context.Context, job action.Job) (action.Result, erro
 	}
 	if _, ok := i.shelfTool(a.Kind); ok {
 		return i.shelfRun(ctx, job)
+	}
+	if _, ok := i.runtimeTool(a.Kind); ok {
+		return i.runtimeRun(ctx, a)
 	}
 	var out func(string) error
 	if s := job.Streams; s != nil && s.Out != nil {

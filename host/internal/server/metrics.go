@@ -66,6 +66,15 @@ var (
 	descEgress  = prometheus.NewDesc("arw_egress_decisions_total", "Decisions of the egress guard since start, by reason.", []string{"decision", "reason"}, nil)
 	descLeft    = prometheus.NewDesc("arw_egress_bytes_total", "Bytes that passed the egress guard since start.", []string{"direction"}, nil)
 	descTunnels = prometheus.NewDesc("arw_egress_tunnels", "Tunnels of the egress proxy that are open.", nil, nil)
+	descAsked   = prometheus.NewDesc("arw_infer_requests_total", "Requests for inference since start, by model and outcome.", []string{"model", "outcome"}, nil)
+	descTokens  = prometheus.NewDesc("arw_infer_tokens_total", "Tokens of models since start; cached ones are among those of prompts.", []string{"model", "kind"}, nil)
+	descCost    = prometheus.NewDesc("arw_infer_cost_usd_micros_total", "What models cost since start, in millionths of a USD.", []string{"model"}, nil)
+	descRuntime = prometheus.NewDesc("arw_runtime_state", "Runtimes; 1 for the state each is in.", []string{"runtime", "profile", "state"}, nil)
+	descBudget  = prometheus.NewDesc("arw_runtime_restarts_left", "Failures left before a runtime rests.", []string{"runtime"}, nil)
+	descStarts  = prometheus.NewDesc("arw_runtime_starts_total", "Starts of a runtime.", []string{"runtime"}, nil)
+	descMemory  = prometheus.NewDesc("arw_runtime_memory_bytes", "Resident memory of a runtime.", []string{"runtime"}, nil)
+	descLoans   = prometheus.NewDesc("arw_runtime_requests", "Requests that a runtime answers or holds.", []string{"runtime"}, nil)
+	descShelf   = prometheus.NewDesc("arw_model_files_bytes", "Bytes of model files on the shelf.", nil, nil)
 	descPacks   = prometheus.NewDesc("arw_packs", "Installed packs; 1 for the state a pack is in.", []string{"pack", "version", "state"}, nil)
 )
 
@@ -99,6 +108,7 @@ func (n *snapshot) Collect(out chan<- prometheus.Metric) {
 		gauge(descLeases, float64(number), state)
 	}
 	n.egress(gauge, count)
+	n.models(gauge, count)
 	for _, p := range n.s.svc.Packs.List() {
 		gauge(descPacks, 1, p.Name, p.Version, string(p.State))
 	}
@@ -112,4 +122,29 @@ func (n *snapshot) egress(gauge, count func(*prometheus.Desc, float64, ...string
 	count(descLeft, float64(st.Out), "out")
 	count(descLeft, float64(st.In), "in")
 	gauge(descTunnels, float64(st.Tunnels))
+}
+
+func (n *snapshot) models(gauge, count func(*prometheus.Desc, float64, ...string)) {
+	svc := &n.s.svc
+	for model, c := range svc.Models.Stats() {
+		count(descAsked, float64(c.Done), model, "done")
+		count(descAsked, float64(c.Failed), model, "failed")
+		count(descAsked, float64(c.Refused), model, "refused")
+		count(descTokens, float64(c.Prompt), model, "prompt")
+		count(descTokens, float64(c.Cached), model, "cached")
+		count(descTokens, float64(c.Output), model, "output")
+		count(descCost, float64(c.Micros), model)
+	}
+	gauge(descShelf, float64(svc.Shelf.Used()))
+	sup := svc.Runtimes()
+	if sup == nil {
+		return
+	}
+	for _, st := range sup.List() {
+		gauge(descRuntime, 1, st.ID, st.Profile, string(st.State))
+		gauge(descBudget, float64(st.Restarts), st.ID)
+		count(descStarts, float64(st.Generation), st.ID)
+		gauge(descMemory, float64(st.Memory), st.ID)
+		gauge(descLoans, float64(st.Requests), st.ID)
+	}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/capsule"
 	"github.com/arw-project/arw/host/internal/egress"
+	"github.com/arw-project/arw/host/internal/infer/serve"
 	"github.com/arw-project/arw/host/internal/infer/shelf"
 	"github.com/arw-project/arw/host/internal/infer/supervise"
 	"github.com/arw-project/arw/host/internal/journal"
@@ -49,6 +50,7 @@ type Services struct {
 	Egress  *egress.Guard
 	// Shelf holds model files; Runtimes gives their supervisor, nil until one was needed.
 	Shelf    *shelf.Shelf
+	Models   *serve.Service
 	Runtimes func() *supervise.Supervisor
 	// Capsules are the signed guard-rails.
 	Capsules *capsule.Book

@@ -71,6 +71,9 @@ func (s *Service) Run(ctx context.Context, c Call) (o Outcome, err error) {
 	if err != nil {
 		return o, err
 	}
+	if c.Kind != Models {
+		defer func() { s.counted.add(&o, errors.Is(err, ErrRefused), err != nil) }()
+	}
 	if c.Kind == Models {
 		o.Body, err = json.Marshal(map[string]any{"models": s.shown(c.May)})
 		return o, err

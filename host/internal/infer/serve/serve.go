@@ -72,6 +72,7 @@ type Service struct {
 	runtimes Lender
 	given    map[string]infer.Model
 	now      atomic.Pointer[table]
+	counted  counters
 
 	mu     sync.Mutex
 	proven map[string]stamp // by path
@@ -196,6 +197,24 @@ func (s *Service) lend(ctx context.Context, m Model) (infer.Model, func(), error
 		return nil, nil, err
 	}
 	return loan.Model, loan.Release, nil
+}
+
+// Start brings a model's runtime up before anybody asks, and names it. Errors: NoModel, NotFound, Unsupported, those of lending.
+func (s *Service) Start(ctx context.Context, name string) (id string, err error) {
+	m, err := s.serving(name)
+	if err != nil {
+		return "", err
+	}
+	size, err := s.prove(ctx, m)
+	if err != nil {
+		return "", err
+	}
+	loan, err := s.runtimes.Lend(ctx, supervise.Want{Digest: m.Digest, File: m.File, Size: size, Profile: s.table().profiles[m.Profile]})
+	if err != nil {
+		return "", err
+	}
+	defer loan.Release()
+	return loan.Runtime, nil
 }
 
 // prove checks the file's digest when it was not checked as it is now.

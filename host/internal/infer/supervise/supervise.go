@@ -65,21 +65,23 @@ type Config struct {
 
 // Status is what is known of one runtime.
 type Status struct {
-	ID         string    `json:"id"`
-	Model      string    `json:"model"` // digest
-	Profile    string    `json:"profile"`
-	Runtime    string    `json:"runtime"`
-	State      State     `json:"state"`
-	Severity   string    `json:"severity"` // ok, warning or error
-	Reason     string    `json:"reason,omitempty"`
-	Generation int       `json:"generation"` // counts starts
-	PID        int       `json:"pid,omitempty"`
-	Since      time.Time `json:"since"`
-	Requests   int       `json:"requests"`
-	Memory     int64     `json:"memory_bytes,omitempty"`    // resident when last looked at; before that the estimate
-	Restarts   int       `json:"restart_budget"`            // failures left before it rests
-	Rests      time.Time `json:"rests_until,omitzero"`      // no start before
-	Version    string    `json:"runtime_version,omitempty"` // as it says
+	ID       string `json:"id"`
+	Model    string `json:"model"` // digest
+	Profile  string `json:"profile"`
+	Runtime  string `json:"runtime"`
+	State    State  `json:"state"`
+	Severity string `json:"severity"` // ok, warning or error
+	Reason   string `json:"reason,omitempty"`
+	// Accelerator is "gpu" where the profile asks for one, else "cpu".
+	Accelerator string    `json:"accelerator"`
+	Generation  int       `json:"generation"` // counts starts
+	PID         int       `json:"pid,omitempty"`
+	Since       time.Time `json:"since"`
+	Requests    int       `json:"requests"`
+	Memory      int64     `json:"memory_bytes,omitempty"`    // resident when last looked at; before that the estimate
+	Restarts    int       `json:"restart_budget"`            // failures left before it rests
+	Rests       time.Time `json:"rests_until,omitzero"`      // no start before
+	Version     string    `json:"runtime_version,omitempty"` // as it says
 }
 
 // Want names a model file and how to run it.
@@ -337,7 +339,10 @@ func (u *unit) status() Status {
 		}
 	}
 	st := Status{ID: u.id, Model: u.want.Digest, Profile: u.want.Profile.Name, Runtime: u.want.Profile.Runtime, State: u.state, Reason: u.reason,
-		Generation: u.gen, Since: u.since, Requests: u.loans, Restarts: max(0, Failures-recent), Severity: "ok"}
+		Generation: u.gen, Since: u.since, Requests: u.loans, Restarts: max(0, Failures-recent), Severity: "ok", Accelerator: "cpu"}
+	if u.want.Profile.GPULayers > 0 {
+		st.Accelerator = "gpu"
+	}
 	if u.proc != nil {
 		st.PID, st.Memory = u.proc.pid, u.memory
 	}
