@@ -172,7 +172,7 @@ func (c *call) refuse(err error) abi.Status {
 	code, msg := abi.CodeOf(err), err.Error()
 	switch code {
 	case abi.OK, abi.More, abi.Internal:
-		c.in.p.engine.log.Error("host function failed", "pack", c.in.p.spec.Name, "tool", c.tool, "function", c.inside, "error", err)
+		c.in.p.engine.log.ErrorContext(c, "host function failed", "pack", c.in.p.spec.Name, "tool", c.tool, "function", c.inside, "error", err)
 		code, msg = abi.Internal, "a fault of the host"
 	default:
 		if hint := abi.HintOf(err); hint != "" {
