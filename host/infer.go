@@ -52,7 +52,7 @@ func (h *Host) openInfer(ctx context.Context) (err error) {
 	dir := filepath.Join(h.cfg.StateDir, "run")
 	i := &h.infer
 	i.policy, i.journal, i.egress, i.dir = h.parts.Policy, h.parts.Journal, h.parts.Egress, h.cfg.StateDir
-	i.runtimes = &runtimes{opened: make(chan struct{}), cfg: supervise.Config{Dir: dir, Log: h.cfg.Log, Changed: h.runtimeChanged(ctx)}}
+	i.runtimes = &runtimes{opened: make(chan struct{}), cfg: supervise.Config{Dir: dir, Prompts: filepath.Join(h.cfg.StateDir, "prompts"), Log: h.cfg.Log, Changed: h.runtimeChanged(ctx)}}
 	h.onClose(i.runtimes.close)
 	if _, left := os.Stat(dir); left == nil {
 		if _, err := i.runtimes.get(); err != nil {

@@ -74,6 +74,8 @@ var (
 	descStarts  = prometheus.NewDesc("arw_runtime_starts_total", "Starts of a runtime.", []string{"runtime"}, nil)
 	descMemory  = prometheus.NewDesc("arw_runtime_memory_bytes", "Resident memory of a runtime.", []string{"runtime"}, nil)
 	descLoans   = prometheus.NewDesc("arw_runtime_requests", "Requests that a runtime answers or holds.", []string{"runtime"}, nil)
+	descReused  = prometheus.NewDesc("arw_prompt_cache_total", "Memories of prompts in a runtime since its start: saved, restored, spoiled, emptied.", []string{"runtime", "what"}, nil)
+	descPrefix  = prometheus.NewDesc("arw_prompt_cache_tokens_total", "Tokens of prompts in a runtime since its start, and those of them that were cached.", []string{"runtime", "kind"}, nil)
 	descShelf   = prometheus.NewDesc("arw_model_files_bytes", "Bytes of model files on the shelf.", nil, nil)
 	descPacks   = prometheus.NewDesc("arw_packs", "Installed packs; 1 for the state a pack is in.", []string{"pack", "version", "state"}, nil)
 )
@@ -146,5 +148,12 @@ func (n *snapshot) models(gauge, count func(*prometheus.Desc, float64, ...string
 		count(descStarts, float64(st.Generation), st.ID)
 		gauge(descMemory, float64(st.Memory), st.ID)
 		gauge(descLoans, float64(st.Requests), st.ID)
+		if c := st.Cache; c != nil {
+			for what, n := range map[string]int64{"saved": c.Saved, "restored": c.Restored, "spoiled": c.Spoiled, "emptied": c.Emptied} {
+				count(descReused, float64(n), st.ID, what)
+			}
+			count(descPrefix, float64(c.Prompt), st.ID, "prompt")
+			count(descPrefix, float64(c.Cached), st.ID, "cached")
+		}
 	}
 }

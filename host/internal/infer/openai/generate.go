@@ -43,6 +43,7 @@ type ask struct {
 
 	CachePrompt *bool  `json:"cache_prompt,omitempty"`
 	CacheSalt   string `json:"cache_salt,omitempty"`
+	Slot        *int   `json:"id_slot,omitempty"`
 }
 
 // phrase puts a request into the words of the server.
@@ -57,9 +58,10 @@ func (c *Client) phrase(r *infer.Request) (*ask, error) {
 		if r.Messages == nil {
 			a.JSONSchema = r.Schema
 		}
-		// This server keeps prompts of all callers in one cache and its time tells what is in it, so a scope has none.
-		cache := r.Scope == ""
-		a.CachePrompt = &cache
+		// This server keeps prompts of all callers in one cache and its time tells what is in it, so a scope has none,
+		// unless it has a slot of its own.
+		cache := r.Scope == "" || r.Slot != nil
+		a.CachePrompt, a.Slot = &cache, r.Slot
 	case VLLM:
 		a.RepetitionP = r.RepeatPenalty
 		if r.Grammar != "" {

@@ -33,10 +33,11 @@ type Profile struct {
 	Embed     bool   `toml:"embed"`      // embeddings instead of text
 	Rerank    bool   `toml:"rerank"`     // scores instead of text
 
-	Memory strict.Size     `toml:"memory"` // resident, above which the runtime is stopped; 0: 8 GiB
-	Files  int             `toml:"files"`  // descriptors; 0: 1024
-	Grace  strict.Duration `toml:"grace"`  // for loading; 0: 2 min
-	Idle   strict.Duration `toml:"idle"`   // unused for so long, it is stopped; 0: 15 min
+	Prompts strict.Size     `toml:"prompts"` // of prompts' memories that are kept on disk; 0: 1 GiB
+	Memory  strict.Size     `toml:"memory"`  // resident, above which the runtime is stopped; 0: 8 GiB
+	Files   int             `toml:"files"`   // descriptors; 0: 1024
+	Grace   strict.Duration `toml:"grace"`   // for loading; 0: 2 min
+	Idle    strict.Duration `toml:"idle"`    // unused for so long, it is stopped; 0: 15 min
 }
 
 // file is runtimes.toml: [profile.NAME] tables.
@@ -93,6 +94,9 @@ func (p *Profile) fill() {
 	}
 	if p.Runtime == "onnx" && p.Binary == "" {
 		p.Binary, _ = os.Executable() // none is refused as no absolute path
+	}
+	if p.Prompts == 0 {
+		p.Prompts = 1 << 30
 	}
 	if p.Memory == 0 {
 		p.Memory = 8 << 30
@@ -165,6 +169,7 @@ func llamaArgs(p *Profile, model, socket, keyFile string) []string {
 		// The server divides its context by its slots.
 		"--ctx-size", n(p.Context * p.Slots), "--parallel", n(p.Slots), "--gpu-layers", n(p.GPULayers),
 		"--cache-type-k", p.CacheType, "--cache-type-v", p.CacheType,
+		"--slot-save-path", filepath.Join(filepath.Dir(socket), "slots") + "/",
 		// The cache of prompts beside the slots belongs to no scope.
 		"--cache-ram", "0", "--no-context-shift",
 	}

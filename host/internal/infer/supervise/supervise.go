@@ -24,6 +24,7 @@ import (
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/infer"
+	"github.com/arw-project/arw/host/internal/infer/slots"
 )
 
 // State of a runtime.
@@ -56,6 +57,8 @@ type Config struct {
 	// Drain is how long running requests may go on when a runtime is to stop; 0: 10 s. Term is how long it then has after a
 	// signal; 0: 3 s.
 	Drain, Term time.Duration
+	// Prompts is where memories of prompts are kept from one start of a runtime to the next; "" keeps none.
+	Prompts string
 	// Changed hears of every change of a runtime's status, in order, one at a time. It must not call the supervisor.
 	Changed func(Status)
 	// Launch replaces how a kind of runtime is started, for tests.
@@ -82,6 +85,8 @@ type Status struct {
 	Restarts    int       `json:"restart_budget"`            // failures left before it rests
 	Rests       time.Time `json:"rests_until,omitzero"`      // no start before
 	Version     string    `json:"runtime_version,omitempty"` // as it says
+	// Cache is how prompts are reused; nil where the runtime has no slots.
+	Cache *slots.Stats `json:"prompt_cache,omitempty"`
 }
 
 // Want names a model file and how to run it.
@@ -348,6 +353,10 @@ func (u *unit) status() Status {
 	}
 	if u.model != nil {
 		st.Version = u.model.Info().Version
+		if pool := u.pool(); pool != nil {
+			stats := pool.Stats()
+			st.Cache = &stats
+		}
 	}
 	switch {
 	case u.state == Failed:

@@ -67,7 +67,7 @@ func serve(socket, keyFile, mode, starts string) {
 		panic(err)
 	}
 	s := infertest.New("llama")
-	s.Key, s.Pace = strings.TrimSpace(string(key)), 2*time.Millisecond
+	s.Key, s.Pace, s.Slotted = strings.TrimSpace(string(key)), 2*time.Millisecond, filepath.Join(filepath.Dir(socket), "slots")
 	began := time.Now()
 	l, err := net.Listen("unix", socket)
 	if err != nil {
