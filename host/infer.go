@@ -22,12 +22,18 @@ import (
 	"github.com/arw-project/arw/host/internal/infer/shelf"
 	"github.com/arw-project/arw/host/internal/infer/supervise"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/netguard"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/redact"
+	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
 )
 
 // inferPack stands where an action names its pack: models belong to the host.
 const inferPack = "arw/infer"
+
+// inferPreview tells what a request would send and cost.
+const inferPreview = "infer.preview"
 
 // The kinds of events, whose bodies are api.InferEvent.
 const (
@@ -45,6 +51,9 @@ type inference struct {
 	policy   *policy.Live
 	journal  *journal.Journal
 	egress   *egress.Guard
+	vault    *vault.Vault
+	redact   *redact.Redactor
+	judge    func(ctx context.Context, c egress.Caller, target string, d netguard.Dest) ([]string, error)
 }
 
 // openInfer reads which models there are. The runtimes' folder is touched only when one is needed, or runtimes were left in it.
@@ -52,6 +61,7 @@ func (h *Host) openInfer(ctx context.Context) (err error) {
 	dir := filepath.Join(h.cfg.StateDir, "run")
 	i := &h.infer
 	i.policy, i.journal, i.egress, i.dir = h.parts.Policy, h.parts.Journal, h.parts.Egress, h.cfg.StateDir
+	i.vault, i.redact, i.judge = h.parts.Vault, h.parts.Redact, h.mayLeave
 	i.runtimes = &runtimes{opened: make(chan struct{}), cfg: supervise.Config{Dir: dir, Prompts: filepath.Join(h.cfg.StateDir, "prompts"), Log: h.cfg.Log, Changed: h.runtimeChanged(ctx)}}
 	h.onClose(i.runtimes.close)
 	if _, left := os.Stat(dir); left == nil {
@@ -157,6 +167,12 @@ func (i inference) tool(kind string) (action.Tool, bool) {
 	if t, ok := i.runtimeTool(kind); ok {
 		return t, true
 	}
+	if kind == inferPreview {
+		return action.Tool{Kind: kind, Pack: inferPack, Effects: abi.Reads, Validate: func(in []byte) error {
+			_, err := serve.Check(serve.Generate, in)
+			return err
+		}}, true
+	}
 	if !slices.Contains(serve.Kinds, kind) {
 		return action.Tool{}, false
 	}
@@ -183,6 +199,9 @@ func (i inference) run(ctx context.Context, job action.Job) (action.Result, erro
 	if _, ok := i.runtimeTool(a.Kind); ok {
 		return i.runtimeRun(ctx, a)
 	}
+	if a.Kind == inferPreview {
+		return i.foresee(ctx, a)
+	}
 	var out func(string) error
 	if s := job.Streams; s != nil && s.Out != nil {
 		out = func(text string) error { return s.Out.Write(ctx, abi.FrameBytes, []byte(text)) }
@@ -201,12 +220,36 @@ func (i inference) run(ctx context.Context, job action.Job) (action.Result, erro
 // Ask implements pack.Models: it runs a request and journals what came of it. by says who asks.
 func (i inference) Ask(ctx context.Context, by journal.Event, c serve.Call) (serve.Outcome, error) {
 	start := time.Now()
+	c.Remote = func(_ context.Context, m serve.Model, p supervise.Profile) (infer.Model, error) {
+		return i.remote(by, m, p)
+	}
 	o, err := i.Run(ctx, c)
 	if c.Kind != serve.Models {
 		// A caller that left does not make what was used unused; and what cannot be accounted for is not handed out.
 		err = errors.Join(err, i.account(context.WithoutCancel(ctx), by, c.Kind, o, err, time.Since(start)))
 	}
 	return o, err
+}
+
+// foresee answers infer.preview: the input is that of infer.generate.
+func (i inference) foresee(ctx context.Context, a action.Action) (action.Result, error) {
+	ask, err := serve.Check(serve.Generate, a.Input)
+	if err != nil {
+		return action.Result{}, err
+	}
+	m, err := i.Find(ask.Model)
+	if err == nil {
+		_, err = i.may(a, m)
+	}
+	if err != nil {
+		return action.Result{}, err
+	}
+	out, err := i.preview(ctx, journal.Event{Corr: a.Corr, Actor: cmp.Or(a.Actor, anyone), Project: a.Project, Action: a.ID}, m, ask)
+	if err != nil {
+		return action.Result{}, err
+	}
+	body, err := json.Marshal(out)
+	return action.Result{Kind: abi.FrameJSON, Body: body}, err
 }
 
 // may asks Cedar whether the actor may ask the model. The narrowest budget of the deciding policies bounds the one request.

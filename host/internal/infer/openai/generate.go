@@ -81,6 +81,20 @@ func (c *Client) phrase(r *infer.Request) (*ask, error) {
 	return a, nil
 }
 
+// Words are the path and body with which Generate would ask. Errors: Unsupported, Invalid.
+func (c *Client) Words(r *infer.Request) (path string, body []byte, err error) {
+	a, err := c.phrase(r)
+	if err != nil {
+		return "", nil, err
+	}
+	path = "/v1/completions"
+	if r.Messages != nil {
+		path = "/v1/chat/completions"
+	}
+	body, err = json.Marshal(a)
+	return path, body, err
+}
+
 // salt keeps the caches of scopes apart without telling the server their names.
 func salt(scope string) string {
 	sum := sha256.Sum256([]byte("arw cache salt\x00" + scope))

@@ -54,6 +54,10 @@ func (s *Service) Doctor() Report {
 	}
 	for _, name := range sortedNames(t.profiles) {
 		p := t.profiles[name]
+		if p.Runtime == supervise.Remote {
+			add("ok", "profile "+name, "", "requests leave for %s, through the guard", p.URL)
+			continue
+		}
 		switch info, err := os.Stat(p.Binary); {
 		case err != nil:
 			add("error", "profile "+name, "install the runtime, or correct binary in runtimes.toml", "its binary cannot be run: %v", err)
@@ -67,7 +71,7 @@ func (s *Service) Doctor() Report {
 		}
 	}
 	for _, m := range s.List() {
-		if _, given := s.given[m.Name]; given {
+		if _, given := s.given[m.Name]; given || m.Remote {
 			continue
 		}
 		h, err := s.hints(m, t.profiles[m.Profile])

@@ -47,8 +47,8 @@ var Kinds = []string{Generate, Embed, Rerank, Tokenize, Models}
 // Model is one [model.NAME] of models.toml.
 type Model struct {
 	Name    string `toml:"-" json:"name"`
-	File    string `toml:"file,required" json:"-"` // absolute path
-	Digest  string `toml:"digest,required" json:"digest"`
+	File    string `toml:"file" json:"-"` // absolute path; none where the profile is remote
+	Digest  string `toml:"digest" json:"digest,omitempty"`
 	Profile string `toml:"profile,required" json:"profile"`
 	License string `toml:"license" json:"license,omitempty"`
 	Source  string `toml:"source" json:"source,omitempty"`
@@ -56,6 +56,8 @@ type Model struct {
 	// What a million tokens cost, in millionths of a USD: "$0.15 / 1M" is 150000. Zero is free.
 	PriceIn  int64 `toml:"price_in" json:"price_in,omitempty"`
 	PriceOut int64 `toml:"price_out" json:"price_out,omitempty"`
+	// Remote says that requests leave this machine: its profile is of somebody else's server.
+	Remote bool `toml:"-" json:"remote,omitempty"`
 }
 
 // Price is what its tokens cost.
@@ -121,7 +123,7 @@ func parse(name string, text []byte, profiles map[string]supervise.Profile) (map
 	}
 	defaults := 0
 	for key, m := range f.Model {
-		m.Name = key
+		m.Name, m.Remote = key, profiles[m.Profile].Runtime == supervise.Remote
 		f.Model[key] = m
 		if m.Default {
 			defaults++
@@ -130,10 +132,13 @@ func parse(name string, text []byte, profiles map[string]supervise.Profile) (map
 			continue
 		}
 		bad := func(field, msg string) { problems = append(problems, lines.Problem(msg, "", "model", key, field)) }
-		if !digestShape.MatchString(m.Digest) {
+		switch {
+		case m.Remote && (m.File != "" || m.Digest != ""):
+			bad("file", "a remote model has no file here")
+		case m.Remote:
+		case !digestShape.MatchString(m.Digest):
 			bad("digest", `a digest is "sha256:" and 64 digits of 0-9 and a-f`)
-		}
-		if !filepath.IsAbs(m.File) {
+		case !filepath.IsAbs(m.File):
 			bad("file", "a file is an absolute path")
 		}
 		if _, ok := profiles[m.Profile]; !ok {
@@ -184,9 +189,16 @@ func (s *Service) Find(name string) (Model, error) {
 }
 
 // lend gives a model that is ready and the way to give it back. Errors: DigestMismatch, Corrupt, those of the supervisor.
-func (s *Service) lend(ctx context.Context, m Model) (infer.Model, func(), error) {
+func (s *Service) lend(ctx context.Context, m Model, remote func(context.Context, Model, supervise.Profile) (infer.Model, error)) (infer.Model, func(), error) {
 	if given, ok := s.given[m.Name]; ok {
 		return given, func() {}, nil
+	}
+	if m.Remote {
+		if remote == nil {
+			return nil, nil, abi.Errorf(abi.Denied, "ask model %q: nothing here may leave this machine", m.Name)
+		}
+		far, err := remote(ctx, m, s.table().profiles[m.Profile])
+		return far, func() {}, err
 	}
 	size, err := s.prove(ctx, m)
 	if err != nil {

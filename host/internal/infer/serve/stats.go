@@ -60,7 +60,7 @@ func (s *Service) Stats() map[string]Counted {
 func (s *Service) serving(name string) (Model, error) {
 	m, err := s.Find(name)
 	if err == nil {
-		if _, given := s.given[m.Name]; given {
+		if _, given := s.given[m.Name]; given || m.Remote {
 			err = abi.Errorf(abi.Unsupported, "start model %q: it is not this host that runs it", m.Name)
 		}
 	}
