@@ -90,6 +90,7 @@ func (h *Host) computed() []view.Computed {
 		}},
 		{ID: "tasks", Every: metricsEvery, Make: h.tasksDocument},
 		{ID: "metrics", Every: metricsEvery, Make: h.metrics},
+		{ID: "runtime_matrix", Every: metricsEvery, Make: h.runtimeMatrix},
 	}
 }
 

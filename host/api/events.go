@@ -94,7 +94,11 @@ func Events() []EventKind {
 
 		{"infer.done", "A model was asked and answered", InferEvent{}},
 		{"infer.failed", "A model was asked and did not answer to the end", InferEvent{}},
-		{"infer.refused", "A policy refused that a model be asked", InferEvent{}},
+		{"infer.refused", "A policy or a lease refused that a model be asked", InferEvent{}},
+		{"models.pull.progress", "A model file is being fetched", ModelFile{}},
+		{"models.pulled", "A model file is here and named in models.toml", ModelFile{}},
+		{"models.pull.failed", "A model file was not fetched; what came may be kept for the next try", ModelFile{}},
+		{"models.swept", "A model file that nothing names or uses was removed", ModelFile{}},
 
 		{"secrets.stored", "A secret was stored or changed", Secret{}},
 		{"secrets.removed", "A secret was removed", SecretName{}},
