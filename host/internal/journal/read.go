@@ -56,14 +56,16 @@ const (
 )
 
 // Read returns records behind the id after, in order: at most limit (0 means 1,000, which is the most) and about 4 MiB.
-// Fewer than limit is not the end; none is. It reads what is durable and never waits.
+// Fewer than limit is not the end; none is. It reads what is durable and never waits. Records that were removed (see
+// Floor) are passed over. Where the disk does not give a record, Read gives those before it; asked for what comes next, it
+// fails with Corrupt: Follow goes around the place.
 func (j *Journal) Read(ctx context.Context, after int64, limit int, f Filter) ([]Record, error) {
 	if limit <= 0 || limit > maxPage {
 		limit = maxPage
 	}
 	last := j.Last()
-	for cursor := max(after, 0); cursor < last; {
-		page, next, err := j.page(ctx, cursor, last, limit, &f)
+	for cursor := max(after, j.Floor()); cursor < last; {
+		page, next, err := j.page(ctx, cursor, last, limit, pageBytes, &f)
 		if err != nil {
 			return nil, err
 		}
@@ -83,7 +85,7 @@ func (j *Journal) Read(ctx context.Context, after int64, limit int, f Filter) ([
 func (j *Journal) Last() int64 { return j.pub.lastID() }
 
 // page reads chosen records with cursor < id ≤ last from the table. next is how far it looked.
-func (j *Journal) page(ctx context.Context, cursor, last int64, limit int, f *Filter) (page []*Record, next int64, err error) {
+func (j *Journal) page(ctx context.Context, cursor, last int64, limit, maxBytes int, f *Filter) (page []*Record, next int64, err error) {
 	until := last
 	if !f.all() && f.Corr == "" { // a correlation id has an index; the rest is scanned
 		until = min(last, cursor+scanIDs)
@@ -100,11 +102,14 @@ func (j *Journal) page(ctx context.Context, cursor, last int64, limit int, f *Fi
 			return nil, cursor, j.db.Explain("read journal", err)
 		}
 		page = append(page, r)
-		if size += len(r.Body); size > pageBytes || len(page) == limit {
+		if size += len(r.Body); size > maxBytes || len(page) == limit {
 			return page, r.ID, nil
 		}
 	}
 	if err := rows.Err(); err != nil {
+		if len(page) > 0 { // the next page begins with what is wrong
+			return page, page[len(page)-1].ID, nil
+		}
 		return nil, cursor, j.db.Explain("read journal", err)
 	}
 	return page, until, nil
@@ -194,14 +199,32 @@ type queryer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
+// reader is a queryer that also reads many rows.
+type reader interface {
+	queryer
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
 // genesis stands before the first record.
 func genesis() link { return link{text: digest(make([]byte, 32))} }
 
+// readTail is the last record; where all were removed, what the anchor says of it.
 func readTail(ctx context.Context, q queryer) (link, error) {
 	tail, err := readLink(ctx, q, "SELECT id, hash FROM event ORDER BY id DESC LIMIT 1")
 	if errors.Is(err, sql.ErrNoRows) {
-		return tail, nil
+		if tail, err = readLink(ctx, q, "SELECT id, hash FROM event_anchor"); errors.Is(err, sql.ErrNoRows) {
+			return genesis(), nil
+		}
 	}
+	if err != nil {
+		return tail, err
+	}
+	// The newest checkpoint knows the bytes up to it, so that the table need not be read.
+	newest, _, err := newestCheckpoint(ctx, q)
+	if err == nil {
+		err = q.QueryRowContext(ctx, "SELECT coalesce(sum(octet_length(body)), 0) FROM event WHERE id > ?", newest.ID).Scan(&tail.bytes)
+	}
+	tail.bytes += newest.Bytes
 	return tail, err
 }
 
