@@ -227,4 +227,3 @@ func readAnchor(ctx context.Context, q queryer) (a Anchor, found bool, err error
 	copy(a.Key[:], key)
 	return a, err == nil, err
 }
-

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/db"
 )
 
 // Filter chooses records; the zero Filter chooses all. A record must satisfy every part that is set. Prefixes is
@@ -60,12 +61,16 @@ const (
 // Floor) are passed over. Where the disk does not give a record, Read gives those before it; asked for what comes next, it
 // fails with Corrupt: Follow goes around the place.
 func (j *Journal) Read(ctx context.Context, after int64, limit int, f Filter) ([]Record, error) {
+	return readPages(ctx, j.db, max(after, j.Floor()), j.Last(), limit, &f)
+}
+
+// readPages reads on until something is found or everything was looked at.
+func readPages(ctx context.Context, src source, cursor, last int64, limit int, f *Filter) ([]Record, error) {
 	if limit <= 0 || limit > maxPage {
 		limit = maxPage
 	}
-	last := j.Last()
-	for cursor := max(after, j.Floor()); cursor < last; {
-		page, next, err := j.page(ctx, cursor, last, limit, pageBytes, &f)
+	for cursor < last {
+		page, next, err := readPage(ctx, src, cursor, last, limit, pageBytes, f)
 		if err != nil {
 			return nil, err
 		}
@@ -84,22 +89,26 @@ func (j *Journal) Read(ctx context.Context, after int64, limit int, f Filter) ([
 // Last is the number of the newest durable record, 0 when there is none.
 func (j *Journal) Last() int64 { return j.pub.lastID() }
 
-// page reads chosen records with cursor < id ≤ last from the table. next is how far it looked.
 func (j *Journal) page(ctx context.Context, cursor, last int64, limit, maxBytes int, f *Filter) (page []*Record, next int64, err error) {
+	return readPage(ctx, j.db, cursor, last, limit, maxBytes, f)
+}
+
+// readPage reads chosen records with cursor < id ≤ last from the table. next is how far it looked.
+func readPage(ctx context.Context, src source, cursor, last int64, limit, maxBytes int, f *Filter) (page []*Record, next int64, err error) {
 	until := last
 	if !f.all() && f.Corr == "" { // a correlation id has an index; the rest is scanned
 		until = min(last, cursor+scanIDs)
 	}
-	rows, err := j.query(ctx, f, cursor, until, limit)
+	rows, err := query(ctx, src, f, cursor, until, limit)
 	if err != nil {
-		return nil, cursor, j.db.Explain("read journal", err)
+		return nil, cursor, src.Explain("read journal", err)
 	}
 	defer rows.Close()
 	size := 0
 	for rows.Next() {
 		r, err := scan(rows)
 		if err != nil {
-			return nil, cursor, j.db.Explain("read journal", err)
+			return nil, cursor, src.Explain("read journal", err)
 		}
 		page = append(page, r)
 		if size += len(r.Body); size > maxBytes || len(page) == limit {
@@ -110,23 +119,24 @@ func (j *Journal) page(ctx context.Context, cursor, last int64, limit, maxBytes 
 		if len(page) > 0 { // the next page begins with what is wrong
 			return page, page[len(page)-1].ID, nil
 		}
-		return nil, cursor, j.db.Explain("read journal", err)
+		return nil, cursor, src.Explain("read journal", err)
 	}
 	return page, until, nil
 }
 
 const columns = "SELECT id, time_ms, kind, corr, actor, project, pack, action, salt, prev, hash, body FROM event"
 
-func (j *Journal) query(ctx context.Context, f *Filter, cursor, until int64, limit int) (*sql.Rows, error) {
-	query, args := f.query(cursor, until, limit)
-	if !f.all() { // the texts of filters are as many as there are callers' wishes: not kept
-		return j.db.Read().QueryContext(ctx, query, args...)
+func query(ctx context.Context, src source, f *Filter, cursor, until int64, limit int) (*sql.Rows, error) {
+	text, args := f.query(cursor, until, limit)
+	// The texts of filters are as many as there are callers' wishes: not kept.
+	if kept, ok := src.(*db.DB); ok && f.all() {
+		stmt, err := kept.ReadStmt(ctx, text)
+		if err != nil {
+			return nil, err
+		}
+		return stmt.QueryContext(ctx, args...)
 	}
-	stmt, err := j.db.ReadStmt(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	return stmt.QueryContext(ctx, args...)
+	return src.Read().QueryContext(ctx, text, args...)
 }
 
 func (f *Filter) query(cursor, until int64, limit int) (string, []any) {
@@ -181,7 +191,7 @@ func ceilMilli(t time.Time) int64 {
 	return ms
 }
 
-func scan(rows *sql.Rows) (*Record, error) {
+func scan(rows scanner) (*Record, error) {
 	var r Record
 	var ms int64
 	var salt, prev, hash, body sql.RawBytes

@@ -103,6 +103,18 @@ func (s *start) anchorID() int64 {
 }
 
 func readStart(ctx context.Context, src source) (*start, error) {
+	return snapshot(ctx, src, func(tx *sql.Tx, s *start) (err error) {
+		s.points, err = readCheckpoints(ctx, tx)
+		return err
+	})
+}
+
+// readEnds is readStart without the checkpoints.
+func readEnds(ctx context.Context, src source) (*start, error) {
+	return snapshot(ctx, src, func(*sql.Tx, *start) error { return nil })
+}
+
+func snapshot(ctx context.Context, src source, more func(*sql.Tx, *start) error) (*start, error) {
 	tx, err := src.Read().BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return nil, err
@@ -119,8 +131,7 @@ func readStart(ctx context.Context, src source) (*start, error) {
 	if found {
 		s.anchor = &anchor
 	}
-	s.points, err = readCheckpoints(ctx, tx)
-	return s, err
+	return s, more(tx, s)
 }
 
 func verifyFrom(ctx context.Context, src source, keys Keys, s *start) (Report, error) {

@@ -32,9 +32,9 @@ type walk struct {
 	rep  Report
 	at   link
 
-	point    *Checkpoint // the last one met
-	stands   map[int64][32]byte
-	vouched  map[int64][32]byte
+	point   *Checkpoint // the last one met
+	stands  map[int64][32]byte
+	vouched map[int64][32]byte
 }
 
 // newWalk begins at the first record, or behind an anchor. points are the kept checkpoints in order, or only the first.
