@@ -5,6 +5,8 @@
 //	<state>/cas/            blobs by digest
 //	<state>/cache/wasm/     compiled code; may be deleted at any time
 //	<state>/vault.key       what secrets are sealed with, mode 0600
+//	<state>/journal.key     what checkpoints of the journal are signed with, mode 0600
+//	<state>/journal.pub     the public keys it was ever signed with
 //	<state>/operator.token  the operator's credential, mode 0600
 //	<state>/trust.toml      who may sign what; missing: nobody
 //	<state>/policy/*.cedar  policies beside the shipped ones
@@ -71,6 +73,8 @@ type Config struct {
 	Limits Limits
 	// Upgrade is how new versions of packs are watched, and what is kept of old ones.
 	Upgrade Upgrade
+	// Journal is how the record of everything is signed and what is kept of it.
+	Journal Journal
 	// Egress is how the network is reached.
 	Egress Egress
 	// Edge is how the API is reached.
@@ -216,7 +220,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 		return err
 	}
 	h.onClose(s.CAS.Close)
-	if s.Journal, err = journal.Open(ctx, h.db); err != nil {
+	if err = h.openJournal(ctx); err != nil {
 		return err
 	}
 	s.View = view.Open(h.db, s.Journal)
@@ -355,6 +359,7 @@ func (h *Host) Run(ctx context.Context) error {
 		})
 	}
 	keep(below, "read_models", h.readModels)
+	keep(below, "journal", h.keepJournal)
 	keep(below, "leases", h.parts.Leases.Run)
 	keep(below, "prompts", h.parts.Prompts.Run)
 	keep(below, "authority", h.followAuthority)
@@ -401,6 +406,8 @@ func (h *Host) Close() error {
 		var errs []error
 		if h.parts.Actions != nil {
 			errs = append(errs, h.announce(context.Background(), "service.stop"))
+			_, err := h.parts.Journal.Checkpoint(context.Background()) // the last word is signed too
+			errs = append(errs, err)
 		}
 		for i := len(h.undo) - 1; i >= 0; i-- {
 			errs = append(errs, h.undo[i]())

@@ -12,7 +12,6 @@ import (
 	"io"
 
 	"github.com/arw-project/arw/abi"
-	"github.com/arw-project/arw/host/internal/db"
 )
 
 // exportVersion is the version of the form of an export.
@@ -50,40 +49,6 @@ func (e exported) MarshalJSON() ([]byte, error) {
 	}
 	was, err := json.Marshal(e.Was)
 	return append(append(append(b[:len(b)-1], `,"redacted":`...), was...), '}'), err
-}
-
-// File is a look at the journal in a database file, whether or not a host is running on it. It changes nothing. Safe for
-// concurrent use; the caller must Close it.
-type File struct{ db *db.ReadOnly }
-
-// OpenFile opens the journal in the database at path. Errors: NotFound, Incompatible when the file holds no journal.
-func OpenFile(ctx context.Context, path string) (*File, error) {
-	r, err := openFile(ctx, "read journal", path)
-	if err != nil {
-		return nil, err
-	}
-	return &File{r}, nil
-}
-
-// Close closes the file.
-func (f *File) Close() error { return f.db.Close() }
-
-// Ends gives the last record that was removed and the last one there is.
-func (f *File) Ends(ctx context.Context) (floor, last int64, err error) {
-	s, err := readEnds(ctx, f.db)
-	if err != nil {
-		return 0, 0, f.db.Explain("read journal", err)
-	}
-	return s.anchorID(), s.head.id, nil
-}
-
-// Read is Journal.Read.
-func (f *File) Read(ctx context.Context, after int64, limit int, fl Filter) ([]Record, error) {
-	floor, last, err := f.Ends(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return readPages(ctx, f.db, max(after, floor), last, limit, &fl)
 }
 
 // Export writes everything that is kept as lines of JSON that VerifyExport can check: the beginning, then records and

@@ -256,3 +256,10 @@ func readLink(ctx context.Context, q queryer, query string) (link, error) {
 	l.text = digest(l.hash[:])
 	return l, err
 }
+
+// FirstOf is the first record kept of a correlation id, 0 when there is none. Cost: one look into an index.
+func (j *Journal) FirstOf(ctx context.Context, corr string) (int64, error) {
+	var id int64
+	err := j.db.Read().QueryRowContext(ctx, "SELECT coalesce(min(id), 0) FROM event WHERE corr = ? AND corr <> '' AND id > ?", corr, j.Floor()).Scan(&id)
+	return id, j.db.Explain("read journal", err)
+}

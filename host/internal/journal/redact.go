@@ -35,6 +35,9 @@ type RedactedRecord struct {
 // Mark stands where something was taken out.
 const Mark = "[redacted]"
 
+// MinSecret is how many bytes a value has at least that is searched for.
+const MinSecret = 6
+
 // redactStep is how many records one redaction event tells of.
 const redactStep = 256
 
@@ -66,8 +69,8 @@ func (j *Journal) RedactPath(ctx context.Context, by Author, id int64, pointer s
 // what it did step by step; a step that fails leaves those before it done. Errors: Invalid for a secret shorter than 6
 // bytes, which would tear holes everywhere.
 func (j *Journal) RedactValue(ctx context.Context, by Author, secret string) (all []Redaction, err error) {
-	if len(secret) < 6 {
-		return nil, abi.Errorf(abi.Invalid, "redact a value: it has %d bytes, at least 6 are needed", len(secret)).WithHint("name the event and the place: arw journal redact ID --path /place")
+	if len(secret) < MinSecret {
+		return nil, abi.Errorf(abi.Invalid, "redact a value: it has %d bytes, at least %d are needed", len(secret), MinSecret).WithHint("name the event and the place: arw journal redact ID --path /place")
 	}
 	hit := finder(secret)
 	for after := j.Floor(); after < j.Last(); {
@@ -94,6 +97,45 @@ func (j *Journal) RedactValue(ctx context.Context, by Author, secret string) (al
 		}
 	}
 	return all, nil
+}
+
+// Purge takes what free space and the log still have of secret out of the database's files, and reports whether some of it
+// is left all the same: then it stands in a table that is not the journal's, or the file is too large to be rewritten while
+// the host runs. Cost: a pass over the files, and where something was found, writing them anew.
+func (j *Journal) Purge(ctx context.Context, secret string) (left bool, err error) {
+	quoted, err := json.Marshal(secret)
+	if err != nil {
+		return false, err
+	}
+	forms := [][]byte{quoted[1 : len(quoted)-1], []byte(secret)}
+	if err := j.db.Fold(ctx); err != nil && abi.CodeOf(err) != abi.Busy {
+		return false, err
+	}
+	if left, err = j.holds(ctx, forms); !left || err != nil {
+		return left, err
+	}
+	if err := j.db.Rewrite(ctx); err != nil {
+		if code := abi.CodeOf(err); code == abi.TooLarge || code == abi.Busy {
+			err = nil // what is left is told
+		}
+		return true, err
+	}
+	return j.holds(ctx, forms)
+}
+
+func (j *Journal) holds(ctx context.Context, forms [][]byte) (bool, error) {
+	for _, form := range forms {
+		if found, err := j.db.Holds(ctx, form); found || err != nil {
+			return found, err
+		}
+	}
+	return false, nil
+}
+
+// Scrub puts Mark in the place of secret in any JSON value without white space, as RedactValue does in bodies.
+func Scrub(text []byte, secret string) (out []byte, hit bool) {
+	out, pointers := rewrite(text, finder(secret))
+	return out, len(pointers) > 0
 }
 
 func (j *Journal) hits(r *Record, hit hitFunc) bool {
