@@ -68,13 +68,14 @@ func (w *rewriter) value() {
 	w.copyTo(w.i + 1)
 }
 
-// name copies a member's name and the colon behind it.
+// name copies a member's name and the colon behind it. What it gives is the name as it is written now: a pointer must not
+// tell what was taken out.
 func (w *rewriter) name() string {
-	end := stringEnd(w.in, w.i)
-	key := unescape(w.in[w.i:end])
+	end, from := stringEnd(w.in, w.i), len(w.out)
 	if !w.replace(w.in[w.i:end], true) {
 		w.copyTo(end)
 	}
+	key := unescape(w.out[from:])
 	w.copyTo(w.i + 1)
 	return key
 }
