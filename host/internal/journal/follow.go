@@ -49,49 +49,74 @@ func MaxLag(n int64) Bound { return func(b *bounds) { b.lag = n } }
 // number is of another journal, or of one restored from a backup), those of reading otherwise. After an error, Follow
 // can be called again behind the last record seen.
 func (j *Journal) Follow(ctx context.Context, after int64, f Filter, limits ...Bound) iter.Seq2[Record, error] {
-	var b bounds
-	for _, limit := range limits {
-		limit(&b)
-	}
 	return func(yield func(Record, error) bool) {
-		if last := j.Last(); after < 0 || after > last {
-			yield(Record{}, abi.Errorf(abi.Conflict, "follow journal after event %d: the last one is %d", after, last).
-				WithHint("read the current state, then follow after event %d", last))
+		c, err := j.From(after, f, limits...)
+		if err != nil {
+			yield(Record{}, err)
 			return
 		}
-		j.pub.followers.Add(1)
-		defer j.pub.followers.Add(-1)
-		cursor := after
-		for page := make([]*Record, 0, followPage); ctx.Err() == nil; {
-			var err error
-			page, cursor, err = j.next(ctx, page[:0], cursor, &f, b)
+		defer c.Close()
+		for ctx.Err() == nil {
+			page, err := c.Next(ctx)
 			if err != nil {
 				if ctx.Err() == nil {
 					yield(Record{}, err)
 				}
 				return
 			}
-			if !j.deliver(ctx, page, yield) {
-				return
+			for _, r := range page {
+				if ctx.Err() != nil || !yield(*r, nil) {
+					return
+				}
 			}
 		}
 	}
 }
 
-// deliver hands a page over and counts what was taken.
-func (j *Journal) deliver(ctx context.Context, page []*Record, yield func(Record, error) bool) bool {
-	n := 0
-	defer func() { j.pub.delivered.Add(int64(n)) }()
-	for _, r := range page {
-		if ctx.Err() != nil || !yield(*r, nil) {
-			return false
-		}
-		if r.ID > 0 {
-			n++
-		}
-	}
-	return true
+// Cursor is a follower that is asked, page by page. It is for one goroutine.
+type Cursor struct {
+	j    *Journal
+	at   int64
+	f    Filter
+	b    bounds
+	page []*Record
 }
+
+// From is Follow for whoever wants to wait for other things too. Errors: Conflict for an id that is not of this journal.
+func (j *Journal) From(after int64, f Filter, limits ...Bound) (*Cursor, error) {
+	if last := j.Last(); after < 0 || after > last {
+		return nil, abi.Errorf(abi.Conflict, "follow journal after event %d: the last one is %d", after, last).
+			WithHint("read the current state, then follow after event %d", last)
+	}
+	c := &Cursor{j: j, at: after, f: f}
+	for _, limit := range limits {
+		limit(&c.b)
+	}
+	j.pub.followers.Add(1)
+	return c, nil
+}
+
+// Next waits for chosen records and gives those that are next, perhaps none; the slice is good until the next call, the
+// records are shared. When ctx ends it fails with the context's error and can be called again. Other errors are Follow's.
+func (c *Cursor) Next(ctx context.Context) (page []*Record, err error) {
+	if c.page == nil {
+		c.page = make([]*Record, 0, followPage)
+	}
+	page, next, err := c.j.next(ctx, c.page[:0], c.at, &c.f, c.b)
+	if err != nil {
+		return nil, err
+	}
+	c.at = next
+	n := int64(len(page))
+	if n == 1 && page[0].ID == 0 {
+		n = 0 // a gap is no record
+	}
+	c.j.pub.delivered.Add(n)
+	return page, nil
+}
+
+// Close ends the follower; it is no longer counted.
+func (c *Cursor) Close() { c.j.pub.followers.Add(-1) }
 
 // followPage is how many records a follower takes at a time, and followBytes of what size when it reads them back.
 const (

@@ -26,6 +26,7 @@ import (
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/logic"
+	"github.com/arw-project/arw/host/internal/memo"
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/project"
@@ -49,6 +50,8 @@ type Services struct {
 	Egress  *egress.Guard
 	// Capsules are the signed guard-rails.
 	Capsules *capsule.Book
+	// Memo keeps answers of pure tools; nil where none are kept.
+	Memo *memo.Memo
 	// TrustDigest names the trust policy in force.
 	TrustDigest string
 	// Projects are which there are, and what one lets another read.
@@ -89,6 +92,7 @@ type Server struct {
 	opts    Options
 	guard   attempts
 	metrics *metrics
+	frames  frames
 	log     *slog.Logger
 	ctx     context.Context // of Run: what every request's work hangs on
 	streams atomic.Int64
