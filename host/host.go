@@ -46,6 +46,7 @@ import (
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/redact"
+	"github.com/arw-project/arw/host/internal/snappy"
 	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
@@ -74,6 +75,8 @@ type Config struct {
 	Limits Limits
 	// Upgrade is how new versions of packs are watched, and what is kept of old ones.
 	Upgrade Upgrade
+	// Snappy is how fast the host means to answer, and from when on it says that it does not.
+	Snappy snappy.Config
 	// Journal is how the record of everything is signed and what is kept of it.
 	Journal Journal
 	// Egress is how the network is reached.
@@ -156,6 +159,7 @@ type Services struct {
 	Projects *project.Book
 	Trust    *signing.Policy
 	Memo     *memo.Memo
+	Snappy   *snappy.Governor
 	Vault    *vault.Vault
 	Redact   *redact.Redactor
 	Engine   *wasm.Engine // the one that runs packs
@@ -227,6 +231,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.View = view.Open(h.db, s.Journal)
+	s.Snappy = snappy.New(s.Journal, cfg.Snappy)
 	if s.Leases, err = lease.Open(ctx, h.db, s.Journal); err != nil {
 		return err
 	}
@@ -367,6 +372,7 @@ func (h *Host) Run(ctx context.Context) error {
 	}
 	keep(below, "read_models", h.readModels)
 	keep(below, "journal", h.keepJournal)
+	keep(below, "snappy", h.parts.Snappy.Run)
 	keep(below, "leases", h.parts.Leases.Run)
 	keep(below, "prompts", h.parts.Prompts.Run)
 	keep(below, "authority", h.followAuthority)

@@ -25,6 +25,8 @@ func Events() []EventKind {
 		{"journal.pruned", "The oldest records were removed; a signed anchor stands in their place", JournalPruned{}},
 		{"journal.redacted", "A part of records was taken out, for good", JournalRedacted{}},
 
+		{"snappy.notice", "A route begins to answer too slowly, or does so no longer", SnappyNotice{}},
+
 		{"access.token.created", "Someone was given a token for this host", TokenEvent{}},
 		{"access.token.revoked", "A token holds no more", TokenEvent{}},
 

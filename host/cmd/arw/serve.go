@@ -92,8 +92,12 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 	if err != nil {
 		return err
 	}
+	pace, err := cfg.Snappy.settings()
+	if err != nil {
+		return err
+	}
 	h, err := host.Open(ctx, host.Config{
-		Journal: kept,
+		Journal: kept, Snappy: pace,
 		Edge:    edge, Index: ix, Upgrade: upgrade, Limits: host.Limits{Drain: drain},
 		Telemetry: host.Telemetry{Endpoint: cfg.Telemetry.Endpoint, Headers: cfg.Telemetry.Headers, Ratio: cfg.Telemetry.Ratio},
 		StateDir:  dir, TrustFile: filepath.Join(dir, cfg.Trust), PolicyDir: filepath.Join(dir, cfg.Policy),

@@ -136,6 +136,9 @@ func (s *Server) stream(w *bufio.Writer, from int64, f journal.Filter, lag int64
 		if err != nil || w.Flush() != nil {
 			return
 		}
+		for _, r := range page { // by now somebody sees it
+			s.svc.Snappy.Feedback(r.Corr)
+		}
 	}
 }
 

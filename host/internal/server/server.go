@@ -31,6 +31,7 @@ import (
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/snappy"
 	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
@@ -50,6 +51,8 @@ type Services struct {
 	Egress  *egress.Guard
 	// Capsules are the signed guard-rails.
 	Capsules *capsule.Book
+	// Snappy measures how fast the host answers; nil measures nothing.
+	Snappy *snappy.Governor
 	// Memo keeps answers of pure tools; nil where none are kept.
 	Memo *memo.Memo
 	// TrustDigest names the trust policy in force.
