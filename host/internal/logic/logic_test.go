@@ -33,7 +33,7 @@ func open(t testing.TB, dir string, gate Gate) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Open(t.Context(), d, j, view.Open(d, j), gate)
+	s, err := Open(t.Context(), d, j, view.Open(d, j), Parts{Gate: gate})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,12 +283,12 @@ func TestBadUnitsAreNotInstalled(t *testing.T) {
 func TestPromotion(t *testing.T) {
 	t.Parallel()
 	refusal := errors.New("")
-	s := open(t, t.TempDir(), func(_ context.Context, u *manifests.LogicUnit, _ Scope, by string) error {
+	s := open(t, t.TempDir(), func(_ context.Context, u *manifests.LogicUnit, _ Scope, by string) (int, error) {
 		if by != "operator" {
 			refusal = abi.Errorf(abi.Denied, "promote unit %q: only the operator may", u.ID)
-			return refusal
+			return 0, refusal
 		}
-		return nil
+		return 0, nil
 	})
 	install(t, s, text("u", 50, "", merge("recipes/retrieval", `{"k":20}`)))
 	_, err := s.Promote(t.Context(), "u", "project/p", how)

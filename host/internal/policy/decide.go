@@ -36,6 +36,8 @@ type Decision struct {
 	Budget Budget        `json:"budget,omitzero"`
 	// Hold is how long a use waits for a person who is asked, by the shortest @hold; 0: it is refused at once.
 	Hold time.Duration `json:"hold,omitempty"`
+	// Approvals is how many different people must have agreed to a promotion: the most that a determining policy wants.
+	Approvals int `json:"approvals,omitempty"`
 	// Log is the obligation to journal the decision, whatever it is.
 	Log bool `json:"log,omitempty"`
 	// Reason says why in words, from the @reason of the determining policies.
@@ -129,6 +131,7 @@ func (s *Set) permitted(action string, ids []string) Decision {
 	for _, id := range ids {
 		rule := s.rules[s.byID[id]]
 		without = without || rule.Mode == modeAllow
+		d.Approvals = max(d.Approvals, rule.Approvals)
 		if rule.Mode == modeAsk {
 			d.Outcome = Ask
 			d.Hold = smaller(d.Hold, rule.Hold)

@@ -53,11 +53,13 @@ type Rule struct {
 	Mode    string        `json:"mode,omitempty"` // ask, for a permit that only opens the question to a person
 	Hold    time.Duration `json:"hold,omitempty"` // how long a use waits for that person; 0: not at all
 	Log     bool          `json:"log,omitempty"`  // every decision it takes part in is journaled
-	TTL     time.Duration `json:"ttl,omitempty"`  // 0 when the policy names none
-	Budget  Budget        `json:"budget,omitzero"`
-	Reason  string        `json:"reason,omitempty"`
-	File    string        `json:"file"`
-	Line    int           `json:"line"`
+	// Approvals is how many different people must have agreed to a promotion that it permits.
+	Approvals int           `json:"approvals,omitempty"`
+	TTL       time.Duration `json:"ttl,omitempty"` // 0 when the policy names none
+	Budget    Budget        `json:"budget,omitzero"`
+	Reason    string        `json:"reason,omitempty"`
+	File      string        `json:"file"`
+	Line      int           `json:"line"`
 }
 
 //go:embed default.cedar
