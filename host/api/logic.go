@@ -70,4 +70,5 @@ type RevertConfig struct {
 	Scope   string `json:"scope,omitempty"`
 	Version *int64 `json:"version,omitempty"`
 	DryRun  bool   `json:"dry_run,omitempty"`
+	Accept  bool   `json:"accept_permissions,omitempty"` // what packs may do more again is accepted
 }

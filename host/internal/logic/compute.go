@@ -167,7 +167,7 @@ func (s *Store) needs(ctx context.Context, man *manifests.LogicUnit) (found []Co
 			err = s.parts.Tools.Contract(ctx, p.Pack, p.Version, p.Tools)
 		}
 		if err != nil {
-			found = append(found, Conflict{Kind: "pack", Unit: man.ID, With: p.Pack, Text: man.ID + " brings tools that do not hold: " + err.Error()})
+			found = append(found, Conflict{Kind: "pack", Unit: man.ID, With: p.Pack, Text: man.ID + " brings tools of " + p.Pack + " that do not hold: " + err.Error()})
 		}
 	}
 	return found

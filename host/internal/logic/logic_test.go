@@ -419,11 +419,11 @@ func (w *walk) step() {
 // check does something twice, dry and wet, and holds both to each other and to the documents.
 func (w *walk) check(do func(How) (Plan, error)) {
 	before := w.all()
-	dry, dryErr := do(How{DryRun: true, By: "operator"})
+	dry, dryErr := do(How{DryRun: true, Accept: true, By: "operator"})
 	if got := w.all(); fmt.Sprint(got) != fmt.Sprint(before) {
 		w.t.Fatal("a dry run changed something")
 	}
-	wet, err := do(How{By: "operator"})
+	wet, err := do(How{Accept: true, By: "operator"})
 	after := w.all()
 	if (err == nil) != (dryErr == nil && len(dry.Conflicts) == 0) {
 		w.t.Fatalf("dry: %v %+v; wet: %v", dryErr, dry.Conflicts, err)
@@ -484,7 +484,7 @@ func sameDocs(a, b []DocChange) bool {
 }
 
 func (w *walk) goBack(version int64) {
-	if _, err := w.s.RevertTo(w.t.Context(), version, How{By: "operator"}); err != nil {
+	if _, err := w.s.RevertTo(w.t.Context(), version, How{By: "operator", Accept: true}); err != nil {
 		w.t.Fatal(err)
 	}
 	got := w.all()

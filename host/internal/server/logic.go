@@ -281,7 +281,7 @@ func (s *Server) revertPatch(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	how := logic.How{DryRun: body.DryRun, By: s.actor(c), Corr: corr(c)}
+	how := logic.How{DryRun: body.DryRun, Accept: body.Accept, By: s.actor(c), Corr: corr(c)}
 	if body.Version != nil {
 		plan, err := s.svc.Logic.RevertTo(s.ctx, *body.Version, how)
 		return planned(c, plan, err)
