@@ -44,6 +44,7 @@ import (
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/redact"
+	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
 	"github.com/arw-project/arw/host/internal/wasm"
@@ -83,6 +84,8 @@ type Config struct {
 	Models map[string]infer.Model
 	// ModelsEvery is how long changes of read models are gathered before they become one version: 250 ms.
 	ModelsEvery time.Duration
+	// Telemetry is where traces go; the zero value is nowhere.
+	Telemetry Telemetry
 	// Version of the program, for the record.
 	Version string
 	// Log receives what has no caller to return to, and what guests log; nil means nowhere.
@@ -123,6 +126,7 @@ type Host struct {
 	grants    *prompt.Grants // as read at the start
 	authority authority
 	tasks     tasks
+	tracer    *trace.Tracer
 	infer     inference      // how models are asked
 	undo      []func() error // what Close does, in reverse order
 	closing   sync.Once
@@ -183,6 +187,7 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	cfg.Log = slog.New(trace.Handler(cfg.Log.Handler()))
 	h := &Host{cfg: cfg}
 	if err := h.open(ctx); err != nil {
 		return nil, errors.Join(err, h.Close())
@@ -196,6 +201,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 		return err
 	}
 	cfg, s := h.cfg, &h.parts
+	if err = h.openTrace(); err != nil {
+		return err
+	}
 	s.Version, s.StateDir, s.Log, s.Started = cfg.Version, cfg.StateDir, cfg.Log, time.Now().UTC()
 	path := func(names ...string) string { return filepath.Join(append([]string{cfg.StateDir}, names...)...) }
 
@@ -257,7 +265,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	s.Packs, err = pack.Open(ctx, pack.Parts{
 		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Prompts: s.Prompts, Trust: s.Trust, Vault: s.Vault, Redact: s.Redact,
-		Engine: h.engine, Second: h.second, Egress: s.Egress, Memo: s.Memo, Units: s.Logic, Config: effective{s.Logic}, Revocations: revocations, Catalogue: names, Rails: s.Capsules, Log: cfg.Log,
+		Engine: h.engine, Second: h.second, Egress: s.Egress, Memo: s.Memo, Units: s.Logic, Config: effective{s.Logic}, Models: h.infer, Revocations: revocations, Catalogue: names, Rails: s.Capsules, Log: cfg.Log,
 	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain,
 		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now, Record: cfg.Limits.Record})
 	if err != nil {
@@ -268,7 +276,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err = h.openExperiments(ctx); err != nil {
 		return err
 	}
-	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{s.Packs, h.infer, s.Capsules}, action.Config{
+	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{packs: s.Packs, infer: h.infer, trace: h.tracer, rails: s.Capsules}, action.Config{
 		Workers: cfg.Workers, PerPack: cfg.Limits.PerPack, Queue: cfg.Limits.Queue, MaxInput: cfg.Limits.Input,
 		MaxOutput: cfg.Limits.Output, MaxDepth: cfg.Limits.Depth, Grace: cfg.Limits.Grace, Resume: s.Prompts.Resumes,
 	}, cfg.Log)

@@ -28,6 +28,7 @@ pub const rand = host.rand;
 pub const action = host.action;
 pub const stream = host.stream;
 pub const http = host.http;
+pub const infer = host.infer;
 
 pub const ABI = "1.2.0";
 

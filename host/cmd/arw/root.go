@@ -63,6 +63,7 @@ Start here:
 			root.AddCommand(c)
 		}
 	}
+	root.AddCommand(a.onnxWorkerCmd())
 	teach(root)
 	return root
 }

@@ -60,6 +60,8 @@ type Request struct {
 	Record bool
 	// Deadline ends the action wherever it stands; zero means the tool's own limit alone.
 	Deadline time.Time
+	// Trace is where the caller's trace stands, as the header traceparent has it. It is kept in memory alone.
+	Trace string
 }
 
 // Action is one row of the record. Values are copies: nothing changes under a caller's hands.
@@ -89,6 +91,7 @@ type Action struct {
 	Streams  []string   // those the caller attached
 	Record   *Recording // nil when none was asked for
 	seq      int64
+	Trace    string // of the Request; empty after a restart
 }
 
 // Recording says where the record of a call is, or why there is none.

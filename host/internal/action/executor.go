@@ -151,7 +151,7 @@ func (e *Executor) admit(r Request) (*entry, error) {
 	a := Action{
 		ID: newID("act_"), Kind: tool.Kind, Pack: tool.Pack, State: Queued, Input: in, IdemKey: r.IdemKey,
 		Actor: r.Actor, Project: r.Project, Corr: r.Corr, Session: r.Session, Deadline: r.Deadline, Created: now,
-		Streams: r.Streams, Effects: tool.Effects,
+		Streams: r.Streams, Effects: tool.Effects, Trace: r.Trace,
 	}
 	if r.Record {
 		a.Record = &Recording{}

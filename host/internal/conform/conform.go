@@ -55,7 +55,7 @@ func Run(ctx context.Context, module []byte, runtime string) (*Report, error) {
 	r := &Report{Runtime: runtime, ABI: abi.Version, Bytes: len(module)}
 	for i := range suite {
 		c := &suite[i]
-		if c.Topic == "streams" && !uses(module, abi.Stream) || c.Topic == "http" && !uses(module, abi.HTTP) {
+		if c.Topic == "streams" && !uses(module, abi.Stream) || c.Topic == "http" && !uses(module, abi.HTTP) || c.Topic == "infer" && !uses(module, abi.Infer) {
 			r.Skipped++
 			continue
 		}
@@ -135,7 +135,21 @@ func host(w *abitest.World) (h wasm.Host) {
 	if w.Granted(abi.HTTP) {
 		h.HTTP = network{w.HTTP()}
 	}
+	if w.Granted(abi.Infer) {
+		h.Infer = models{w.Infer()}
+	}
 	return h
+}
+
+// models gives the world's model the engine's types.
+type models struct{ abitest.Infer }
+
+func (m models) Generate(ctx context.Context, req abi.InferRequest) (wasm.Answer, error) {
+	a, err := m.Infer.Generate(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // network gives the world's network the engine's types.

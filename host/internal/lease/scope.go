@@ -42,7 +42,7 @@ func familyOf(c abi.Capability) (family, bool) {
 		return tools, true
 	case abi.HTTP:
 		return requests, true
-	case "infer", abi.Secret, abi.Config:
+	case abi.Infer, abi.Secret, abi.Config:
 		return names, true
 	}
 	return 0, false
@@ -232,7 +232,7 @@ func parseScope(c abi.Capability, scope []string) ([]pattern, error) {
 	f, ok := familyOf(c)
 	if !ok {
 		return nil, abi.Errorf(abi.Invalid, "lease %q: this host leases no such capability", c).
-			WithHint("there are log, kv, event, state, fs, clock, rand, action, http, secret, archive and config")
+			WithHint("there are log, kv, event, state, fs, clock, rand, action, http, infer, secret, archive and config")
 	}
 	if len(scope) > MaxScope {
 		return nil, abi.Errorf(abi.Invalid, "lease %q: %d scope entries, more than %d", c, len(scope), MaxScope)

@@ -71,7 +71,7 @@ func connect(t *testing.T, f *fake, o *sdk.ClientOptions) (*sdk.ClientSession, s
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- New(f, Options{Version: "test"}).Serve(ctx, ln) }()
+	go func() { done <- New(f, Options{Version: "test", Patience: time.Millisecond}).Serve(ctx, ln) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {
@@ -163,6 +163,9 @@ func TestCalls(t *testing.T) {
 				if !strings.Contains(text, want) {
 					t.Errorf("it does not say %q: %s", want, text)
 				}
+			}
+			if object := len(c.result.JSON) > 0 && c.result.JSON[0] == '{'; object != (res.StructuredContent != nil) {
+				t.Errorf("its structured content is %v", res.StructuredContent)
 			}
 			if res.IsError != c.is || c.not != "" && strings.Contains(text, c.not) {
 				t.Errorf("error %v: %s", res.IsError, text)

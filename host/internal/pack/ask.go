@@ -59,6 +59,10 @@ const maxAsks = 3
 
 // take counts a use against a lease; without one it asks a person, where the policies say so, and waits for the answer.
 func (w *world) take(ctx context.Context, c abi.Capability, target string, n int) (scope, id string, err error) {
+	if w.span != nil {
+		step := w.span.Step("lease "+string(c), "arw.capability", string(c))
+		defer func() { step.Say("arw.lease", id); step.End(err) }()
+	}
 	scope, id, err = w.seat().Take(ctx, c, target, n)
 	for asked := 0; err != nil && asked < maxAsks; asked++ {
 		again, aerr := w.ask(ctx, c, target, err)

@@ -11,6 +11,7 @@ import (
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/wasm"
 )
 
@@ -149,7 +150,10 @@ func (m *Manager) Call(ctx context.Context, c Call) (Reply, error) {
 		return Reply{}, err
 	}
 	w := &world{m: m, v: v, t: t, c: &c}
+	inner, w.span = trace.Start(inner, "call "+t.ID, "arw.pack", c.Pack, "arw.digest", v.row.Digest)
 	r, err := m.answer(inner, p, w)
+	w.span.Say("arw.cache", r.Cache)
+	w.span.End(err)
 	if err != nil && w.unanswered && ctx.Err() != nil {
 		return r, fmt.Errorf("%w: %w", prompt.ErrWaiting, err)
 	}

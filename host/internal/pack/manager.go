@@ -58,6 +58,8 @@ type Parts struct {
 	Second *wasm.Engine
 	// Egress is the way to the network; nil gives nobody any.
 	Egress *egress.Guard
+	// Models answers packs that ask models; nil has none to ask.
+	Models Models
 	// Config reads documents of the configuration; nil has none.
 	Config Documents
 	// Units keeps the logic units that packs bring; nil keeps none.

@@ -14,6 +14,7 @@ import (
 	"github.com/arw-project/arw/host/internal/files"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/view"
 	"github.com/arw-project/arw/host/internal/wasm"
 )
@@ -30,6 +31,7 @@ type world struct {
 	told    int                     // refusals journaled
 	denied  bool                    // something was refused
 	untold  int                     // refusals beyond maxTold
+	span    *trace.Span             // of the call; nil when nobody records it
 	outside bool                    // something beside the input was seen, so the answer is of this moment
 
 	dirty      bool // something came of the call that beginning again would repeat
@@ -84,6 +86,10 @@ func (w *world) host() wasm.Host {
 		case abi.HTTP:
 			if w.m.Egress != nil {
 				h.HTTP = (*network)(w)
+			}
+		case abi.Infer:
+			if w.m.Models != nil {
+				h.Infer = (*asker)(w)
 			}
 		}
 	}
@@ -202,7 +208,7 @@ func (m *Manager) note(ctx context.Context, kind string, c *Call, body any) {
 		Kind: kind, Corr: c.Corr, Actor: c.Actor, Project: c.Project, Pack: c.Pack, Action: c.Action, Body: body,
 	})
 	if err != nil {
-		m.Log.Error("journal an event of a call", "kind", kind, "action", c.Action, "error", err)
+		m.Log.Error("journal an event of a call", "kind", kind, "action", c.Action, "corr_id", c.Corr, "error", err)
 	}
 }
 
@@ -217,7 +223,7 @@ func (l *log) Write(ctx context.Context, level int, msg string) error {
 	msg = l.m.Redact.Clean(msg)
 	levels := [...]slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
 	l.m.Log.LogAttrs(ctx, levels[min(max(level, 0), len(levels)-1)], msg,
-		slog.String("pack", l.c.Pack), slog.String("tool", l.t.ID), slog.String("action", l.c.Action), slog.String("corr", l.c.Corr))
+		slog.String("pack", l.c.Pack), slog.String("tool", l.t.ID), slog.String("action", l.c.Action), slog.String("corr_id", l.c.Corr))
 	return nil
 }
 

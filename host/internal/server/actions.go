@@ -31,7 +31,7 @@ func (s *Server) postAction(c *fiber.Ctx) error {
 	req := action.Request{
 		Kind: body.Kind, Input: body.Input, IdemKey: body.IdemKey, Actor: s.actor(c),
 		Project: body.Project, Corr: corr(c), Session: body.Session,
-		Streams: body.Streams, Record: body.Record,
+		Streams: body.Streams, Record: body.Record, Trace: traceOf(c),
 	}
 	if p, err := s.who(c); body.Record && (err != nil || !p.Role.May(access.ActionRecord)) {
 		return abi.Errorf(abi.Unauthenticated, "submit %q: a record holds all that the call sees, so only the operator may ask for one", body.Kind).

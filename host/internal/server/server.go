@@ -30,6 +30,7 @@ import (
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
 )
@@ -76,6 +77,7 @@ type Options struct {
 	Heartbeat time.Duration // between comments on a silent stream; 0 means 10 seconds
 	Names     []string      // what a request may call this host beside the names of loopback
 	NeedToken bool          // also whoever is at this machine shows a token
+	Trace     *trace.Tracer // nil records no traces
 	Log       *slog.Logger  // nil discards
 }
 
@@ -120,6 +122,9 @@ func New(svc Services, o Options) *Server {
 	s.app.Use(s.observe, s.shield, s.sameSite, s.noGate)
 	for _, r := range s.routes() {
 		s.app.Add(r.method, r.path, s.need(r.need), r.handle)
+		if r.Ranges { // how long it is, before a part of it is asked for
+			s.app.Add(fiber.MethodHead, r.path, s.need(r.need), r.handle)
+		}
 	}
 	s.app.Use(func(c *fiber.Ctx) error {
 		return abi.Errorf(abi.NotFound, "%s %s: there is no such route", c.Method(), c.Path()).WithHint("see docs/spec/http.md")

@@ -1,7 +1,6 @@
 package wasm
 
 import (
-	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -14,10 +13,11 @@ import (
 // firstHandle is the first that functions give; below are the call's own streams.
 const firstHandle = abi.HandleOutput + 1
 
-// opened is what a handle of http stands for: one of the two.
+// opened is what a handle of http or infer stands for: one of the three.
 type opened struct {
 	exchange Exchange
 	socket   Socket
+	answer   Answer
 }
 
 // handles are those of one call. A number is given once, so that a guest's stale one never means something else.
@@ -53,33 +53,46 @@ func (c *call) hangUp() {
 }
 
 func (o *opened) close() error {
-	if o.socket != nil {
+	switch {
+	case o.socket != nil:
 		return o.socket.Close()
+	case o.answer != nil:
+		return o.answer.Close()
 	}
 	return o.exchange.Close()
 }
 
-// exchangeOf finds the exchange of a handle; a refusal otherwise.
-func (c *call) exchangeOf(handle uint32) (Exchange, abi.Status) {
+// handle finds what a handle stands for; a refusal otherwise.
+func (c *call) handle(handle uint32) (*opened, abi.Status) {
 	o := c.handles.open[handle]
 	switch {
 	case o == nil && handle >= firstHandle && handle <= c.handles.last:
 		return nil, c.closedHandle(handle)
 	case o == nil:
 		return nil, c.noHandle(handle)
-	case o.exchange == nil:
+	}
+	return o, statusOK
+}
+
+// exchangeOf finds the exchange of a handle; a refusal otherwise.
+func (c *call) exchangeOf(handle uint32) (Exchange, abi.Status) {
+	o, s := c.handle(handle)
+	switch {
+	case o == nil:
+		return nil, s
+	case o.socket != nil:
 		return nil, c.fail(abi.Invalid, fmt.Sprintf("%s: handle %d is a WebSocket; use http.send and http.receive", c.inside, handle))
+	case o.exchange == nil:
+		return nil, c.fail(abi.Invalid, fmt.Sprintf("%s: handle %d is an answer of a model, which can only be read", c.inside, handle))
 	}
 	return o.exchange, statusOK
 }
 
 func (c *call) socketOf(handle uint32) (Socket, abi.Status) {
-	o := c.handles.open[handle]
+	o, s := c.handle(handle)
 	switch {
-	case o == nil && handle >= firstHandle && handle <= c.handles.last:
-		return nil, c.closedHandle(handle)
 	case o == nil:
-		return nil, c.noHandle(handle)
+		return nil, s
 	case o.socket == nil:
 		return nil, c.fail(abi.Invalid, fmt.Sprintf("%s: handle %d is no WebSocket", c.inside, handle))
 	}
@@ -211,12 +224,6 @@ func httpReceive(c *call, a []uint64) abi.Status {
 	}
 	return c.reply(a, 1, append([]byte{byte(kind)}, data...))
 }
-
-// response reads from the answer of an exchange; it is a Source for stream.read.
-type response struct{ x Exchange }
-
-func (r response) Read(ctx context.Context, buf []byte) (int, error) { return r.x.Read(ctx, buf) }
-func (r response) Close() error                                      { return nil }
 
 // writeBody passes a part of a request's body on.
 func (c *call) writeBody(handle uint32, kind abi.FrameKind, part []byte) abi.Status {

@@ -45,11 +45,15 @@ func (c *call) readable(handle uint32) (Source, abi.Status) {
 	case handle == abi.HandleOutput:
 		return nil, c.fail(abi.Invalid, c.inside+": handle 1 is the output, which cannot be read")
 	case handle != abi.HandleInput:
+		o, _ := c.handle(handle)
+		if o != nil && o.answer != nil {
+			return reading{o.answer}, statusOK
+		}
 		x, s := c.exchangeOf(handle)
 		if x == nil {
 			return nil, s
 		}
-		return response{x}, statusOK
+		return reading{x}, statusOK
 	case s.in == nil:
 		return nil, c.fail(abi.NotFound, c.inside+": the caller streams nothing in")
 	case s.inClosed:
@@ -169,9 +173,8 @@ func streamClose(c *call, a []uint64) abi.Status {
 	case handle == abi.HandleInput && s.in == nil, handle == abi.HandleOutput && s.out == nil:
 		return c.fail(abi.NotFound, fmt.Sprintf("stream.close: handle %d is not attached", handle))
 	case handle > abi.HandleOutput:
-		o := c.handles.open[handle]
+		o, s := c.handle(handle)
 		if o == nil {
-			_, s := c.exchangeOf(handle)
 			return s
 		}
 		delete(c.handles.open, handle)

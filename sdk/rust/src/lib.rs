@@ -30,7 +30,7 @@ mod tools;
 mod value;
 
 pub use error::{Code, Error, Result};
-pub use host::{action, clock, event, fs, http, kv, log, rand, state, stream};
+pub use host::{action, clock, event, fs, http, infer, kv, log, rand, state, stream};
 pub use json::Json;
 pub use tools::Tools;
 pub use value::Value;
