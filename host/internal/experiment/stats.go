@@ -40,8 +40,9 @@ func compare(diffs []float64, others int) (mean, low, high float64) {
 	}
 	slices.Sort(means)
 	for _, d := range diffs {
-		mean += d / float64(len(diffs))
+		mean += d
 	}
+	mean /= float64(len(diffs))
 	tail := int(0.025 / float64(max(others, 1)) * draws)
 	return mean, means[tail], means[draws-1-tail]
 }
@@ -57,9 +58,10 @@ func (d *Definition) analyse(rows []row) map[string]map[string]Compared {
 			var c Compared
 			diffs := make([]float64, len(values))
 			for i, item := range values {
-				c.Mean += item[v] / float64(len(values))
+				c.Mean += item[v]
 				diffs[i] = item[v] - item[0]
 			}
+			c.Mean /= float64(max(len(values), 1))
 			if v > 0 && len(diffs) > 0 {
 				c.Diff, c.Low, c.High = compare(diffs, len(d.Variants)-1)
 				c.Verdict = verdict(len(diffs), d.MinItems, c.Low, c.High, m.Lower)
