@@ -11,6 +11,7 @@ import (
 	"github.com/arw-project/arw/host/internal/logic"
 	"github.com/arw-project/arw/host/internal/logic/tree"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/manifests"
 )
 
@@ -37,6 +38,9 @@ func (t unitTools) Pure(ctx context.Context, pack, tool string, input []byte, ga
 	if t.h.parts.Packs == nil {
 		return nil, "", abi.Errorf(abi.Unavailable, "run %q of pack %q: the packs are not open yet", tool, pack)
 	}
+	if err := t.h.held(); err != nil {
+		return nil, "", err
+	}
 	return t.h.parts.Packs.Pure(ctx, pack, tool, input, gas)
 }
 
@@ -44,6 +48,9 @@ func (t unitTools) Pure(ctx context.Context, pack, tool string, input []byte, ga
 func (t unitTools) Contract(ctx context.Context, pack, versions string, tools []string) error {
 	if t.h.parts.Packs == nil {
 		return abi.Errorf(abi.Unavailable, "look for pack %q: the packs are not open yet", pack)
+	}
+	if err := t.h.held(); err != nil {
+		return err
 	}
 	return t.h.parts.Packs.Contract(ctx, pack, versions, tools)
 }
@@ -83,7 +90,7 @@ const (
 // shadow replays the newest recorded actions of a scope with other documents.
 func (h *Host) shadow(ctx context.Context, from logic.Scope, docs map[string][]byte) (*logic.Shadow, error) {
 	out := &logic.Shadow{Actions: []logic.ShadowAction{}}
-	project, inProject := strings.CutPrefix(string(from), "project/")
+	in, inProject := strings.CutPrefix(string(from), "project/")
 	agent, ofAgent := strings.CutPrefix(string(from), "agent/")
 	f := action.Filter{Limit: 200}
 	for range shadowPages {
@@ -92,7 +99,7 @@ func (h *Host) shadow(ctx context.Context, from logic.Scope, docs map[string][]b
 			return nil, err
 		}
 		for _, a := range page.Items {
-			other := inProject && a.Project != project || ofAgent && a.Actor != "agent:"+agent
+			other := inProject && project.Name(a.Project) != in || ofAgent && a.Actor != "agent:"+agent
 			if a.Record == nil || a.Record.Digest == "" || other {
 				continue
 			}

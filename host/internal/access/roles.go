@@ -23,6 +23,9 @@ const (
 	LogicChange   Capability = "logic.change"
 	LogicApprove  Capability = "logic.approve"
 	Manage        Capability = "access.manage"
+	HostManage    Capability = "host.manage"
+	ProjectManage Capability = "project.manage"
+	MemoryReview  Capability = "memory.review"
 )
 
 // Role is what a principal is here for.

@@ -10,6 +10,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/measure"
+	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/manifests"
 )
 
@@ -61,8 +62,8 @@ func (l *layer) concerns(r *journal.Record) bool {
 	if r.Time.Before(l.at) || len(inRun([]*layer{l}, r.Corr)) == 0 {
 		return false
 	}
-	if project, ok := strings.CutPrefix(string(l.scope), "project/"); ok {
-		return r.Project == project
+	if name, ok := strings.CutPrefix(string(l.scope), "project/"); ok {
+		return project.Name(r.Project) == name
 	}
 	if agent, ok := strings.CutPrefix(string(l.scope), "agent/"); ok {
 		return r.Actor == "agent:"+agent

@@ -21,6 +21,7 @@ import (
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/memo"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/redact"
 	"github.com/arw-project/arw/host/internal/vault"
@@ -30,7 +31,7 @@ import (
 	"github.com/arw-project/arw/signing"
 )
 
-// Parts are what a Manager stands on; all are required except Rails, Second, Revocations, Catalogue, Config, Vault and Redact.
+// Parts are what a Manager stands on; all are required except Projects, Rails, Second, Revocations, Catalogue, Config, Vault and Redact.
 type Parts struct {
 	DB      *db.DB
 	Journal *journal.Journal
@@ -64,6 +65,8 @@ type Parts struct {
 	Config Documents
 	// Units keeps the logic units that packs bring; nil keeps none.
 	Units Units
+	// Projects knows what one project lets another read; nil lets nobody read anything.
+	Projects *project.Book
 	// Rails deny above every lease and policy; nil denies nothing.
 	Rails Rails
 	Log   *slog.Logger
@@ -77,6 +80,8 @@ type Rails interface {
 
 // Config of a Manager; the zero value works, but finds only packs whose reference names a registry.
 type Config struct {
+	// Held says why no pack may run or come now; nil, or a nil error, when all may.
+	Held func() error
 	// Registries are asked in this order for a reference that names none.
 	Registries []string
 	// Registry is how registries are spoken to.
@@ -235,6 +240,14 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// held is why nothing of any pack may run now.
+func (m *Manager) held() error {
+	if m.cfg.Held == nil {
+		return nil
+	}
+	return m.cfg.Held()
 }
 
 // Close ends all programs. Calls in flight must have ended: end the executor first.
