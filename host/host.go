@@ -40,6 +40,7 @@ import (
 	"github.com/arw-project/arw/host/internal/cas"
 	"github.com/arw-project/arw/host/internal/db"
 	"github.com/arw-project/arw/host/internal/egress"
+	"github.com/arw-project/arw/host/internal/experiment"
 	"github.com/arw-project/arw/host/internal/files"
 	"github.com/arw-project/arw/host/internal/infer"
 	"github.com/arw-project/arw/host/internal/infer/serve"
@@ -174,7 +175,9 @@ type Services struct {
 	Policy  *policy.Live
 	Prompts *prompt.Book
 	Logic   *logic.Store
-	Egress  *egress.Guard
+	// Experiments compare candidates of the configuration.
+	Experiments *experiment.Book
+	Egress      *egress.Guard
 	// Capsules are the signed guard-rails that hold above leases and policies.
 	Capsules *capsule.Book
 	// Projects are which there are, and what one lets another read.
@@ -320,6 +323,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	h.onClose(s.Packs.Close)
 	s.Packs.Declare(h.grants)
+	if err = h.openExperiments(ctx); err != nil {
+		return err
+	}
 	line, err := h.openQueue(ctx)
 	if err != nil {
 		return err
@@ -383,6 +389,7 @@ func schema() []db.Migration {
 		{Owner: "access", Steps: access.Schema},
 		{Owner: "capsule", Steps: capsule.Schema},
 		{Owner: "quota", Steps: quota.Schema},
+		{Owner: "experiment", Steps: experiment.Schema},
 	}
 }
 
@@ -426,6 +433,7 @@ func (h *Host) Run(ctx context.Context) error {
 	keep(below, "sweep", h.sweep)
 	keep(below, "index", h.news)
 	keep(below, "memory", h.memory)
+	keep(below, "guards", h.parts.Logic.Guard)
 	err := h.unlessSafe(h.parts.Actions.Run)(ctx)
 	stopBelow()
 	wg.Wait()
@@ -456,7 +464,7 @@ func (h *Host) sweep(ctx context.Context) error {
 
 // live reports whether anything refers to a blob.
 func (h *Host) live(digest string) bool {
-	return h.parts.Packs.Live(digest) || h.parts.Actions.Keeps(digest) || h.parts.Memo.Keeps(digest)
+	return h.parts.Packs.Live(digest) || h.parts.Actions.Keeps(digest) || h.parts.Memo.Keeps(digest) || h.parts.Experiments.Keeps(digest)
 }
 
 // Close takes everything down in the reverse order of Open. Run must have returned. A second Close does nothing.

@@ -34,6 +34,12 @@ const (
 	MediaBundle   = "application/vnd.dev.sigstore.bundle.v0.3+json"
 )
 
+// Media types of a logic unit that travels alone.
+const (
+	UnitArtifactType = "application/vnd.arw.unit.v1"
+	MediaUnitTOML    = "application/vnd.arw.unit.manifest.v1+toml"
+)
+
 // Options say how a registry is spoken to. The zero value is right for a directory, a loopback registry and public pulls.
 type Options struct {
 	// PlainHTTP speaks http to a host that is not loopback. A loopback host is spoken to in http without it; write
