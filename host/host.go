@@ -44,6 +44,7 @@ import (
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/queue/local"
 	"github.com/arw-project/arw/host/internal/redact"
 	"github.com/arw-project/arw/host/internal/starts"
 	"github.com/arw-project/arw/host/internal/trace"
@@ -72,6 +73,8 @@ type Config struct {
 	Workers int
 	// Limits bound the rest.
 	Limits Limits
+	// Queue is where actions wait.
+	Queue Queue
 	// Upgrade is how new versions of packs are watched, and what is kept of old ones.
 	Upgrade Upgrade
 	// Egress is how the network is reached.
@@ -287,9 +290,14 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	h.onClose(s.Packs.Close)
 	s.Packs.Declare(h.grants)
+	line, err := h.openQueue(ctx)
+	if err != nil {
+		return err
+	}
 	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{packs: s.Packs, infer: h.infer, trace: h.tracer, held: h.held, rails: s.Capsules, known: s.Projects}, action.Config{
 		Workers: cfg.Workers, PerPack: cfg.Limits.PerPack, Queue: cfg.Limits.Queue, MaxInput: cfg.Limits.Input,
 		MaxOutput: cfg.Limits.Output, MaxDepth: cfg.Limits.Depth, Grace: cfg.Limits.Grace, Resume: s.Prompts.Resumes,
+		Line: line, Backend: cfg.Queue.backend(), Lease: cfg.Queue.Lease, Attempts: cfg.Queue.Attempts,
 	}, cfg.Log)
 	if err != nil {
 		return err
@@ -337,6 +345,7 @@ func schema() []db.Migration {
 		{Owner: "logic", Steps: logic.Schema},
 		{Owner: "memo", Steps: memo.Schema},
 		{Owner: "pack", Steps: pack.Schema},
+		{Owner: "queue", Steps: local.Schema},
 		{Owner: "action", Steps: action.Schema},
 		{Owner: "egress", Steps: egress.Schema},
 		{Owner: "prompt", Steps: prompt.Schema},

@@ -27,11 +27,14 @@ func Events() []EventKind {
 		{"access.token.revoked", "A token holds no more", TokenEvent{}},
 
 		{"actions.submitted", "An action was accepted and is durable", ActionEvent{}},
-		{"actions.queued", "An action waits again: its run was cut short, or it waits for a person", ActionEvent{}},
+		{"actions.queued", "An action waits again: its run was cut short, it is to be tried later, or it waits for a person", ActionEvent{}},
 		{"actions.running", "An action's call has begun", ActionEvent{}},
 		{"actions.completed", "An action ended with an output", ActionEvent{}},
 		{"actions.failed", "An action ended without an output", ActionEvent{}},
 		{"actions.cancelled", "An action was taken back", ActionEvent{}},
+		{"actions.dead", "An action lies among the dead letters: it does not begin again by itself", LetterEvent{}},
+		{"actions.requeued", "A dead letter was submitted again, as another action", LetterEvent{}},
+		{"actions.dropped", "A dead letter was forgotten", LetterEvent{}},
 
 		{"queue.paused", "Nothing new begins to run", QueueEvent{}},
 		{"queue.resumed", "What waits begins again", QueueEvent{}},
@@ -154,6 +157,9 @@ type ActionEvent struct {
 	WaitedMS    int64           `json:"waited_ms,omitempty"`
 	Attempt     int             `json:"attempt,omitempty"`
 	RanMS       int64           `json:"ran_ms,omitempty"`
+	Priority    string          `json:"priority,omitempty"`
+	Reason      string          `json:"reason,omitempty"`
+	RetryMS     int64           `json:"retry_ms,omitempty"`
 }
 
 // ActionUsage is what a call cost.
