@@ -227,7 +227,7 @@ func (d *doctor) policy() {
 	h := &Host{cfg: d.Config}
 	posture, err := h.posture()
 	if err == nil {
-		_, _, err = h.readAuthority(posture)
+		_, err = h.readAuthority(posture)
 	}
 	if err != nil {
 		d.fail("policy", err)

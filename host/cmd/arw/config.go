@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"io"
 	"log/slog"
 	"os"
@@ -146,6 +147,14 @@ func (u upgradeConfig) settings() (host.Upgrade, time.Duration, error) {
 		return out, 0, abi.Errorf(abi.Invalid, "read configuration: upgrade.keep and upgrade.calls are numbers from 0").WithHint("leave them out for the defaults")
 	}
 	return out, drain, nil
+}
+
+// check holds what is read only when the host starts to its form.
+func (c *config) check() error {
+	_, _, upgrade := c.Upgrade.settings()
+	_, crashes := c.SafeMode.limits()
+	_, log := c.Telemetry.logger(io.Discard, slog.LevelInfo)
+	return cmp.Or(upgrade, crashes, log)
 }
 
 func (a *app) config() (config, error) {

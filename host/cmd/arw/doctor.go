@@ -33,6 +33,9 @@ func (a *app) doctor(ctx context.Context, deep bool) error {
 	}
 	var found []api.Finding
 	cfg, err := a.config()
+	if err == nil {
+		err = cfg.check()
+	}
 	if err != nil { // it says which line; the rest can be looked at with the defaults
 		found = append(found, api.Finding{Check: "configuration", State: api.FindingBad, Message: err.Error(), Next: abi.HintOf(err)})
 		cfg.Listen, cfg.MCP, cfg.Trust, cfg.Policy = defaultListen, "", "trust.toml", "policy"
