@@ -10,6 +10,7 @@ import (
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/capsule"
 	"github.com/arw-project/arw/host/internal/pack"
+	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/trace"
 )
@@ -22,11 +23,16 @@ type runner struct {
 	packs *pack.Manager
 	infer inference
 	trace *trace.Tracer
+	held  func() error  // why nothing runs
 	rails *capsule.Book // asked when an action is submitted, and again when it runs
+	known *project.Book // notes the project of every call
 }
 
 // Resolve implements action.Runner.
 func (r runner) Resolve(kind string) (action.Tool, error) {
+	if err := r.held(); err != nil {
+		return action.Tool{}, err
+	}
 	if t, ok := r.infer.tool(kind); ok {
 		return t, r.rails.Action(t.Pack, t.Kind)
 	}
@@ -55,6 +61,9 @@ func (r runner) Run(ctx context.Context, job action.Job) (res action.Result, err
 
 func (r runner) run(ctx context.Context, job action.Job) (action.Result, error) {
 	a := job.Action
+	if err := r.known.Enter(ctx, a.Corr, cmp.Or(a.Actor, anyone), a.Project); err != nil {
+		return action.Result{}, err
+	}
 	if a.Pack == inferPack {
 		if err := r.rails.Action(a.Pack, a.Kind); err != nil {
 			return action.Result{}, err

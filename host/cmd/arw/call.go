@@ -65,13 +65,14 @@ A tool is named by its id, or in full where two packs could be meant: NAMESPACE/
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&in.Project, "project", "", "project the call belongs to, for the journal")
+	f.StringVar(&in.Project, "project", "", "project the call belongs to: it sees and keeps what is that project's alone")
 	f.StringVar(&in.Session, "session", "", "session whose state the call continues, for tools with isolation = \"session\"")
 	f.StringVar(&in.IdemKey, "key", "", "idempotency key: the same key and input give the same action back")
 	f.DurationVar(&deadline, "deadline", 0, "give up after this long (default the tool's own limit)")
 	f.StringVar(&files.in, "input-file", "", "stream this file in while the call runs (- is standard input)")
 	f.StringVar(&files.out, "output-file", "", "write what the call streams out to this file (- is standard output, in the reply's stead)")
 	f.BoolVar(&in.Record, "record", false, "keep all that the call sees, for \"arw replay\"; needs the operator's token")
+	f.StringVar(&in.Priority, "priority", "", `"high", "normal" or "low": who goes first among what waits (default normal)`)
 	f.BoolVar(&detach, "detach", false, "print the action and do not wait for its end")
 	return cmd
 }

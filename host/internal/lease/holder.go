@@ -94,7 +94,7 @@ func (s Seat) TakeWith(ctx context.Context, capability abi.Capability, wanted st
 		t.args = pattern.NewArguments(args)
 		now := h.book.now()
 		for _, e := range c.leases {
-			if !e.usable(now) || !e.grant.Where.holds(&s.at) {
+			if !e.usable(now) || !e.grant.Where.holds(&s.at) || c.family == paths && !sameProject(e.grant.Project, s.at.Project) {
 				continue
 			}
 			scope, ok := e.match(&t)

@@ -12,6 +12,7 @@ import (
 	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/access"
 	"github.com/arw-project/arw/host/internal/action"
+	"github.com/arw-project/arw/host/internal/queue"
 )
 
 // maxWait bounds how long one request may hold on for an action; a client that wants more asks again.
@@ -25,13 +26,20 @@ func (s *Server) postAction(c *fiber.Ctx) error {
 	if err := decode(c, &body); err != nil {
 		return err
 	}
-	if err := s.adoptCarried(c, body.Project); err != nil {
+	in, err := s.within(c, body.Project)
+	if err != nil {
+		return err
+	}
+	if err := s.adoptCarried(c, in); err != nil {
 		return err
 	}
 	req := action.Request{
 		Kind: body.Kind, Input: body.Input, IdemKey: body.IdemKey, Actor: s.actor(c),
-		Project: body.Project, Corr: corr(c), Session: body.Session,
+		Project: in, Corr: corr(c), Session: body.Session,
 		Streams: body.Streams, Record: body.Record, Trace: traceOf(c),
+	}
+	if req.Priority, err = queue.ParsePriority(body.Priority); err != nil {
+		return err
 	}
 	if p, err := s.who(c); body.Record && (err != nil || !p.Role.May(access.ActionRecord)) {
 		return abi.Errorf(abi.Unauthenticated, "submit %q: a record holds all that the call sees, so only the operator may ask for one", body.Kind).
@@ -96,7 +104,7 @@ func preferredWait(c *fiber.Ctx) time.Duration {
 }
 
 func (s *Server) getAction(c *fiber.Ctx) error {
-	act, err := s.svc.Actions.Get(s.ctx, c.Params("id"))
+	act, err := s.mine(c)
 	if err != nil {
 		return err
 	}
@@ -109,7 +117,11 @@ func (s *Server) getAction(c *fiber.Ctx) error {
 }
 
 func (s *Server) cancelAction(c *fiber.Ctx) error {
-	act, err := s.svc.Actions.Cancel(s.ctx, c.Params("id"), s.actor(c), "cancelled by a request")
+	act, err := s.mine(c)
+	if err != nil {
+		return err
+	}
+	act, err = s.svc.Actions.Cancel(s.ctx, act.ID, s.actor(c), "cancelled by a request")
 	if err != nil {
 		return err
 	}
@@ -122,6 +134,9 @@ func (s *Server) getActions(c *fiber.Ctx) error {
 		Corr: c.Query("corr_id"), Parent: c.Query("parent"), Before: c.Query("before"),
 	}
 	var err error
+	if f.Project, err = s.about(c); err != nil {
+		return err
+	}
 	if f.Limit, err = queryInt(c, "limit", 100, 1, 1000); err != nil {
 		return err
 	}
@@ -164,6 +179,9 @@ func wireAction(a *action.Action) api.Action {
 		ID: a.ID, Kind: a.Kind, State: string(a.State), Pack: a.Pack, Corr: a.Corr, Parent: a.Parent,
 		Actor: a.Actor, Project: a.Project, Input: a.Input, Created: a.Created,
 		Started: optional(a.Started), Ended: optional(a.Ended), Streams: a.Streams, Attempt: a.Attempt,
+	}
+	if a.Priority != queue.Normal {
+		out.Priority = a.Priority.String()
 	}
 	if r := a.Record; r != nil {
 		out.Record = &api.Recording{Digest: r.Digest, Bytes: r.Bytes, Calls: r.Calls, Code: r.Code, Error: r.Error}

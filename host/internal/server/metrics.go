@@ -59,6 +59,8 @@ var (
 	descWorkers = prometheus.NewDesc("arw_workers_configured", "Calls that may run at once.", nil, nil)
 	descBusy    = prometheus.NewDesc("arw_workers_busy", "Calls that run now.", nil, nil)
 	descQueue   = prometheus.NewDesc("arw_actions_queue_depth", "Actions that wait.", nil, nil)
+	descJobs    = prometheus.NewDesc("arw_queue_jobs", "Jobs in the queue, by state.", []string{"state"}, nil)
+	descSteps   = prometheus.NewDesc("arw_queue_steps_total", "Steps of jobs since start: put in, given out, done, given back, lease run out, buried by the queue.", []string{"step"}, nil)
 	descActions = prometheus.NewDesc("arw_actions_total", "Actions since start, by outcome.", []string{"outcome"}, nil)
 	descEvents  = prometheus.NewDesc("arw_journal_events_total", "Records in the journal.", nil, nil)
 	descStreams = prometheus.NewDesc("arw_events_sse_clients", "Open event streams.", nil, nil)
@@ -87,6 +89,12 @@ func (n *snapshot) Collect(out chan<- prometheus.Metric) {
 	gauge(descWorkers, float64(st.Workers))
 	gauge(descBusy, float64(st.Running))
 	gauge(descQueue, float64(st.Waiting))
+	for state, n := range map[string]int{"ready": st.Line.Ready, "delayed": st.Line.Delayed, "leased": st.Line.Leased, "dead": st.Line.Dead} {
+		gauge(descJobs, float64(n), state)
+	}
+	for step, n := range map[string]uint64{"put": st.Line.Put, "taken": st.Line.Taken, "done": st.Line.Done, "again": st.Line.Again, "expired": st.Line.Expired, "lost": st.Line.Lost} {
+		count(descSteps, float64(n), step)
+	}
 	count(descActions, float64(st.Submitted), "submitted")
 	count(descActions, float64(st.Completed), "completed")
 	count(descActions, float64(st.Failed), "failed")
