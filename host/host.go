@@ -3,6 +3,10 @@
 //
 //	<state>/arw.db          journal, actions, leases, keys, read models, packs
 //	<state>/cas/            blobs by digest
+//	<state>/models.toml     which models may be asked; read again when it changes; may be missing
+//	<state>/runtimes.toml   how runtimes are started; read again when it changes; may be missing
+//	<state>/models/         model files by digest
+//	<state>/run/            sockets of runtimes
 //	<state>/cache/wasm/     compiled code; may be deleted at any time
 //	<state>/vault.key       what secrets are sealed with, mode 0600
 //	<state>/starts.json     whether the host ended well, and whether it runs safe
@@ -37,6 +41,9 @@ import (
 	"github.com/arw-project/arw/host/internal/egress"
 	"github.com/arw-project/arw/host/internal/files"
 	"github.com/arw-project/arw/host/internal/infer"
+	"github.com/arw-project/arw/host/internal/infer/serve"
+	"github.com/arw-project/arw/host/internal/infer/shelf"
+	"github.com/arw-project/arw/host/internal/infer/supervise"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/kv"
 	"github.com/arw-project/arw/host/internal/lease"
@@ -117,6 +124,7 @@ type Limits struct {
 	Drain     time.Duration // running calls at an upgrade: 30 s
 	Sweep     time.Duration // how often unused blobs are looked for: 1 h
 	Record    int64         // bytes of the record of one call: 64 MiB
+	Models    int64         // bytes of model files that the host fetched: no bound
 	BlobGrace time.Duration // how long an unused blob is kept: 24 h
 }
 
@@ -164,14 +172,20 @@ type Services struct {
 	Egress  *egress.Guard
 	// Capsules are the signed guard-rails that hold above leases and policies.
 	Capsules *capsule.Book
-	Quotas   *quota.Book
 	// Projects are which there are, and what one lets another read.
 	Projects *project.Book
+	Quotas   *quota.Book
 	Trust    *signing.Policy
 	Memo     *memo.Memo
 	Vault    *vault.Vault
 	Redact   *redact.Redactor
 	Engine   *wasm.Engine // the one that runs packs
+	// Shelf holds model files.
+	Shelf *shelf.Shelf
+	// Models answers requests for inference.
+	Models *serve.Service
+	// Runtimes is the supervisor; nil until a runtime was needed.
+	Runtimes func() *supervise.Supervisor
 	DB       func() db.Stats
 	// Operator reports in constant time whether a token is the operator's credential.
 	Operator func(token string) bool
@@ -422,6 +436,9 @@ func (h *Host) sweep(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		}
+		if _, err := h.infer.sweepModels(ctx, h.cfg.Limits.BlobGrace); err != nil && ctx.Err() == nil {
+			h.cfg.Log.Error("sweep model files", "error", err)
 		}
 		if _, err := h.parts.CAS.Sweep(ctx, h.live, h.cfg.Limits.BlobGrace); err != nil && ctx.Err() == nil {
 			h.cfg.Log.Error("sweep blobs", "error", err)

@@ -77,12 +77,13 @@ func Events() []EventKind {
 		{"policy.capsule.forwarded", "A policy capsule was handed on to another node", CapsuleEntry{}},
 		{"policy.prompt.flood", "A pack asks too much and is refused without asking", FloodEvent{}},
 
-		{"quota.nearing", "Most of a quota is used", Quota{}},
-		{"quota.exhausted", "A quota is used up, or something did not fit what was left of it", Quota{}},
-		{"quota.reset", "The operator let a quota's window begin anew; the body is what it was", Quota{}},
 		{"project.created", "A project was made, or first named by a call", ProjectEvent{}},
 		{"project.export.created", "A pack may read in one project what it wrote in another", ExportEvent{}},
 		{"project.export.revoked", "An export was taken back", ExportEvent{}},
+
+		{"quota.nearing", "Most of a quota is used", Quota{}},
+		{"quota.exhausted", "A quota is used up, or something did not fit what was left of it", Quota{}},
+		{"quota.reset", "The operator let a quota's window begin anew; the body is what it was", Quota{}},
 
 		{"egress.ledger.appended", "Something leaves for the network, or was kept from it", LedgerRow{}},
 		{"egress.ledger.settled", "What became of a row of the ledger", LedgerSettled{}},
@@ -93,7 +94,11 @@ func Events() []EventKind {
 
 		{"infer.done", "A model was asked and answered", InferEvent{}},
 		{"infer.failed", "A model was asked and did not answer to the end", InferEvent{}},
-		{"infer.refused", "A policy refused that a model be asked", InferEvent{}},
+		{"infer.refused", "A policy or a lease refused that a model be asked", InferEvent{}},
+		{"models.pull.progress", "A model file is being fetched", ModelFile{}},
+		{"models.pulled", "A model file is here and named in models.toml", ModelFile{}},
+		{"models.pull.failed", "A model file was not fetched; what came may be kept for the next try", ModelFile{}},
+		{"models.swept", "A model file that nothing names or uses was removed", ModelFile{}},
 
 		{"secrets.stored", "A secret was stored or changed", Secret{}},
 		{"secrets.removed", "A secret was removed", SecretName{}},

@@ -27,6 +27,8 @@ func TestFolderBelongsToOneProject(t *testing.T) {
 		{"stars that do not", in("a", "write:/home/*/docs"), in("b", "read:/home/ann/private"), false},
 		{"one project", in("a", "write:/srv/x"), in("a", "read:/srv/x"), false},
 		{"the default project, by name", in("", "write:/srv/x"), in("default", "read:/srv/x"), false},
+		{"stars that may name one folder", in("a", "write:/srv/*/x"), in("b", "read:/srv/y/*"), true},
+		{"a star beside", in("a", "write:/srv/*/x"), in("b", "read:/var/y"), false},
 		{"a neighbour", in("a", "write:/srv/x"), in("b", "read:/srv/xy"), false},
 		{"no folders", grantOf(abi.Event, "research."), grantOf(abi.Event, "research."), false},
 	} {

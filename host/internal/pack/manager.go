@@ -66,10 +66,10 @@ type Parts struct {
 	Config Documents
 	// Units keeps the logic units that packs bring; nil keeps none.
 	Units Units
-	// Quotas count what everybody else allows; nil counts nothing.
-	Quotas *quota.Book
 	// Projects knows what one project lets another read; nil lets nobody read anything.
 	Projects *project.Book
+	// Quotas count what everybody else allows; nil counts nothing.
+	Quotas *quota.Book
 	// Rails deny above every lease and policy; nil denies nothing.
 	Rails Rails
 	Log   *slog.Logger

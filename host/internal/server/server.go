@@ -23,6 +23,9 @@ import (
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/capsule"
 	"github.com/arw-project/arw/host/internal/egress"
+	"github.com/arw-project/arw/host/internal/infer/serve"
+	"github.com/arw-project/arw/host/internal/infer/shelf"
+	"github.com/arw-project/arw/host/internal/infer/supervise"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/logic"
@@ -48,6 +51,10 @@ type Services struct {
 	Logic   *logic.Store
 	Vault   *vault.Vault
 	Egress  *egress.Guard
+	// Shelf holds model files; Runtimes gives their supervisor, nil until one was needed.
+	Shelf    *shelf.Shelf
+	Models   *serve.Service
+	Runtimes func() *supervise.Supervisor
 	// Capsules are the signed guard-rails.
 	Capsules *capsule.Book
 	Quotas   *quota.Book
