@@ -31,6 +31,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/arw-project/arw/abi"
@@ -153,6 +154,7 @@ type Host struct {
 	grants    *prompt.Grants // as read at the start
 	quotas    *quota.Rules   // as read at the start
 	authority authority
+	rails     atomic.Pointer[capsule.Book] // Capsules, for who asks from a goroutine of its own
 	tasks     tasks
 	tracer    *trace.Tracer
 	starts    *starts.Book
@@ -229,6 +231,7 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 	}
 	cfg.Log = slog.New(trace.Handler(cfg.Log.Handler()))
 	h := &Host{cfg: cfg}
+	h.cfg.Registry.Deny = h.clientMay
 	if err := h.open(ctx); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}

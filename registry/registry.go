@@ -51,6 +51,9 @@ type Options struct {
 	Roots *x509.CertPool
 	// Proxy chooses the proxy of a request, as http.ProxyFromEnvironment does; nil = none.
 	Proxy func(*http.Request) (*url.URL, error)
+	// Deny is asked before each request, also one that a redirect or a second attempt makes: "METHOD scheme://host/path". Its error ends it;
+	// nil denies nothing.
+	Deny func(target string) error
 	// Replace lets Push point a version that is already published to other content.
 	Replace bool
 
