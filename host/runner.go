@@ -9,6 +9,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/capsule"
+	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
@@ -23,11 +24,15 @@ type runner struct {
 	infer inference
 	rails *capsule.Book // asked when an action is submitted, and again when it runs
 	known *project.Book // notes the project of every call
+	world proposals
 }
 
 // Resolve implements action.Runner.
 func (r runner) Resolve(kind string) (action.Tool, error) {
 	if t, ok := r.infer.tool(kind); ok {
+		return t, r.rails.Action(t.Pack, t.Kind)
+	}
+	if t, ok := r.world.tool(kind); ok {
 		return t, r.rails.Action(t.Pack, t.Kind)
 	}
 	c, err := r.packs.Resolve(kind)
@@ -43,8 +48,14 @@ func (r runner) Resolve(kind string) (action.Tool, error) {
 // Run implements action.Runner.
 func (r runner) Run(ctx context.Context, job action.Job) (action.Result, error) {
 	a := job.Action
-	if err := r.known.Enter(ctx, a.Corr, cmp.Or(a.Actor, anyone), a.Project); err != nil {
+	if err := r.known.Enter(ctx, journal.Event{Corr: a.Corr, Actor: cmp.Or(a.Actor, anyone), Project: a.Project, Pack: a.Pack, Action: a.ID}); err != nil {
 		return action.Result{}, err
+	}
+	if a.Pack == worldPack && a.Kind == worldPropose {
+		if err := r.rails.Action(a.Pack, a.Kind); err != nil {
+			return action.Result{}, err
+		}
+		return r.world.run(ctx, a)
 	}
 	if a.Pack == inferPack {
 		if err := r.rails.Action(a.Pack, a.Kind); err != nil {

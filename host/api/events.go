@@ -77,6 +77,14 @@ func Events() []EventKind {
 		{"project.export.created", "A pack may read in one project what it wrote in another", ExportEvent{}},
 		{"project.export.revoked", "An export was taken back", ExportEvent{}},
 
+		{"memory.quarantined", "A write of a pack's memory waits for a person", HeldEvent{}},
+		{"memory.admitted", "A person let a write that waited be written, and it is", HeldEvent{}},
+		{"memory.rejected", "A write that waited is not written: a person said so, or nobody did", HeldEvent{}},
+		{"world.diff.queued", "A proposed diff waits for a person", HeldEvent{}},
+		{"world.diff.conflict", "A proposed diff was to be applied, and what it changes is not what it was made for", HeldEvent{}},
+		{"world.diff.applied", "A proposed diff was applied", HeldEvent{}},
+		{"world.diff.rejected", "A proposed diff is not applied: a person said so, or nobody did", HeldEvent{}},
+
 		{"egress.ledger.appended", "Something leaves for the network, or was kept from it", LedgerRow{}},
 		{"egress.ledger.settled", "What became of a row of the ledger", LedgerSettled{}},
 		{"egress.settings.updated", "Posture or scopes of egress changed", EgressSettings{}},

@@ -131,6 +131,7 @@ func (m *Manager) Call(ctx context.Context, c Call) (Reply, error) {
 	if s == nil {
 		return Reply{}, notInstalled(c.Pack)
 	}
+	ctx, taint := tainted(ctx)
 	in, inner, err := s.enter(ctx, c.Nested, c.session())
 	if err != nil {
 		return Reply{}, err
@@ -151,7 +152,11 @@ func (m *Manager) Call(ctx context.Context, c Call) (Reply, error) {
 	if err := m.renew(ctx, v, c.Corr); err != nil {
 		return Reply{}, err
 	}
-	w := &world{m: m, v: v, t: t, c: &c}
+	w := &world{m: m, v: v, t: t, c: &c, taint: taint}
+	if session := c.session(); session != "" {
+		v.recall(session, taint)
+		defer v.note(session, taint)
+	}
 	r, err := m.answer(inner, p, w)
 	if err != nil && w.unanswered && ctx.Err() != nil {
 		return r, fmt.Errorf("%w: %w", prompt.ErrWaiting, err)

@@ -32,6 +32,8 @@ type world struct {
 	untold  int                     // refusals beyond maxTold
 	outside bool                    // something beside the input was seen, so the answer is of this moment
 
+	taint *taint // what has been seen of the network
+
 	dirty      bool // something came of the call that beginning again would repeat
 	unanswered bool // it ended while a person was being asked, and nothing had come of it
 }

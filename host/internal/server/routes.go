@@ -50,7 +50,7 @@ const (
 var packCodes = []abi.Code{abi.NotFound, abi.Untrusted, abi.Conflict, abi.Unsupported, abi.Corrupt, abi.Unavailable}
 
 func (s *Server) routes() []route {
-	return slices.Concat(s.logicRoutes(), s.lifecycleRoutes(), s.authorityRoutes(), s.capsuleRoutes(), s.secretRoutes(), s.egressRoutes(), s.queueRoutes(), s.specRoutes(), s.accessRoutes(), s.openAIRoutes(), s.projectRoutes(), []route{
+	return slices.Concat(s.logicRoutes(), s.lifecycleRoutes(), s.authorityRoutes(), s.capsuleRoutes(), s.secretRoutes(), s.egressRoutes(), s.queueRoutes(), s.specRoutes(), s.accessRoutes(), s.openAIRoutes(), s.projectRoutes(), s.reviewRoutes(), []route{
 		{"GET", "/healthz", "", s.getHealth, doc{Summary: "Whether the host is well", Out: api.Health{}}},
 		{"GET", "/metrics", "", s.getMetrics, doc{Summary: "Series for Prometheus", Media: "text/plain"}},
 		{"POST", "/actions", actionSubmit, s.postAction, doc{Summary: "Submit an action; with Prefer: wait=SECONDS, and hold on for its end", In: api.SubmitAction{}, Out: api.Action{}, Also: 202, Codes: []abi.Code{abi.NotFound, abi.Conflict, abi.Unavailable, abi.Unsupported}}},

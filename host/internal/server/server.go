@@ -30,6 +30,7 @@ import (
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/review"
 	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
 )
@@ -50,6 +51,8 @@ type Services struct {
 	Capsules *capsule.Book
 	// TrustDigest names the trust policy in force.
 	TrustDigest string
+	// Reviews are writes that wait for a person.
+	Reviews *review.Book
 	// Projects are which there are, and what one lets another read.
 	Projects *project.Book
 	// Access knows who holds which credential.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/arw-project/arw/abi"
@@ -73,6 +74,8 @@ func take(c *guest.Call, s step) (string, error) {
 		b.Put(s.Name, []byte(s.Value))
 		b.Delete(s.Name + "-")
 		return "", c.KV().Apply(&b)
+	case "held":
+		return strconv.Itoa(c.Held()), nil
 	case "list":
 		var names []string
 		for k, err := range c.KV().All(s.Name) {
