@@ -20,7 +20,7 @@ func (s *Server) reviewRoutes() []route {
 		{"GET", "/admin/memory/quarantine/:id", memoryReview, s.getHeld(review.Memory), doc{Summary: "One of them", Out: api.Held{}}},
 		{"POST", "/admin/memory/quarantine", actionSubmit, s.queueMemory, doc{Summary: "Let something wait that a pack shall remember", In: api.QueueMemory{}, Out: api.Held{}, Status: 202, Codes: waits}},
 		{"POST", "/admin/memory/quarantine/admit", memoryReview, s.decideHeld(review.Memory), doc{Summary: "Admit a write of memory, or reject it", In: api.DecideHeld{}, Out: api.Held{}, Codes: decided}},
-		{"GET", "/state/memory/quarantine", memoryReview, s.stateOf("memory/quarantine"), doc{Summary: "The read model memory/quarantine", Out: spec.Any{}}},
+		{"GET", "/state/memory/quarantine", stateRead, s.stateOf("memory/quarantine"), doc{Summary: "The read model memory/quarantine", Out: spec.Any{}}},
 		{"GET", "/admin/world_diffs", memoryReview, s.listHeld(review.World), doc{Summary: "Proposed diffs that wait for a person, or did, the newest first", Query: "state project limit", Out: api.List[api.Held]{}}},
 		{"GET", "/admin/world_diffs/:id", memoryReview, s.getHeld(review.World), doc{Summary: "One of them", Out: api.Held{}}},
 		{"POST", "/admin/world_diffs/queue", actionSubmit, s.queueDiff, doc{Summary: "Propose a diff of what a pack keeps", In: api.QueueDiff{}, Out: api.Held{}, Status: 202, Codes: waits}},
