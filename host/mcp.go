@@ -31,7 +31,7 @@ func (a agents) Tools(context.Context) ([]mcp.Tool, error) {
 // Call implements mcp.Backend.
 func (a agents) Call(ctx context.Context, c mcp.Call) (mcp.Result, error) {
 	from := a.parts.Journal.Last()
-	act, _, err := a.parts.Actions.Submit(ctx, action.Request{Kind: c.Tool, Input: c.Input, Actor: mcpActor, Session: c.Session, Project: c.Project})
+	act, _, err := a.parts.Actions.Submit(ctx, action.Request{Kind: c.Tool, Input: c.Input, Actor: mcpActor, Session: c.Session, Project: c.Project, Trace: c.Trace})
 	if err != nil {
 		return mcp.Result{}, err
 	}
@@ -42,7 +42,7 @@ func (a agents) Call(ctx context.Context, c mcp.Call) (mcp.Result, error) {
 		grace, stop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer stop()
 		if _, cerr := a.parts.Actions.Cancel(grace, act.ID, mcpActor, "the client went away"); cerr != nil && abi.CodeOf(cerr) != abi.Conflict {
-			a.parts.Log.Warn("cancel an MCP client's call", "action", act.ID, "error", cerr)
+			a.parts.Log.Warn("cancel an MCP client's call", "action", act.ID, "corr_id", act.Corr, "error", cerr)
 		}
 		return mcp.Result{}, err
 	}

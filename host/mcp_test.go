@@ -2,7 +2,9 @@ package host_test
 
 import (
 	"context"
+	"encoding/json"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -10,6 +12,7 @@ import (
 
 	"github.com/arw-project/arw/host/hosttest"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/pack"
 )
 
 // holdKV lets whoever wants keys be asked for.
@@ -61,6 +64,53 @@ func TestAnMCPClientSeesThatAPersonIsAsked(t *testing.T) {
 		if strings.HasPrefix(r.Actor, "agent:") {
 			t.Errorf("an agent granted: %+v", r)
 		}
+	}
+}
+
+// What the host describes at /spec/mcp.json is what a client lists, before and after packs come and go.
+func TestTheMCPListIsTheLiveTools(t *testing.T) {
+	t.Parallel()
+	h := hosttest.New(t, hosttest.Options{Stopped: true})
+	h.Install(hosttest.SinkPack(t))
+	base, _ := serveAll(t, h)
+	changed := make(chan struct{}, 8)
+	session := mcpClient(t, h, &mcp.ClientOptions{ToolListChangedHandler: func(context.Context, *mcp.ToolListChangedRequest) { changed <- struct{}{} }})
+	same := func() int {
+		t.Helper()
+		res, err := session.ListTools(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed, err := json.Marshal(map[string]any{"tools": res.Tools})
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.Get(base + "/spec/mcp.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		var doc struct {
+			Tools []*mcp.Tool `json:"tools"`
+		}
+		if err := json.NewDecoder(resp.Body).Decode(&doc); err != nil {
+			t.Fatal(err)
+		}
+		described, _ := json.Marshal(map[string]any{"tools": doc.Tools})
+		if string(listed) != string(described) {
+			t.Errorf("a client sees\n%s\nand the host describes\n%s", listed, described)
+		}
+		return len(res.Tools)
+	}
+	if n := same(); n < 10 {
+		t.Errorf("there are %d tools", n)
+	}
+	if err := h.Services().Packs.Remove(t.Context(), "test/sink", pack.Options{By: "operator"}); err != nil {
+		t.Fatal(err)
+	}
+	<-changed
+	if n := same(); n != 0 {
+		t.Errorf("of a pack that is gone there are %d tools", n)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/trace"
 )
 
 // anyone is the actor of an action that came without one.
@@ -22,6 +23,8 @@ const anyone = "agent:local"
 type runner struct {
 	packs *pack.Manager
 	infer inference
+	trace *trace.Tracer
+	held  func() error  // why nothing runs
 	rails *capsule.Book // asked when an action is submitted, and again when it runs
 	known *project.Book // notes the project of every call
 	world proposals
@@ -29,6 +32,9 @@ type runner struct {
 
 // Resolve implements action.Runner.
 func (r runner) Resolve(kind string) (action.Tool, error) {
+	if err := r.held(); err != nil {
+		return action.Tool{}, err
+	}
 	if t, ok := r.infer.tool(kind); ok {
 		return t, r.rails.Action(t.Pack, t.Kind)
 	}
@@ -46,7 +52,19 @@ func (r runner) Resolve(kind string) (action.Tool, error) {
 }
 
 // Run implements action.Runner.
-func (r runner) Run(ctx context.Context, job action.Job) (action.Result, error) {
+func (r runner) Run(ctx context.Context, job action.Job) (res action.Result, err error) {
+	a := job.Action
+	ctx = trace.About(ctx, a.Corr, a.ID)
+	about := []string{"arw.action", a.ID, "arw.corr_id", a.Corr, "arw.pack", a.Pack, "arw.tool", a.Kind, "arw.project", a.Project}
+	ctx, span := trace.Start(ctx, "action "+a.Kind, about...)
+	if span == nil { // no tool calls it: it begins here, or with a request
+		ctx, span = r.trace.Enter(ctx, a.Trace, "action "+a.Kind, about...)
+	}
+	defer func() { span.End(err) }()
+	return r.run(ctx, job)
+}
+
+func (r runner) run(ctx context.Context, job action.Job) (action.Result, error) {
 	a := job.Action
 	if err := r.known.Enter(ctx, journal.Event{Corr: a.Corr, Actor: cmp.Or(a.Actor, anyone), Project: a.Project, Pack: a.Pack, Action: a.ID}); err != nil {
 		return action.Result{}, err

@@ -162,7 +162,7 @@ func (g *Guard) settle(r *Row, o Outcome) {
 		})
 	}
 	if err != nil {
-		g.log.Error("write the outcome of an egress row", "row", r.ID, "error", err)
+		g.log.Error("write the outcome of an egress row", "row", r.ID, "corr_id", r.Caller.Corr, "action", r.Caller.Action, "error", err)
 	}
 }
 

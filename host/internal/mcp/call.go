@@ -25,6 +25,7 @@ func (s *Server) handle(t Tool, def string) sdk.ToolHandler {
 			input = json.RawMessage(`{}`)
 		}
 		call := Call{Tool: t.ID, Input: input, Project: s.projectOf(req)}
+		call.Trace, _ = req.Params.Meta["traceparent"].(string)
 		if t.Sessions {
 			call.Session = sessionID(req)
 		}

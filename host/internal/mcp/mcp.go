@@ -56,6 +56,8 @@ type Call struct {
 	Input   json.RawMessage
 	Session string // of the client, for the record and for tools that keep state
 	Project string // that the client named, "" when none
+	// Trace is where the client's trace stands, as it says in _meta.traceparent.
+	Trace string
 	// Step hears what happens in the course of the call, from one goroutine at a time and before Call returns.
 	Step func(Step)
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/project"
+	"github.com/arw-project/arw/host/internal/quota"
+	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/wasm"
 )
 
@@ -26,10 +29,13 @@ type world struct {
 	t *tool
 	c *Call
 
+	account quota.Who
+
 	refused map[abi.Code]*abi.Error // what the host refused in this call, the last of each code
 	told    int                     // refusals journaled
 	denied  bool                    // something was refused
 	untold  int                     // refusals beyond maxTold
+	span    *trace.Span             // of the call; nil when nobody records it
 	outside bool                    // something beside the input was seen, so the answer is of this moment
 
 	taint *taint // what has been seen of the network
@@ -102,6 +108,23 @@ const maxTold = 8
 
 // Use implements wasm.Gate: the lease book decides, a refusal is journaled.
 func (g *gate) Use(ctx context.Context, c abi.Capability, target string, n int) (string, error) {
+	return g.use(ctx, c, use{target: target, n: int64(n)})
+}
+
+// UseWith implements wasm.Reader.
+func (g *gate) UseWith(ctx context.Context, tool string, args []byte) (string, error) {
+	return g.use(ctx, abi.Action, use{target: tool, args: args, n: int64(len(args))})
+}
+
+// use is what a host call wants of a capability. args are the arguments of a tool; they are shown to nobody.
+type use struct {
+	target string
+	args   []byte
+	n      int64
+}
+
+func (g *gate) use(ctx context.Context, c abi.Capability, u use) (string, error) {
+	target := u.target
 	if halted := g.v.halted.Load(); halted != nil {
 		(*world)(g).deny(ctx, c, target, halted)
 		return "", halted
@@ -115,10 +138,13 @@ func (g *gate) Use(ctx context.Context, c abi.Capability, target string, n int) 
 		err = w.mayUse(ctx, c, target)
 	}
 	if err == nil {
-		scope, _, err = w.take(ctx, c, target, n)
+		scope, _, err = w.take(ctx, c, u)
+	}
+	if err == nil { // what anybody denies is on nobody's account
+		err = w.m.Quotas.Take(ctx, string(c), &w.account, quota.Amount{Calls: 1, Bytes: u.n})
 	}
 	if err != nil {
-		err = w.beyond(c, target, err)
+		err = w.beyond(c, u, err)
 		w.deny(ctx, c, target, err)
 	}
 	return scope, err
@@ -133,13 +159,18 @@ func (w *world) railed(c abi.Capability, target string) error {
 }
 
 // beyond changes the hint of a refusal that no lease could end: what the manifest does not ask for, nobody can grant.
-func (w *world) beyond(c abi.Capability, target string, err error) error {
+func (w *world) beyond(c abi.Capability, u use, err error) error {
+	target := u.target
 	e, ok := errors.AsType[*abi.Error](err)
 	asked, known := w.v.man.Capability(c)
-	if !ok || !known || e.Code != abi.Denied || target == "" || abi.CodeOf(lease.Covers(c, asked.Scope, []string{target})) != abi.Denied {
+	reached := func(entry string) bool { return lease.Reaches(c, entry, target, u.args) }
+	if !ok || !known || e.Code != abi.Denied || target == "" || slices.ContainsFunc(asked.Scope, reached) || lease.CheckScope(c, []string{target}) != nil {
 		return err
 	}
 	out := *e
+	if slices.ContainsFunc(asked.Scope, func(entry string) bool { return lease.Names(c, entry, target) }) {
+		return out.WithHint("the manifest asks for %q with other arguments alone: see scope in [capabilities.%s] of pack.toml", target, c)
+	}
 	return out.WithHint("the manifest does not ask for it; its author would add %q to scope in [capabilities.%s] of pack.toml", target, c)
 }
 
@@ -212,7 +243,7 @@ func (m *Manager) note(ctx context.Context, kind string, c *Call, body any) {
 		Kind: kind, Corr: c.Corr, Actor: c.Actor, Project: c.Project, Pack: c.Pack, Action: c.Action, Body: body,
 	})
 	if err != nil {
-		m.Log.Error("journal an event of a call", "kind", kind, "action", c.Action, "error", err)
+		m.Log.Error("journal an event of a call", "kind", kind, "action", c.Action, "corr_id", c.Corr, "error", err)
 	}
 }
 
@@ -227,7 +258,7 @@ func (l *log) Write(ctx context.Context, level int, msg string) error {
 	msg = l.m.Redact.Clean(msg)
 	levels := [...]slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
 	l.m.Log.LogAttrs(ctx, levels[min(max(level, 0), len(levels)-1)], msg,
-		slog.String("pack", l.c.Pack), slog.String("tool", l.t.ID), slog.String("action", l.c.Action), slog.String("corr", l.c.Corr))
+		slog.String("pack", l.c.Pack), slog.String("tool", l.t.ID), slog.String("action", l.c.Action), slog.String("corr_id", l.c.Corr))
 	return nil
 }
 

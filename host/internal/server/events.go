@@ -118,7 +118,7 @@ func (s *Server) stream(w *bufio.Writer, from int64, f journal.Filter, hello con
 		select {
 		case r, open := <-records:
 			if !open {
-				s.farewell(w, ended)
+				s.farewell(w, hello.Corr, ended)
 				return
 			}
 			if s.burst(w, r, records) != nil {
@@ -152,11 +152,11 @@ func (s *Server) burst(w *bufio.Writer, r journal.Record, more <-chan journal.Re
 }
 
 // farewell tells the client why the stream ends, when it is not the host's own end.
-func (s *Server) farewell(w *bufio.Writer, ended <-chan error) {
+func (s *Server) farewell(w *bufio.Writer, id string, ended <-chan error) {
 	select {
 	case err := <-ended:
 		if s.ctx.Err() == nil {
-			s.log.Error("event stream broke", "error", err)
+			s.log.Error("event stream broke", "corr_id", id, "error", err)
 			_ = frame(w, 0, "service.error", api.ProblemOf(err, ""))
 			_ = w.Flush()
 		}

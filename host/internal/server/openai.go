@@ -65,7 +65,7 @@ func (s *Server) submitAsked(c *fiber.Ctx, a *asked) (action.Action, error) {
 	if err != nil {
 		return action.Action{}, err
 	}
-	req := action.Request{Kind: a.kind, Input: input, Actor: s.actor(c), Project: in, Corr: corr(c)}
+	req := action.Request{Kind: a.kind, Input: input, Actor: s.actor(c), Project: in, Corr: corr(c), Trace: traceOf(c)}
 	if a.stream {
 		req.Streams = []string{"output"}
 	}

@@ -203,7 +203,7 @@ func AsyncAPI(version string, events []api.EventKind) ([]byte, error) {
 			"address": "/events", "description": "Server-sent events; the event's id is the record's, its name the kind.", "messages": refs,
 		}},
 		"operations": Schema{"follow": Schema{
-			"action": "send", "channel": Schema{"$ref": "#/channels/events"}, "summary": "What the host tells whoever follows.", "messages": all,
+			"action": "send", "channel": Schema{"$ref": "#/channels/events"}, "summary": "What the host tells whoever follows.", "description": "Every record in order, from where the follower asks to begin.", "messages": all,
 		}},
 		"components": Schema{"messages": messages, "schemas": t.Defs()},
 	})

@@ -172,7 +172,7 @@ func (c *call) refuse(err error) abi.Status {
 	code, msg := abi.CodeOf(err), err.Error()
 	switch code {
 	case abi.OK, abi.More, abi.Internal:
-		c.in.p.engine.log.Error("host function failed", "pack", c.in.p.spec.Name, "tool", c.tool, "function", c.inside, "error", err)
+		c.in.p.engine.log.ErrorContext(c, "host function failed", "pack", c.in.p.spec.Name, "tool", c.tool, "function", c.inside, "error", err)
 		code, msg = abi.Internal, "a fault of the host"
 	default:
 		if hint := abi.HintOf(err); hint != "" {
@@ -185,6 +185,16 @@ func (c *call) refuse(err error) abi.Status {
 // use asks the gate.
 func (c *call) use(cap abi.Capability, target string, n int) (scope string, err error) {
 	return c.gate.Use(c, cap, target, n)
+}
+
+// useTool asks the gate for the call of a tool, and shows it the arguments where it wants to see them.
+func (c *call) useTool(tool string, args []byte) error {
+	if g, ok := c.gate.(Reader); ok {
+		_, err := g.UseWith(c, tool, args)
+		return err
+	}
+	_, err := c.use(abi.Action, tool, len(args))
+	return err
 }
 
 // reply writes data to the buffer that arguments i and i+1 name, or keeps it for io.take.
