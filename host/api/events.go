@@ -105,6 +105,7 @@ func Events() []EventKind {
 
 		{"secrets.stored", "A secret was stored or changed", Secret{}},
 		{"secrets.removed", "A secret was removed", SecretName{}},
+		{"secrets.redacted", "A pack said secrets where everybody reads, and they were taken out", SecretsRedacted{}},
 		{"secrets.used", "A pack had a secret used for it", SecretUse{}},
 		{"archive.unpacked", "An archive was unpacked", ArchiveEvent{}},
 		{"archive.blocked", "An archive was refused", ArchiveEvent{}},
@@ -396,6 +397,14 @@ type DNSAnomaly struct {
 // SecretName is the body of secrets.removed.
 type SecretName struct {
 	Name string `json:"name"`
+}
+
+// SecretsRedacted is the body of secrets.redacted: how many, by rule and by place (log, event or prompt), and never which.
+type SecretsRedacted struct {
+	Tool  string         `json:"tool"`
+	Count int            `json:"count"`
+	Rules map[string]int `json:"rules"`
+	Where map[string]int `json:"where"`
 }
 
 // SecretUse is the body of secrets.used.

@@ -115,6 +115,11 @@ func take(c *guest.Call, s step) (string, error) {
 	case "log":
 		c.Log(2, s.Value)
 		return "", nil
+	case "joined log": // a text that no input has
+		c.Log(2, "token "+s.Name+s.Value)
+		return "", nil
+	case "joined emit":
+		return "", c.Emit("keeper.said", map[string]string{"text": "token " + s.Name + s.Value})
 	case "fetch":
 		resp, err := c.HTTP().Get(s.Name)
 		if err != nil {
