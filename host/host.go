@@ -59,6 +59,7 @@ import (
 	"github.com/arw-project/arw/host/internal/queue/local"
 	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/redact"
+	"github.com/arw-project/arw/host/internal/review"
 	"github.com/arw-project/arw/host/internal/snappy"
 	"github.com/arw-project/arw/host/internal/starts"
 	"github.com/arw-project/arw/host/internal/trace"
@@ -133,6 +134,7 @@ type Limits struct {
 	Sweep     time.Duration // how often unused blobs are looked for: 1 h
 	Record    int64         // bytes of the record of one call: 64 MiB
 	Models    int64         // bytes of model files that the host fetched: no bound
+	Review    time.Duration // how long a write waits for a person: 7 days
 	BlobGrace time.Duration // how long an unused blob is kept: 24 h
 }
 
@@ -182,6 +184,8 @@ type Services struct {
 	Egress      *egress.Guard
 	// Capsules are the signed guard-rails that hold above leases and policies.
 	Capsules *capsule.Book
+	// Reviews are writes that wait for a person.
+	Reviews *review.Book
 	// Projects are which there are, and what one lets another read.
 	Projects *project.Book
 	Quotas   *quota.Book
@@ -282,6 +286,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err = h.openProjects(ctx); err != nil {
 		return err
 	}
+	h.openReviews()
 	if err = h.openPrompts(ctx); err != nil {
 		return err
 	}
@@ -317,7 +322,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 		}
 	}
 	s.Packs, err = pack.Open(ctx, pack.Parts{
-		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Prompts: s.Prompts, Projects: s.Projects, Trust: s.Trust, Vault: s.Vault, Redact: s.Redact,
+		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Prompts: s.Prompts, Projects: s.Projects, Reviews: s.Reviews, Trust: s.Trust, Vault: s.Vault, Redact: s.Redact,
 		Engine: h.engine, Second: h.second, Egress: s.Egress, Memo: s.Memo, Units: s.Logic, Config: effective{s.Logic}, Models: h.infer, Revocations: revocations, Catalogue: names, Rails: s.Capsules, Quotas: s.Quotas, Log: cfg.Log,
 	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain,
 		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now, Record: cfg.Limits.Record, Held: h.held})
@@ -333,7 +338,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{packs: s.Packs, infer: h.infer, trace: h.tracer, held: h.held, rails: s.Capsules, known: s.Projects}, action.Config{
+	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{packs: s.Packs, infer: h.infer, trace: h.tracer, held: h.held, rails: s.Capsules, known: s.Projects, world: proposals{s.Reviews}}, action.Config{
 		Workers: cfg.Workers, PerPack: cfg.Limits.PerPack, Queue: cfg.Limits.Queue, MaxInput: cfg.Limits.Input,
 		MaxOutput: cfg.Limits.Output, MaxDepth: cfg.Limits.Depth, Grace: cfg.Limits.Grace, Resume: s.Prompts.Resumes,
 		Line: line, Backend: cfg.Queue.backend(), Lease: cfg.Queue.Lease, Attempts: cfg.Queue.Attempts,
@@ -389,6 +394,7 @@ func schema() []db.Migration {
 		{Owner: "egress", Steps: egress.Schema},
 		{Owner: "prompt", Steps: prompt.Schema},
 		{Owner: "project", Steps: project.Schema},
+		{Owner: "review", Steps: review.Schema},
 		{Owner: "access", Steps: access.Schema},
 		{Owner: "capsule", Steps: capsule.Schema},
 		{Owner: "quota", Steps: quota.Schema},
@@ -428,6 +434,7 @@ func (h *Host) Run(ctx context.Context) error {
 	keep(below, "leases", h.parts.Leases.Run)
 	keep(below, "quotas", h.parts.Quotas.Run)
 	keep(below, "prompts", h.parts.Prompts.Run)
+	keep(below, "reviews", h.parts.Reviews.Run)
 	keep(below, "authority", h.followAuthority)
 	keep(below, "capsules", h.parts.Capsules.Run)
 	keep(below, "packs", h.unlessSafe(h.parts.Packs.Run))

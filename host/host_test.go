@@ -187,7 +187,7 @@ func TestEverythingOfAnActionHasItsCorrID(t *testing.T) {
 			t.Errorf("%s: %+v", r.Kind, r)
 		}
 	}
-	if got := strings.Join(kinds, " "); got != "actions.submitted actions.running sink.done actions.completed" {
+	if got := strings.Join(kinds, " "); got != "actions.submitted actions.running project.created sink.done actions.completed" {
 		t.Fatalf("got %s", got)
 	}
 }

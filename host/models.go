@@ -10,6 +10,7 @@ import (
 	"github.com/arw-project/arw/host/internal/models"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/queue"
+	"github.com/arw-project/arw/host/internal/review"
 	"github.com/arw-project/arw/host/internal/view"
 )
 
@@ -77,6 +78,8 @@ func (h *Host) computed() []view.Computed {
 		}},
 		{ID: "policy/capsules", Kinds: []string{"policy.capsule", "service"}, Every: metricsEvery, Make: func(context.Context) (any, error) { return p.Capsules.Document(), nil }},
 		{ID: "projects", Kinds: []string{"project", "leases", "service"}, Every: metricsEvery, Make: h.projects},
+		{ID: "memory/quarantine", Kinds: []string{"memory", "service"}, Make: h.reviews(review.Memory)},
+		{ID: "world_diffs", Kinds: []string{"world.diff", "service"}, Make: h.reviews(review.World)},
 		{ID: "quotas", Kinds: []string{"quota", "policy"}, Every: metricsEvery, Make: func(context.Context) (any, error) {
 			items := map[string]any{}
 			for _, q := range p.Quotas.List() {

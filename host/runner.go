@@ -9,6 +9,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/capsule"
+	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
@@ -26,6 +27,7 @@ type runner struct {
 	held  func() error  // why nothing runs
 	rails *capsule.Book // asked when an action is submitted, and again when it runs
 	known *project.Book // notes the project of every call
+	world proposals
 }
 
 // Resolve implements action.Runner.
@@ -34,6 +36,9 @@ func (r runner) Resolve(kind string) (action.Tool, error) {
 		return action.Tool{}, err
 	}
 	if t, ok := r.infer.tool(kind); ok {
+		return t, r.rails.Action(t.Pack, t.Kind)
+	}
+	if t, ok := r.world.tool(kind); ok {
 		return t, r.rails.Action(t.Pack, t.Kind)
 	}
 	c, err := r.packs.Resolve(kind)
@@ -61,8 +66,14 @@ func (r runner) Run(ctx context.Context, job action.Job) (res action.Result, err
 
 func (r runner) run(ctx context.Context, job action.Job) (action.Result, error) {
 	a := job.Action
-	if err := r.known.Enter(ctx, a.Corr, cmp.Or(a.Actor, anyone), a.Project); err != nil {
+	if err := r.known.Enter(ctx, journal.Event{Corr: a.Corr, Actor: cmp.Or(a.Actor, anyone), Project: a.Project, Pack: a.Pack, Action: a.ID}); err != nil {
 		return action.Result{}, err
+	}
+	if a.Pack == worldPack && a.Kind == worldPropose {
+		if err := r.rails.Action(a.Pack, a.Kind); err != nil {
+			return action.Result{}, err
+		}
+		return r.world.run(ctx, a)
 	}
 	if a.Pack == inferPack {
 		if err := r.rails.Action(a.Pack, a.Kind); err != nil {

@@ -86,6 +86,13 @@ func Events() []EventKind {
 		{"project.export.created", "A pack may read in one project what it wrote in another", ExportEvent{}},
 		{"project.export.revoked", "An export was taken back", ExportEvent{}},
 
+		{"memory.quarantined", "A write of a pack's memory waits for a person", HeldEvent{}},
+		{"memory.admitted", "A person let a write that waited be written, and it is", HeldEvent{}},
+		{"memory.rejected", "A write that waited is not written: a person said so, or nobody did", HeldEvent{}},
+		{"world.diff.queued", "A proposed diff waits for a person", HeldEvent{}},
+		{"world.diff.conflict", "A proposed diff was to be applied, and what it changes is not what it was made for", HeldEvent{}},
+		{"world.diff.applied", "A proposed diff was applied", HeldEvent{}},
+		{"world.diff.rejected", "A proposed diff is not applied: a person said so, or nobody did", HeldEvent{}},
 		{"quota.nearing", "Most of a quota is used", Quota{}},
 		{"quota.exhausted", "A quota is used up, or something did not fit what was left of it", Quota{}},
 		{"quota.reset", "The operator let a quota's window begin anew; the body is what it was", Quota{}},
@@ -107,6 +114,7 @@ func Events() []EventKind {
 
 		{"secrets.stored", "A secret was stored or changed", Secret{}},
 		{"secrets.removed", "A secret was removed", SecretName{}},
+		{"secrets.redacted", "A pack said secrets where everybody reads, and they were taken out", SecretsRedacted{}},
 		{"secrets.used", "A pack had a secret used for it", SecretUse{}},
 		{"archive.unpacked", "An archive was unpacked", ArchiveEvent{}},
 		{"archive.blocked", "An archive was refused", ArchiveEvent{}},
@@ -406,6 +414,14 @@ type DNSAnomaly struct {
 // SecretName is the body of secrets.removed.
 type SecretName struct {
 	Name string `json:"name"`
+}
+
+// SecretsRedacted is the body of secrets.redacted: how many, by rule and by place (log, event or prompt), and never which.
+type SecretsRedacted struct {
+	Tool  string         `json:"tool"`
+	Count int            `json:"count"`
+	Rules map[string]int `json:"rules"`
+	Where map[string]int `json:"where"`
 }
 
 // SecretUse is the body of secrets.used.

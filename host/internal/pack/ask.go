@@ -140,8 +140,8 @@ func (w *world) question(c abi.Capability, u use) (prompt.Ask, bool) {
 	}
 	g := leaseFor(w.v.who, *asked, d)
 	return prompt.Ask{
-		Pack: w.c.Pack, Version: w.v.row.Version, Digest: w.v.row.Digest, Tool: w.t.ID, Capability: c, Target: clip([]byte(target)), Scope: scope,
-		Why: asked.Reason, Rule: d.Reason, Policies: d.Policies, TTL: g.TTL, Budget: g.Budget,
+		Pack: w.c.Pack, Version: w.v.row.Version, Digest: w.v.row.Digest, Tool: w.t.ID, Capability: c, Target: clip([]byte(w.hush("prompt", target))), Scope: scope,
+		Why: w.hush("prompt", asked.Reason), Rule: d.Reason, Policies: d.Policies, TTL: g.TTL, Budget: g.Budget,
 		Actor: cmp.Or(w.c.Actor, "agent:local"), Corr: w.c.Corr, Where: w.where(), Hold: d.Hold, Clean: !w.dirty && !w.c.Nested,
 	}, true
 }

@@ -135,6 +135,7 @@ func (m *Manager) Call(ctx context.Context, c Call) (Reply, error) {
 	if s == nil {
 		return Reply{}, notInstalled(c.Pack)
 	}
+	ctx, taint := tainted(ctx)
 	in, inner, err := s.enter(ctx, c.Nested, c.session())
 	if err != nil {
 		return Reply{}, err
@@ -156,12 +157,16 @@ func (m *Manager) Call(ctx context.Context, c Call) (Reply, error) {
 	if err := m.renew(ctx, v, c.Corr); err != nil {
 		return Reply{}, err
 	}
-	w := &world{m: m, v: v, t: t, c: &c}
+	w := &world{m: m, v: v, t: t, c: &c, taint: taint}
 	w.account = quota.Who{Pack: c.Pack, Publishers: v.who.Signers, Actor: c.Actor, Project: c.Project, Corr: c.Corr}
 	if err := m.Quotas.Take(ctx, quota.Call, &w.account, quota.Amount{Calls: 1, Bytes: int64(len(c.Input))}); err != nil {
 		return Reply{}, err
 	}
 	inner, w.span = trace.Start(inner, "call "+t.ID, "arw.pack", c.Pack, "arw.digest", v.row.Digest)
+	if session := c.session(); session != "" {
+		v.recall(session, taint)
+		defer v.note(session, taint)
+	}
 	r, err := m.answer(inner, p, w)
 	m.spent(ctx, w, r)
 	if d.Redact {

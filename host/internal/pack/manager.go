@@ -32,7 +32,7 @@ import (
 	"github.com/arw-project/arw/signing"
 )
 
-// Parts are what a Manager stands on; all are required except Projects, Rails, Second, Revocations, Catalogue, Config, Vault and Redact.
+// Parts are what a Manager stands on; all are required except Projects, Reviews, Rails, Second, Revocations, Catalogue, Config, Vault and Redact.
 type Parts struct {
 	DB      *db.DB
 	Journal *journal.Journal
@@ -68,6 +68,8 @@ type Parts struct {
 	Units Units
 	// Projects knows what one project lets another read; nil lets nobody read anything.
 	Projects *project.Book
+	// Reviews lets writes wait for a person where the policies do not trust them; nil lets none wait.
+	Reviews Reviews
 	// Quotas count what everybody else allows; nil counts nothing.
 	Quotas *quota.Book
 	// Rails deny above every lease and policy; nil denies nothing.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -105,7 +106,17 @@ func (n *network) Open(ctx context.Context, req abi.HTTPRequest, body []byte, st
 		(*world)(n).said(err)
 		return nil, err
 	}
+	(*world)(n).saw(placeOf(req.URL))
 	return exchange{x, (*world)(n)}, nil
+}
+
+// placeOf is where a URL leads, without what it says there.
+func placeOf(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "the network"
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 // requestOf is a guest's request as the guard reads it.
@@ -255,6 +266,7 @@ func (n *network) Connect(ctx context.Context, req abi.HTTPRequest) (wasm.Socket
 		(*world)(n).said(err)
 		return nil, err
 	}
+	(*world)(n).saw(placeOf(req.URL))
 	return socket{s, (*world)(n)}, nil
 }
 

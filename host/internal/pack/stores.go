@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/kv"
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/view"
@@ -80,7 +81,32 @@ func (k *keys) Batch(ctx context.Context, ops []abi.KVOp) error {
 			return err
 		}
 	}
+	if err := kv.CheckBatch(ops); err != nil {
+		return err
+	}
+	if err := (*world)(k).remember(ctx, abi.KV, changesOf(ops)); err != nil {
+		return err
+	}
 	return k.space().Batch(ctx, ops)
+}
+
+// changesOf is a batch as a person would see it: of operations on one key, the last one counts.
+func changesOf(ops []abi.KVOp) []api.Change {
+	at := map[string]int{}
+	changes := make([]api.Change, 0, len(ops))
+	for _, op := range ops {
+		c := api.Change{Op: "put", Store: "kv", Name: string(op.Key), Value: op.Val}
+		if op.Delete {
+			c.Op, c.Value = "delete", nil
+		}
+		if i, twice := at[c.Name]; twice {
+			changes[i] = c
+			continue
+		}
+		at[c.Name] = len(changes)
+		changes = append(changes, c)
+	}
+	return changes
 }
 
 // List implements wasm.KV. Keys of another project carry its name before them.
@@ -137,6 +163,9 @@ func (s *states) Put(ctx context.Context, name string, doc []byte) error {
 	}
 	if err := model.Schema.Validate(doc); err != nil {
 		return wrap(err, "put read model %q", name)
+	}
+	if err := (*world)(s).remember(ctx, abi.State, []api.Change{{Op: "put", Store: "state", Name: name, Value: bytes.Clone(doc)}}); err != nil {
+		return err
 	}
 	_, err := s.m.View.Put(ctx, (*world)(s).cause(), project.DocID(s.c.Project, name), bytes.Clone(doc))
 	return err

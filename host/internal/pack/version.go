@@ -45,6 +45,7 @@ type version struct {
 	broken    *abi.Error
 	loading   chan struct{}              // not nil while a load is on; closed at its end
 	decisions map[string]policy.Decision // of "call", by caller and tool
+	seen      map[string][]string        // places that sessions have heard from, by session
 }
 
 // tool is one tool, prepared.

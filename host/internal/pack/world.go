@@ -38,6 +38,9 @@ type world struct {
 	span    *trace.Span             // of the call; nil when nobody records it
 	outside bool                    // something beside the input was seen, so the answer is of this moment
 
+	taint   *taint            // what has been seen of the network
+	secrets map[[2]string]int // secrets that were taken out of what it said, by place and rule
+
 	dirty      bool // something came of the call that beginning again would repeat
 	unanswered bool // it ended while a person was being asked, and nothing had come of it
 }
@@ -206,6 +209,7 @@ func (w *world) said(err error) {
 
 // close tells of the refusals that were only counted.
 func (w *world) close(ctx context.Context) {
+	w.tellHushed(ctx)
 	if w.untold > 0 {
 		w.m.note(ctx, "leases.denied", w.c, map[string]any{"tool": w.t.ID, "more": w.untold})
 	}
@@ -254,7 +258,7 @@ func (l *log) Write(ctx context.Context, level int, msg string) error {
 	if len(msg) > maxLine {
 		msg = msg[:maxLine] + "…"
 	}
-	msg = l.m.Redact.Clean(msg)
+	msg = (*world)(l).hush("log", msg)
 	levels := [...]slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
 	l.m.Log.LogAttrs(ctx, levels[min(max(level, 0), len(levels)-1)], msg,
 		slog.String("pack", l.c.Pack), slog.String("tool", l.t.ID), slog.String("action", l.c.Action), slog.String("corr_id", l.c.Corr))
@@ -271,7 +275,7 @@ func (e *events) Emit(ctx context.Context, kind string, body []byte) error {
 	}
 	_, err := e.m.Journal.Append(ctx, journal.Event{
 		Kind: kind, Corr: e.c.Corr, Actor: "pack:" + e.c.Pack, Project: e.c.Project, Pack: e.c.Pack, Action: e.c.Action,
-		Body: json.RawMessage(bytes.Clone(body)),
+		Body: json.RawMessage((*world)(e).hushJSON("event", bytes.Clone(body))),
 	})
 	return err
 }

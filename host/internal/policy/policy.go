@@ -26,6 +26,8 @@ const (
 	ActionOpen   = "open"   // may the pack open this file
 	ActionInfer  = "infer"  // may the pack, or the actor, ask this model
 
+	ActionRemember = "remember" // may the pack keep this without a person having seen it; no means that it waits for one
+
 	ActionPromote = "promote" // may the actor make the logic unit the workspace's default
 	ActionAdopt   = "adopt"   // may the policy capsule, whose signature is good, hold on this host
 )

@@ -28,7 +28,7 @@ type Pack struct {
 // Link and grant name a Capability and the Scope asked for; call names a Tool and its Effects; call and grant name the
 // Actor: "operator", "person:NAME", "agent:NAME" or "pack:NAMESPACE/NAME", for which Caller then describes that pack.
 //
-// Context may hold the facts "verified", "override", "ask" and "optional" (bool), "reason" (string) and "ttl"
+// Context may hold the facts "verified", "override", "ask", "optional", "tainted" and "risky" (bool), "reason" and "by" (string), "markers" ([]string) and "ttl"
 // (time.Duration or a text of ParseTTL); an absent fact is false, empty or zero, an unknown one makes Decide refuse.
 type Request struct {
 	Action     string         `json:"action"`
@@ -164,7 +164,7 @@ func (r *Request) cedar(capabilities []string) (*question, error) {
 		q.request.Resource = q.capsule(r.Capsule)
 	case ActionLoad:
 		q.request.Resource = cedar.NewEntityUID("Node", "local")
-	case ActionLink, ActionGrant:
+	case ActionLink, ActionGrant, ActionRemember:
 		if !slices.Contains(capabilities, r.Capability) {
 			return nil, fmt.Errorf("there is no capability %q; %s", r.Capability, nearest(r.Capability, capabilities))
 		}
@@ -176,7 +176,7 @@ func (r *Request) cedar(capabilities []string) (*question, error) {
 		q.request.Resource = q.add("Tool", r.Pack.Name+":"+r.Tool, pack,
 			cedar.RecordMap{"id": cedar.String(r.Tool), "effects": cedar.String(r.Effects)})
 	default:
-		return nil, fmt.Errorf("the action %q is none of load, link, call, grant, promote, adopt, egress, open and infer", r.Action)
+		return nil, fmt.Errorf("the action %q is none of load, link, call, grant, promote, adopt, egress, open, infer and remember", r.Action)
 	}
 	return q, nil
 }
@@ -262,6 +262,7 @@ func (r *Request) facts(pack, project cedar.EntityUID) (cedar.Record, error) {
 		"effects": cedar.String(r.Effects), "reason": cedar.String(""),
 		"ttl":    cedar.NewDuration(0),
 		"method": cedar.String(""), "scheme": cedar.String(""), "path": cedar.String(""), "port": cedar.Long(0),
+		"by": cedar.String(""), "tainted": cedar.False, "risky": cedar.False, "markers": set(nil),
 	}
 	if d := r.Dest; d != nil {
 		facts["method"], facts["scheme"], facts["path"], facts["port"] = cedar.String(d.Method), cedar.String(d.Scheme), cedar.String(d.Path), cedar.Long(d.Port)
@@ -279,11 +280,15 @@ func (r *Request) facts(pack, project cedar.EntityUID) (cedar.Record, error) {
 // fact checks one entry of Request.Context.
 func fact(key string, value any) (cedar.Value, error) {
 	switch key {
-	case "verified", "override", "ask", "optional":
+	case "verified", "override", "ask", "optional", "tainted", "risky":
 		if b, ok := value.(bool); ok {
 			return cedar.Boolean(b), nil
 		}
-	case "reason":
+	case "markers":
+		if all, ok := value.([]string); ok {
+			return set(all), nil
+		}
+	case "reason", "by":
 		if s, ok := value.(string); ok {
 			return cedar.String(s), nil
 		}
@@ -299,7 +304,7 @@ func fact(key string, value any) (cedar.Value, error) {
 			return cedar.NewDuration(d), nil
 		}
 	default:
-		return nil, fmt.Errorf("there is no fact %q; there are ask, optional, override, reason, ttl and verified", key)
+		return nil, fmt.Errorf("there is no fact %q; there are ask, by, markers, optional, override, reason, risky, tainted, ttl and verified", key)
 	}
 	return nil, fmt.Errorf("the fact %q cannot be a %T", key, value)
 }

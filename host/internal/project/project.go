@@ -144,6 +144,11 @@ func Open(ctx context.Context, p Parts) (*Book, error) {
 
 // Create makes a project. Errors: Invalid for its name, Conflict when there is one, Busy beyond MaxProjects.
 func (b *Book) Create(ctx context.Context, corr, by string, in api.CreateProject) (api.Project, error) {
+	return b.create(ctx, journal.Event{Corr: corr, Actor: by}, in)
+}
+
+// create makes a project, on whose behalf and in the course of what the event says.
+func (b *Book) create(ctx context.Context, of journal.Event, in api.CreateProject) (api.Project, error) {
 	id, err := Of(in.ID)
 	switch {
 	case err != nil:
@@ -153,7 +158,7 @@ func (b *Book) Create(ctx context.Context, corr, by string, in api.CreateProject
 	case len(in.Title) > 200:
 		return api.Project{}, abi.Errorf(abi.TooLarge, "create project %q: a title has at most 200 bytes", id)
 	}
-	p := api.Project{ID: id, Title: in.Title, By: by, Created: time.Now().UTC().Truncate(time.Millisecond)}
+	p := api.Project{ID: id, Title: in.Title, By: of.Actor, Created: time.Now().UTC().Truncate(time.Millisecond)}
 	b.mu.RLock()
 	n := len(b.known)
 	b.mu.RUnlock()
@@ -168,7 +173,7 @@ func (b *Book) Create(ctx context.Context, corr, by string, in api.CreateProject
 		if n, err := res.RowsAffected(); err != nil || n == 0 {
 			return abi.Errorf(abi.Conflict, "create project %q: there is one", id)
 		}
-		_, err = b.Journal.AppendTx(tx, journal.Event{Kind: KindCreated, Corr: corr, Actor: by, Project: id, Body: p})
+		_, err = b.Journal.AppendTx(tx, journal.Event{Kind: KindCreated, Corr: of.Corr, Actor: of.Actor, Project: id, Pack: of.Pack, Action: of.Action, Body: p})
 		return err
 	})
 	if err != nil {
@@ -181,7 +186,8 @@ func (b *Book) Create(ctx context.Context, corr, by string, in api.CreateProject
 }
 
 // Enter notes the project of a call: the first call that names one makes it.
-func (b *Book) Enter(ctx context.Context, corr, by, id string) error {
+func (b *Book) Enter(ctx context.Context, of journal.Event) error {
+	id := of.Project
 	if id == "" {
 		return nil
 	}
@@ -191,7 +197,7 @@ func (b *Book) Enter(ctx context.Context, corr, by, id string) error {
 	if ok {
 		return nil
 	}
-	_, err := b.Create(ctx, corr, by, api.CreateProject{ID: id})
+	_, err := b.create(ctx, of, api.CreateProject{ID: id})
 	if abi.CodeOf(err) == abi.Conflict { // another call was faster
 		return nil
 	}

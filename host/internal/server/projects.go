@@ -17,6 +17,7 @@ var confined = map[string]bool{
 	"PUT /actions/:id/stream": true, "GET /actions/:id/stream": true,
 	"GET /events": true, "GET /admin/events/journal": true, "GET /state": true, "GET /state/:id": true, "GET /state/episode/:id/snapshot": true,
 	"POST /v1/chat/completions": true, "POST /v1/completions": true, "POST /v1/embeddings": true, "GET /v1/models": true,
+	"POST /admin/memory/quarantine": true, "POST /admin/world_diffs/queue": true,
 	"GET /packs": true, "GET /packs/:ns/:name": true, "GET /packs/:ns/:name/verdict": true,
 }
 

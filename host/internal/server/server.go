@@ -36,6 +36,7 @@ import (
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/quota"
+	"github.com/arw-project/arw/host/internal/review"
 	"github.com/arw-project/arw/host/internal/snappy"
 	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/vault"
@@ -68,6 +69,8 @@ type Services struct {
 	Memo *memo.Memo
 	// TrustDigest names the trust policy in force.
 	TrustDigest string
+	// Reviews are writes that wait for a person.
+	Reviews *review.Book
 	// Projects are which there are, and what one lets another read.
 	Projects *project.Book
 	// Access knows who holds which credential.

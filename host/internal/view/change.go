@@ -66,7 +66,20 @@ func (v *View) Put(ctx context.Context, by Cause, id string, doc json.RawMessage
 	if err != nil {
 		return 0, abi.Errorf(abi.Invalid, "put document %q: %w", id, err)
 	}
-	return v.Change(ctx, by, id, func(e *Edit) error {
+	return v.Change(ctx, by, id, replaced(root))
+}
+
+// PutTx is Put as part of tx, under the rules of ChangeTx.
+func (v *View) PutTx(tx *sql.Tx, by Cause, id string, doc json.RawMessage) (version int64, err error) {
+	root, err := parse(doc)
+	if err != nil {
+		return 0, abi.Errorf(abi.Invalid, "put document %q: %w", id, err)
+	}
+	return v.ChangeTx(tx, by, id, replaced(root))
+}
+
+func replaced(root *node) func(*Edit) error {
+	return func(e *Edit) error {
 		if e.root == nil {
 			e.ops = []op{{"add", "", root}}
 		} else {
@@ -74,7 +87,16 @@ func (v *View) Put(ctx context.Context, by Cause, id string, doc json.RawMessage
 		}
 		e.root = root
 		return nil
-	})
+	}
+}
+
+// GetTx is the document as the transaction of a running db.Write sees it.
+func (v *View) GetTx(tx *sql.Tx, id string) (doc json.RawMessage, found bool, err error) {
+	now, err := v.current(tx, id)
+	if err != nil || now.root == nil {
+		return nil, false, err
+	}
+	return now.root.appendTo(make([]byte, 0, now.root.size)), true, nil
 }
 
 // Delete removes a document. Its versions go on if one of the same name is made later. Removing what is not there

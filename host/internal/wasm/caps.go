@@ -25,6 +25,18 @@ func (c *call) ok() abi.Status {
 	return statusOK
 }
 
+// written ends a function that stores something.
+func (c *call) written(err error) abi.Status {
+	switch {
+	case err == Quarantined:
+		c.pending = nil
+		return abi.MakeStatus(abi.OK, 1)
+	case err != nil:
+		return c.refuse(err)
+	}
+	return c.ok()
+}
+
 func logWrite(c *call, a []uint64) abi.Status {
 	msg, ok := c.view(a, 1)
 	if !ok {
@@ -67,10 +79,7 @@ func kvPut(c *call, a []uint64) abi.Status {
 	if _, err := c.use(abi.KV, "", len(key)+len(val)); err != nil {
 		return c.refuse(err)
 	}
-	if err := c.host.KV.Put(c, key, val); err != nil {
-		return c.refuse(err)
-	}
-	return c.ok()
+	return c.written(c.host.KV.Put(c, key, val))
 }
 
 func kvDelete(c *call, a []uint64) abi.Status {
@@ -81,10 +90,7 @@ func kvDelete(c *call, a []uint64) abi.Status {
 	if _, err := c.use(abi.KV, "", 0); err != nil {
 		return c.refuse(err)
 	}
-	if err := c.host.KV.Delete(c, key); err != nil {
-		return c.refuse(err)
-	}
-	return c.ok()
+	return c.written(c.host.KV.Delete(c, key))
 }
 
 type kvListRequest struct {
@@ -178,10 +184,7 @@ func kvBatch(c *call, a []uint64) abi.Status {
 	if _, err := c.use(abi.KV, "", len(raw)); err != nil {
 		return c.refuse(err)
 	}
-	if err := c.host.KV.Batch(c, ops); err != nil {
-		return c.refuse(err)
-	}
-	return c.ok()
+	return c.written(c.host.KV.Batch(c, ops))
 }
 
 // parseBatch reads the operations of kv.batch; keys and values share raw's memory.
@@ -274,10 +277,7 @@ func statePut(c *call, a []uint64) abi.Status {
 	if _, err := c.use(abi.State, name, len(doc)); err != nil {
 		return c.refuse(err)
 	}
-	if err := c.host.State.Put(c, name, doc); err != nil {
-		return c.refuse(err)
-	}
-	return c.ok()
+	return c.written(c.host.State.Put(c, name, doc))
 }
 
 func clockNow(c *call, a []uint64) abi.Status {

@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -56,6 +57,10 @@ type Host struct {
 type Log interface {
 	Write(ctx context.Context, level int, msg string) error
 }
+
+// Quarantined is what a write of KV or State answers when it is kept back until a person agrees. To the guest it is no error:
+// the status is OK with length 1.
+var Quarantined = errors.New("the write waits for a person")
 
 // KV is the pack's own key space.
 type KV interface {

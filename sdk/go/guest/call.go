@@ -15,6 +15,7 @@ import (
 type Call struct {
 	tool    string
 	scratch [scratchSize]byte // where replies go that are usually small
+	held    int               // writes that wait for a person
 	sys     system            // a Memory natively; under wasip1 the host is one import away
 }
 
@@ -62,6 +63,18 @@ func (c *Call) check(s abi.Status) error {
 	}
 	return c.failure(s)
 }
+
+// stored is check for a write that may be kept back until a person agrees.
+func (c *Call) stored(s abi.Status) error {
+	if s.Code() == abi.OK {
+		c.held += int(s.Len())
+	}
+	return c.check(s)
+}
+
+// Held is how many writes of keys and read models of this call so far are kept back until a person agrees. They are no errors: a
+// tool may say that they wait.
+func (c *Call) Held() int { return c.held }
 
 // failure collects the message that goes with a status.
 func (c *Call) failure(s abi.Status) error {

@@ -18,10 +18,10 @@ func (c *Call) KV() KV { return KV{c} }
 func (k KV) Get(key string) ([]byte, error) { return k.c.fetch(hostKVGet(k.c, key, k.c.scratch[:])) }
 
 // Put stores a value; it is durable when Put returns. Several puts cost less as one Batch.
-func (k KV) Put(key string, val []byte) error { return k.c.check(hostKVPut(k.c, key, val)) }
+func (k KV) Put(key string, val []byte) error { return k.c.stored(hostKVPut(k.c, key, val)) }
 
 // Delete removes a key; one that is not there is no error.
-func (k KV) Delete(key string) error { return k.c.check(hostKVDelete(k.c, key)) }
+func (k KV) Delete(key string) error { return k.c.stored(hostKVDelete(k.c, key)) }
 
 // Key is one key of a list and the size of its value in bytes.
 type Key struct {
@@ -100,7 +100,7 @@ func (k KV) Apply(b *Batch) error {
 	if len(b.ops) == 0 {
 		return nil
 	}
-	err := k.c.check(hostKVBatch(k.c, b.ops))
+	err := k.c.stored(hostKVBatch(k.c, b.ops))
 	if err == nil {
 		b.ops = b.ops[:0]
 	}

@@ -29,7 +29,7 @@ func (s State) Put(id string, doc any) error {
 	if err != nil {
 		return abi.Errorf(abi.Invalid, "write state %q: %w", id, err)
 	}
-	return s.c.check(hostStatePut(s.c, id, raw))
+	return s.c.stored(hostStatePut(s.c, id, raw))
 }
 
 // Emit journals an event; its kind starts with a prefix of [capabilities.event], its body is an object. The event is

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/arw-project/arw/abi"
@@ -73,6 +74,8 @@ func take(c *guest.Call, s step) (string, error) {
 		b.Put(s.Name, []byte(s.Value))
 		b.Delete(s.Name + "-")
 		return "", c.KV().Apply(&b)
+	case "held":
+		return strconv.Itoa(c.Held()), nil
 	case "list":
 		var names []string
 		for k, err := range c.KV().All(s.Name) {
@@ -112,6 +115,11 @@ func take(c *guest.Call, s step) (string, error) {
 	case "log":
 		c.Log(2, s.Value)
 		return "", nil
+	case "joined log": // a text that no input has
+		c.Log(2, "token "+s.Name+s.Value)
+		return "", nil
+	case "joined emit":
+		return "", c.Emit("keeper.said", map[string]string{"text": "token " + s.Name + s.Value})
 	case "fetch":
 		resp, err := c.HTTP().Get(s.Name)
 		if err != nil {
