@@ -40,6 +40,9 @@ type step struct {
 	rawStep
 	prefix string // of its files in the archive: "" or "2/"
 	input  []byte
+	stream *given   // what the caller streams in; nil: nothing
+	takes  bool     // the caller takes what the tool streams out
+	keeps  bool     // and its bytes are looked at
 	code   abi.Code // OK: the tool answers
 }
 
@@ -65,6 +68,11 @@ type rawStep struct {
 	MaxGas    uint64      `toml:"max_gas"`
 	MaxMemory strict.Size `toml:"max_memory"`
 	MaxCalls  int64       `toml:"max_calls"`
+
+	StreamBase64 string      `toml:"stream_base64"`
+	StreamTimes  int64       `toml:"stream_times"`
+	StreamPiece  strict.Size `toml:"stream_piece"`
+	Take         bool        `toml:"take"`
 }
 
 type rawWorld struct {
@@ -150,6 +158,7 @@ func (k *checker) check() {
 	}
 	for i := range k.steps {
 		k.inputOf(&k.steps[i])
+		k.streamsOf(&k.steps[i], i)
 	}
 }
 
@@ -170,13 +179,16 @@ func (k *checker) stepList() {
 	}
 }
 
-func (k *checker) step(s *step, i int) {
-	at := func(key string) []any {
-		if s.prefix == "" {
-			return []any{key}
-		}
-		return []any{"step", i, key}
+// at is where a key of the step stands.
+func (s *step) at(i int, key string) []any {
+	if s.prefix == "" {
+		return []any{key}
 	}
+	return []any{"step", i, key}
+}
+
+func (k *checker) step(s *step, i int) {
+	at := func(key string) []any { return s.at(i, key) }
 	t, known := k.man.Tool(s.Tool)
 	switch {
 	case s.Tool == "" && s.prefix != "":
@@ -294,7 +306,7 @@ func jsonOf(v any) (json.RawMessage, error) {
 }
 
 // stepFiles are those that belong to one call.
-var stepFiles = []string{"input.json", "input.txt", "output.json", "output.txt", "calls", "events", "log"}
+var stepFiles = []string{"input.json", "input.txt", "output.json", "output.txt", "calls", "events", "log", "stream.in", "stream.out", "frames"}
 
 // place puts a file of the archive where it belongs.
 func (k *checker) place(s *section) {

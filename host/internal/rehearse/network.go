@@ -160,12 +160,20 @@ func (x *exchange) Write(_ context.Context, part []byte) error {
 	if x.head != nil || x.function != "http.open" {
 		return abi.Errorf(abi.Invalid, "write to a request: its body is not streamed, or was ended")
 	}
+	if err := x.refuse("stream.write", x.req.URL); err != nil {
+		return x.note("stream.write "+x.req.URL, err)
+	}
 	x.sent = append(x.sent, part...)
 	return nil
 }
 
 // Response implements wasm.Exchange: redirects are followed, each hop judged anew.
 func (x *exchange) Response(context.Context) (abi.HTTPResponse, error) {
+	if x.head == nil && x.function == "http.open" {
+		if err := x.refuse("http.response", x.req.URL); err != nil {
+			return abi.HTTPResponse{}, x.note("http.response "+x.req.URL, err)
+		}
+	}
 	for redirects := 0; x.head == nil; redirects++ {
 		what := x.function + " " + x.req.Method + " " + x.dest.String() + " " + show(x.sent)
 		r, err := x.respond(x.req.Method, x.dest.String(), x.sent)
@@ -235,6 +243,9 @@ func (x *exchange) Read(ctx context.Context, buf []byte) (int, error) {
 	if _, err := x.Response(ctx); err != nil {
 		return 0, err
 	}
+	if err := x.refuse("stream.read", x.req.URL); err != nil {
+		return 0, x.note("stream.read "+x.req.URL, err)
+	}
 	n := copy(buf, x.body)
 	if x.body = x.body[n:]; n == 0 {
 		return 0, io.EOF
@@ -281,6 +292,9 @@ func (s *socket) Send(_ context.Context, _ int, data []byte) error {
 
 // Receive implements wasm.Socket.
 func (s *socket) Receive(context.Context) (int, []byte, error) {
+	if err := s.refuse("http.receive", s.head.URL); err != nil {
+		return 0, nil, s.note("http.receive", err)
+	}
 	if len(s.left) == 0 {
 		_ = s.note("http.receive -> the end", nil)
 		return 0, nil, io.EOF
