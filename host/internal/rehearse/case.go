@@ -87,6 +87,7 @@ type rawWorld struct {
 	Config   map[string]any    `toml:"config"`
 	KV       map[string]string `toml:"kv"`
 	KVBase64 map[string]string `toml:"kv_base64"`
+	FSBase64 map[string]string `toml:"fs_base64"`
 }
 
 type rawRefuse struct {
@@ -233,9 +234,16 @@ func (k *checker) world() {
 		}
 		k.kv[key] = raw
 	}
+	for name, val := range w.FSBase64 {
+		raw, err := base64.StdEncoding.DecodeString(val)
+		if err != nil {
+			k.bad("", []any{"world", "fs_base64", name}, "not base64: %v", err)
+		}
+		k.files[path.Clean("/"+name)] = raw
+	}
 	for name, text := range w.Secrets {
 		if _, wrong := parseKey(text); wrong != "" {
-			k.bad(`write "hmac:KEY" or "ed25519:ANY TEXT", from which the key is drawn`, []any{"world", "secrets", name}, "%s", wrong)
+			k.bad(`write "hmac:KEY", "ed25519:ANY TEXT", from which the key is drawn, or "token:https://HOST/", its audience`, []any{"world", "secrets", name}, "%s", wrong)
 		}
 	}
 	for name, doc := range w.Config {
@@ -323,6 +331,9 @@ func (k *checker) place(s *section) {
 	case folder == "state" && strings.HasSuffix(rest, ".json"):
 		k.state[strings.TrimSuffix(rest, ".json")] = k.json(s)
 	case folder == "fs" && rest != "":
+		if _, twice := k.files[path.Clean("/"+rest)]; twice {
+			k.badFile(s, "", "the file is there already")
+		}
 		k.files[path.Clean("/"+rest)] = slices.Clone(s.data)
 	case folder == "after":
 		k.after(s, rest)
