@@ -2,89 +2,12 @@ package wasm
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 
 	"github.com/arw-project/arw/abi"
 )
-
-// firstHandle is the first that functions give; below are the call's own streams.
-const firstHandle = abi.HandleOutput + 1
-
-// opened is what a handle of http stands for: one of the two.
-type opened struct {
-	exchange Exchange
-	socket   Socket
-}
-
-// handles are those of one call. A number is given once, so that a guest's stale one never means something else.
-type handles struct {
-	open map[uint32]*opened
-	last uint32
-}
-
-func (c *call) newHandle(o *opened) uint32 {
-	h := &c.handles
-	if h.open == nil {
-		h.open, h.last = map[uint32]*opened{}, firstHandle-1
-	}
-	h.last++
-	h.open[h.last] = o
-	return h.last
-}
-
-// crowded refuses a handle too many before anything is sent.
-func (c *call) crowdedHandles() (abi.Status, bool) {
-	if len(c.handles.open) < abi.MaxHandles {
-		return 0, false
-	}
-	return c.fail(abi.Busy, fmt.Sprintf("%s: %d handles are open; close one with stream.close", c.inside, abi.MaxHandles)), true
-}
-
-// hangUp closes what the guest left open.
-func (c *call) hangUp() {
-	for handle, o := range c.handles.open {
-		delete(c.handles.open, handle)
-		_ = o.close() // its outcome is written where it is made
-	}
-}
-
-func (o *opened) close() error {
-	if o.socket != nil {
-		return o.socket.Close()
-	}
-	return o.exchange.Close()
-}
-
-// exchangeOf finds the exchange of a handle; a refusal otherwise.
-func (c *call) exchangeOf(handle uint32) (Exchange, abi.Status) {
-	o := c.handles.open[handle]
-	switch {
-	case o == nil && handle >= firstHandle && handle <= c.handles.last:
-		return nil, c.closedHandle(handle)
-	case o == nil:
-		return nil, c.noHandle(handle)
-	case o.exchange == nil:
-		return nil, c.fail(abi.Invalid, fmt.Sprintf("%s: handle %d is a WebSocket; use http.send and http.receive", c.inside, handle))
-	}
-	return o.exchange, statusOK
-}
-
-func (c *call) socketOf(handle uint32) (Socket, abi.Status) {
-	o := c.handles.open[handle]
-	switch {
-	case o == nil && handle >= firstHandle && handle <= c.handles.last:
-		return nil, c.closedHandle(handle)
-	case o == nil:
-		return nil, c.noHandle(handle)
-	case o.socket == nil:
-		return nil, c.fail(abi.Invalid, fmt.Sprintf("%s: handle %d is no WebSocket", c.inside, handle))
-	}
-	return o.socket, statusOK
-}
 
 // httpRequest reads the request of arguments 0 and 1; the out buffer is at i.
 func (c *call) httpRequest(a []uint64, i int) (req abi.HTTPRequest, s abi.Status, ok bool) {
@@ -136,7 +59,7 @@ func httpOpen(c *call, a []uint64) abi.Status {
 	if err != nil {
 		return c.refuse(err)
 	}
-	return c.reply(a, 2, binary.LittleEndian.AppendUint32(nil, c.newHandle(&opened{exchange: x})))
+	return c.handleReply(a, 2, &opened{exchange: x})
 }
 
 func httpResponse(c *call, a []uint64) abi.Status {
@@ -217,22 +140,3 @@ type response struct{ x Exchange }
 
 func (r response) Read(ctx context.Context, buf []byte) (int, error) { return r.x.Read(ctx, buf) }
 func (r response) Close() error                                      { return nil }
-
-// writeBody passes a part of a request's body on.
-func (c *call) writeBody(handle uint32, kind abi.FrameKind, part []byte) abi.Status {
-	x, s := c.exchangeOf(handle)
-	switch {
-	case x == nil:
-		return s
-	case len(part) > abi.MaxPart:
-		return c.fail(abi.TooLarge, fmt.Sprintf("%s: a part of %d bytes, at most %d are allowed; give it in pieces", c.inside, len(part), abi.MaxPart))
-	case kind == abi.FrameJSON && !json.Valid(part):
-		return c.fail(abi.Invalid, c.inside+": doc is not JSON")
-	case len(part) == 0:
-		return c.ok()
-	}
-	if err := x.Write(c, append([]byte(nil), part...)); err != nil {
-		return c.refuse(err)
-	}
-	return c.ok()
-}
