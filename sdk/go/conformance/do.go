@@ -38,6 +38,7 @@ type op struct {
 	To        string    `json:"to"`
 	Strip     int       `json:"strip"`
 	Most      int64     `json:"most"`
+	Secret    string    `json:"secret"`
 	Doc       codec.Raw `json:"doc"`
 }
 
@@ -163,6 +164,9 @@ func (o *op) request(h guest.HTTP, r *result) error {
 	req := abi.HTTPRequest{Method: o.Method, URL: o.URL}
 	if o.Header != "" {
 		req.Headers = [][2]string{{"X-A", o.Header}}
+	}
+	if o.Secret != "" {
+		req.Secrets = []string{o.Secret}
 	}
 	resp, err := (*guest.Response)(nil), error(nil)
 	if o.Op == "http.fetch" {
