@@ -274,6 +274,32 @@ func TestFileEffects(t *testing.T) {
 	}
 }
 
+// TestFileHandlesReplay: what was read by handle is in the record, and a replay touches no file.
+func TestFileHandlesReplay(t *testing.T) {
+	t.Parallel()
+	p := load(t, openEngine(t), wasm.Spec{Name: "t/p", Module: seqGuest()})
+	var in []byte
+	for _, words := range [][]int{{0, seqPathAt, 1, seqData, 4}, {1, seqPathAt, 1, seqData + 8, 4}, {2, 2, seqData + 16, 4}, {3, 3, seqData + 16, 4}, {5, 3}, {2, 2, seqData + 16, 9}, {0, seqPathAt, 9, seqData, 4}} {
+		for k := range 7 {
+			w := 0
+			if k < len(words) {
+				w = words[k]
+			}
+			in = binary.LittleEndian.AppendUint32(in, uint32(w))
+		}
+	}
+	fs := &tray{files: map[string]string{"/": "abcdef"}}
+	rec, reply, err := recorded(t, p, wasm.Call{Tool: "t", Input: in, Effects: abi.Writes, Gate: openGate{}, Host: wasm.Host{FS: fs}})
+	if err != nil || fs.files["/"] != "abcd" {
+		t.Fatalf("%q %v", fs.files["/"], err)
+	}
+	fs.files["/"] = "gone"
+	r, err := p.Replay(t.Context(), rec, false, 0, wasm.Limits{})
+	if err != nil || !r.Equal || string(r.Reply) != string(reply.Body) || fs.files["/"] != "gone" {
+		t.Errorf("%+v %v", r.Divergence, err)
+	}
+}
+
 // FuzzHandles makes any sequence of calls about handles: whatever it is, each gets a status of the contract, the call ends
 // well, and nothing is open behind it.
 func FuzzHandles(f *testing.F) {
