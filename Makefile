@@ -7,7 +7,7 @@ PACKS   := research collaboration federation
 LDFLAGS := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED ?= 0
 
-.PHONY: help run demo test race check bench packs build conformance interop other-registry load-registry sdks fuzz cross clean FORCE
+.PHONY: help run demo test race check bench packs build conformance mcp-conformance spec-lint interop other-registry load-registry sdks fuzz cross clean FORCE
 
 help:
 	@echo "make run          build, sign and install the three packs, and run the host (state in $(STATE))"
@@ -17,6 +17,8 @@ help:
 	@echo "make check        format, vet, ladder, cross builds, tests: what must hold before a commit"
 	@echo "make bench        benchmarks, printed as a table"
 	@echo "make conformance  the public OCI distribution suite against our registry (slow)"
+	@echo "make mcp-conformance  the public MCP conformance runner against our server (needs npm)"
+	@echo "make spec-lint    Spectral and the AsyncAPI validator over docs/spec (needs npm)"
 	@echo "make interop      a private Sigstore and stock cosign against arw, written to docs/interop.md (very slow the first time)"
 	@echo "make other-registry  our registry client against the CNCF distribution registry from Debian"
 	@echo "make load-registry   a layer of 2 GB through the registry server, with a bound on memory"
@@ -63,6 +65,12 @@ sdks: bin/arw
 conformance:
 	@sh registry/conformance.sh
 
+mcp-conformance:
+	@sh host/internal/mcp/conformance.sh
+
+spec-lint:
+	@sh docs/spec/lint.sh
+
 interop:
 	@sh signing/interop/run.sh
 
@@ -88,12 +96,14 @@ fuzz:
 clean:
 	rm -rf bin packs/*/module.wasm packs/*/module.*.json
 
-# A real llama-server for the tests below, in .runtimes; see the script for what it does.
+# A real llama-server and a worker on ONNX Runtime for the tests below, in .runtimes; see the scripts for what they do.
 .PHONY: runtimes runtimes-test
 runtimes:
 	sh host/internal/infer/supervise/runtimes.sh
+	sh host/internal/infer/onnx/ort/build.sh
 
-# The suite of every adapter, on a real llama-server with a tiny model of random weights.
+# The suite of every adapter, on real runtimes with tiny models of random weights.
 runtimes-test: runtimes
 	ARW_LLAMA_SERVER=$(CURDIR)/.runtimes/llama/llama-server go test -count=1 -run 'Real' ./host/internal/infer/supervise
+	ARW_ONNX_WORKER=$(CURDIR)/.runtimes/ort/arw-ort go test -count=1 -run 'Encoder' ./host/internal/infer/supervise
 	ARW_LLAMA_SERVER=$(CURDIR)/.runtimes/llama/llama-server go test -run '^$$' -bench Overhead -benchtime 60x ./host/internal/infer/supervise

@@ -43,13 +43,14 @@ const (
 	Archive Capability = "archive"
 	HTTP    Capability = "http"   // the network, through the host's guard (since 1.2)
 	Config  Capability = "config" // documents of the host's configuration, to be read (since 1.2)
+	Infer   Capability = "infer"  // models (since 1.2)
 )
 
 // Ambient reports whether the capability carries no authority: it is always there, needs no lease, and a manifest does not
 // ask for it.
 func (c Capability) Ambient() bool { return c == IO || c == Stream }
 
-// Handles of the streams that every call has. Higher ones are given by the functions of fs and http.
+// Handles of the streams that every call has. Higher ones are given by the functions of fs, http and infer.
 const (
 	HandleInput  = 0 // the bytes that the caller streams in
 	HandleOutput = 1 // the parts that the caller takes while the call runs
@@ -126,6 +127,11 @@ var Functions = []Func{
 	{HTTP, "connect", OpenWorld, []string{"req", "req_len", "out", "out_cap"}, "opens a WebSocket: HTTPRequest -> HTTPResponse (since 1.2)"},
 	{HTTP, "send", OpenWorld, []string{"handle", "kind", "data", "data_len"}, "sends a message over a WebSocket: kind 1 text, 2 bytes (since 1.2)"},
 	{HTTP, "receive", OpenWorld, []string{"handle", "out", "out_cap"}, "waits for a message of a WebSocket: its kind as one byte, then the message; 0 bytes is the end (since 1.2)"},
+	{Infer, "generate", Reads, []string{"req", "req_len", "out", "out_cap"}, "begins an answer: InferRequest -> InferStream, whose text is read from the handle as it comes (since 1.2)"},
+	{Infer, "finish", Reads, []string{"handle", "out", "out_cap"}, "waits for the end of an answer, drops text that was not read, and tells how it ended: InferResult (since 1.2)"},
+	{Infer, "embed", Reads, []string{"req", "req_len", "out", "out_cap"}, "makes a vector of each text: InferEmbed -> InferVectors (since 1.2)"},
+	{Infer, "rerank", Reads, []string{"req", "req_len", "out", "out_cap"}, "scores documents against a query: InferRerank -> InferScores (since 1.2)"},
+	{Infer, "tokenize", Reads, []string{"req", "req_len", "out", "out_cap"}, "gives the tokens of a prompt or a chat, or their number: InferTokenize -> InferTokens (since 1.2)"},
 	{Action, "call", Reads, []string{"tool", "tool_len", "in", "in_len", "out", "out_cap"}, "calls another tool (namespace/name or namespace/name:tool id) and writes its reply frame"},
 	{Secret, "public", Reads, []string{"name", "name_len", "out", "out_cap"}, "gives the public half of a named key pair as PKIX in DER (since 1.2)"},
 	{Secret, "mac", OpenWorld, []string{"name", "name_len", "data", "data_len", "out", "out_cap"}, "authenticates at most 1 MiB with a named key: the 32 bytes of HMAC-SHA-256 (since 1.2)"},

@@ -20,6 +20,7 @@ var dialers = map[string]string{
 	"signing/keyless":               "verbs a person typed: identity provider, Fulcio, Rekor, timestamps, over a transport it is handed",
 	"signing/tufroot":               "a verb a person typed, over a transport it is handed",
 	"host/cmd/arw":                  "the transport of those verbs, and the client of the host on loopback",
+	"host/internal/trace":           "the one collector of traces that the operator configured; off otherwise",
 	"sdk/go/client":                 "the host's own API",
 }
 

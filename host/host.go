@@ -41,8 +41,10 @@ import (
 	"github.com/arw-project/arw/host/internal/memo"
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/redact"
+	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
 	"github.com/arw-project/arw/host/internal/wasm"
@@ -82,6 +84,8 @@ type Config struct {
 	Models map[string]infer.Model
 	// ModelsEvery is how long changes of read models are gathered before they become one version: 250 ms.
 	ModelsEvery time.Duration
+	// Telemetry is where traces go; the zero value is nowhere.
+	Telemetry Telemetry
 	// Version of the program, for the record.
 	Version string
 	// Log receives what has no caller to return to, and what guests log; nil means nowhere.
@@ -122,6 +126,7 @@ type Host struct {
 	grants    *prompt.Grants // as read at the start
 	authority authority
 	tasks     tasks
+	tracer    *trace.Tracer
 	infer     inference      // how models are asked
 	undo      []func() error // what Close does, in reverse order
 	closing   sync.Once
@@ -143,6 +148,8 @@ type Services struct {
 	Egress  *egress.Guard
 	// Capsules are the signed guard-rails that hold above leases and policies.
 	Capsules *capsule.Book
+	// Projects are which there are, and what one lets another read.
+	Projects *project.Book
 	Trust    *signing.Policy
 	Memo     *memo.Memo
 	Vault    *vault.Vault
@@ -180,6 +187,7 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	cfg.Log = slog.New(trace.Handler(cfg.Log.Handler()))
 	h := &Host{cfg: cfg}
 	if err := h.open(ctx); err != nil {
 		return nil, errors.Join(err, h.Close())
@@ -193,6 +201,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 		return err
 	}
 	cfg, s := h.cfg, &h.parts
+	if err = h.openTrace(); err != nil {
+		return err
+	}
 	s.Version, s.StateDir, s.Log, s.Started = cfg.Version, cfg.StateDir, cfg.Log, time.Now().UTC()
 	path := func(names ...string) string { return filepath.Join(append([]string{cfg.StateDir}, names...)...) }
 
@@ -219,6 +230,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 		return err
 	}
 	if err = h.openVault(ctx); err != nil {
+		return err
+	}
+	if err = h.openProjects(ctx); err != nil {
 		return err
 	}
 	if err = h.openPrompts(ctx); err != nil {
@@ -253,8 +267,8 @@ func (h *Host) open(ctx context.Context) (err error) {
 		}
 	}
 	s.Packs, err = pack.Open(ctx, pack.Parts{
-		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Prompts: s.Prompts, Trust: s.Trust, Vault: s.Vault, Redact: s.Redact,
-		Engine: h.engine, Second: h.second, Egress: s.Egress, Memo: s.Memo, Units: s.Logic, Config: effective{s.Logic}, Revocations: revocations, Catalogue: names, Rails: s.Capsules, Log: cfg.Log,
+		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Prompts: s.Prompts, Projects: s.Projects, Trust: s.Trust, Vault: s.Vault, Redact: s.Redact,
+		Engine: h.engine, Second: h.second, Egress: s.Egress, Memo: s.Memo, Units: s.Logic, Config: effective{s.Logic}, Models: h.infer, Revocations: revocations, Catalogue: names, Rails: s.Capsules, Log: cfg.Log,
 	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain,
 		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now, Record: cfg.Limits.Record})
 	if err != nil {
@@ -262,7 +276,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	h.onClose(s.Packs.Close)
 	s.Packs.Declare(h.grants)
-	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{s.Packs, h.infer, s.Capsules}, action.Config{
+	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{packs: s.Packs, infer: h.infer, trace: h.tracer, rails: s.Capsules, known: s.Projects}, action.Config{
 		Workers: cfg.Workers, PerPack: cfg.Limits.PerPack, Queue: cfg.Limits.Queue, MaxInput: cfg.Limits.Input,
 		MaxOutput: cfg.Limits.Output, MaxDepth: cfg.Limits.Depth, Grace: cfg.Limits.Grace, Resume: s.Prompts.Resumes,
 	}, cfg.Log)
@@ -315,6 +329,7 @@ func schema() []db.Migration {
 		{Owner: "action", Steps: action.Schema},
 		{Owner: "egress", Steps: egress.Schema},
 		{Owner: "prompt", Steps: prompt.Schema},
+		{Owner: "project", Steps: project.Schema},
 		{Owner: "access", Steps: access.Schema},
 		{Owner: "capsule", Steps: capsule.Schema},
 	}

@@ -111,23 +111,27 @@ func (i inference) run(ctx context.Context, job action.Job) (action.Result, erro
 	if s := job.Streams; s != nil && s.Out != nil {
 		out = func(text string) error { return s.Out.Write(ctx, abi.FrameBytes, []byte(text)) }
 	}
-	start := time.Now()
-	o, err := i.Run(ctx, serve.Call{
+	by := journal.Event{Corr: a.Corr, Actor: cmp.Or(a.Actor, anyone), Project: a.Project, Action: a.ID}
+	o, err := i.Ask(ctx, by, serve.Call{
 		Kind: a.Kind, Input: a.Input, Scope: "project\x00" + a.Project, Out: out,
 		May: func(m serve.Model) (infer.Budget, error) { return i.may(a, m) },
 	})
-	if a.Kind != serve.Models {
-		// A caller that left does not make what was used unused; and what cannot be accounted for is not handed out.
-		err = errors.Join(err, i.account(context.WithoutCancel(ctx), a, o, err, time.Since(start)))
-	}
 	if err != nil {
 		return action.Result{}, err
 	}
 	return action.Result{Kind: abi.FrameJSON, Body: o.Body}, nil
 }
 
-// errRefused marks what a policy refused.
-var errRefused = errors.New("refused by policy")
+// Ask implements pack.Models: it runs a request and journals what came of it. by says who asks.
+func (i inference) Ask(ctx context.Context, by journal.Event, c serve.Call) (serve.Outcome, error) {
+	start := time.Now()
+	o, err := i.Run(ctx, c)
+	if c.Kind != serve.Models {
+		// A caller that left does not make what was used unused; and what cannot be accounted for is not handed out.
+		err = errors.Join(err, i.account(context.WithoutCancel(ctx), by, c.Kind, o, err, time.Since(start)))
+	}
+	return o, err
+}
 
 // may asks Cedar whether the actor may ask the model. The narrowest budget of the deciding policies bounds the one request.
 func (i inference) may(a action.Action, m serve.Model) (infer.Budget, error) {
@@ -137,25 +141,26 @@ func (i inference) may(a action.Action, m serve.Model) (infer.Budget, error) {
 	})
 	if !got.Allowed {
 		e := abi.Errorf(abi.Denied, "ask model %q as %q: %s", m.Name, actor, got.Reason).WithDetail(got)
-		return infer.Budget{}, fmt.Errorf("%w: %w", errRefused, e)
+		return infer.Budget{}, fmt.Errorf("%w: %w", serve.ErrRefused, e)
 	}
 	return infer.Budget{Tokens: got.Budget.Tokens, Money: got.Budget.Money}, nil
 }
 
 // account journals what a request came to; the document "usage" adds these up.
-func (i inference) account(ctx context.Context, a action.Action, o serve.Outcome, failed error, took time.Duration) error {
+func (i inference) account(ctx context.Context, by journal.Event, asked string, o serve.Outcome, failed error, took time.Duration) error {
 	body := api.InferEvent{
-		Kind: a.Kind, Model: o.Model.Name, Engine: o.Engine.Name, EngineKind: string(o.Engine.Kind),
+		Kind: asked, Model: o.Model.Name, Engine: o.Engine.Name, EngineKind: string(o.Engine.Kind),
 		Prompt: o.Usage.Prompt, Cached: o.Usage.Cached, Output: o.Usage.Output, Doubtful: o.Usage.Doubtful,
 		MS: took.Milliseconds(), Money: o.Cost,
 	}
-	kind := kindInferDone
+	by.Kind = kindInferDone
 	if failed != nil {
-		kind, body.Code = kindInferFailed, abi.CodeOf(failed).String()
+		by.Kind, body.Code = kindInferFailed, abi.CodeOf(failed).String()
 	}
-	if errors.Is(failed, errRefused) {
-		kind = kindInferRefused
+	if errors.Is(failed, serve.ErrRefused) {
+		by.Kind = kindInferRefused
 	}
-	_, err := i.journal.Append(ctx, journal.Event{Kind: kind, Corr: a.Corr, Actor: cmp.Or(a.Actor, anyone), Project: a.Project, Action: a.ID, Body: body})
+	by.Body = body
+	_, err := i.journal.Append(ctx, by)
 	return err
 }

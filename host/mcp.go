@@ -30,16 +30,19 @@ func (a agents) Tools(context.Context) ([]mcp.Tool, error) {
 
 // Call implements mcp.Backend.
 func (a agents) Call(ctx context.Context, c mcp.Call) (mcp.Result, error) {
-	act, _, err := a.parts.Actions.Submit(ctx, action.Request{Kind: c.Tool, Input: c.Input, Actor: mcpActor, Session: c.Session})
+	from := a.parts.Journal.Last()
+	act, _, err := a.parts.Actions.Submit(ctx, action.Request{Kind: c.Tool, Input: c.Input, Actor: mcpActor, Session: c.Session, Project: c.Project, Trace: c.Trace})
 	if err != nil {
 		return mcp.Result{}, err
 	}
+	told := a.tell(ctx, act.ID, from, c.Step)
 	done, err := a.parts.Actions.Wait(ctx, act.ID)
+	told()
 	if err != nil { // nobody waits for it any more
 		grace, stop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer stop()
 		if _, cerr := a.parts.Actions.Cancel(grace, act.ID, mcpActor, "the client went away"); cerr != nil && abi.CodeOf(cerr) != abi.Conflict {
-			a.parts.Log.Warn("cancel an MCP client's call", "action", act.ID, "error", cerr)
+			a.parts.Log.Warn("cancel an MCP client's call", "action", act.ID, "corr_id", act.Corr, "error", cerr)
 		}
 		return mcp.Result{}, err
 	}
@@ -53,6 +56,41 @@ func (a agents) Call(ctx context.Context, c mcp.Call) (mcp.Result, error) {
 		res.JSON = done.Output
 	}
 	return res, nil
+}
+
+// tell passes the events of an action on as steps, those behind from. The function it returns ends that, after everything
+// that stands in the journal by then has been told.
+func (a agents) tell(ctx context.Context, id string, from int64, step func(mcp.Step)) (end func()) {
+	follow, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	seen := from
+	pass := func(r journal.Record) {
+		seen = r.ID
+		if s, ok := mcp.StepOf(r.Kind, r.Body); ok {
+			step(s)
+		}
+	}
+	filter := journal.Filter{Action: id}
+	go func() {
+		defer close(done)
+		for r, err := range a.parts.Journal.Follow(follow, from, filter) {
+			if err != nil {
+				return // what is told is a courtesy: the call goes on
+			}
+			pass(r)
+		}
+	}()
+	return func() {
+		stop()
+		<-done
+		rest, err := a.parts.Journal.Read(ctx, seen, 1000, filter)
+		if err != nil {
+			return
+		}
+		for _, r := range rest {
+			pass(r)
+		}
+	}
 }
 
 // Watch implements mcp.Backend: what packs are there changes with their events.

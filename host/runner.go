@@ -10,7 +10,9 @@ import (
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/capsule"
 	"github.com/arw-project/arw/host/internal/pack"
+	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/trace"
 )
 
 // anyone is the actor of an action that came without one.
@@ -20,7 +22,9 @@ const anyone = "agent:local"
 type runner struct {
 	packs *pack.Manager
 	infer inference
+	trace *trace.Tracer
 	rails *capsule.Book // asked when an action is submitted, and again when it runs
+	known *project.Book // notes the project of every call
 }
 
 // Resolve implements action.Runner.
@@ -39,8 +43,23 @@ func (r runner) Resolve(kind string) (action.Tool, error) {
 }
 
 // Run implements action.Runner.
-func (r runner) Run(ctx context.Context, job action.Job) (action.Result, error) {
+func (r runner) Run(ctx context.Context, job action.Job) (res action.Result, err error) {
 	a := job.Action
+	ctx = trace.About(ctx, a.Corr, a.ID)
+	about := []string{"arw.action", a.ID, "arw.corr_id", a.Corr, "arw.pack", a.Pack, "arw.tool", a.Kind, "arw.project", a.Project}
+	ctx, span := trace.Start(ctx, "action "+a.Kind, about...)
+	if span == nil { // no tool calls it: it begins here, or with a request
+		ctx, span = r.trace.Enter(ctx, a.Trace, "action "+a.Kind, about...)
+	}
+	defer func() { span.End(err) }()
+	return r.run(ctx, job)
+}
+
+func (r runner) run(ctx context.Context, job action.Job) (action.Result, error) {
+	a := job.Action
+	if err := r.known.Enter(ctx, a.Corr, cmp.Or(a.Actor, anyone), a.Project); err != nil {
+		return action.Result{}, err
+	}
 	if a.Pack == inferPack {
 		if err := r.rails.Action(a.Pack, a.Kind); err != nil {
 			return action.Result{}, err

@@ -15,7 +15,7 @@ import (
 )
 
 // askable are the capabilities a manifest may ask for.
-var askable = []string{"action", "archive", "clock", "config", "event", "fs", "http", "kv", "log", "rand", "secret", "state"}
+var askable = []string{"action", "archive", "clock", "config", "event", "fs", "http", "infer", "kv", "log", "rand", "secret", "state"}
 
 func (c *checker) capability(raw *rawPack, name string) Capability {
 	where, asked := at{"capabilities", name}, raw.Capabilities[name]
@@ -58,6 +58,7 @@ func (c *checker) scopes(where at, raw *rawPack, name abi.Capability, scopes []s
 		abi.Secret: checkSecret,
 		abi.Config: checkDocument,
 		abi.HTTP:   checkReach,
+		abi.Infer:  checkModel,
 	}[name]
 	switch {
 	case check == nil && len(scopes) > 0:
@@ -103,12 +104,16 @@ func scopeExample(pack string, name abi.Capability) string {
 	if name == abi.HTTP {
 		return fmt.Sprintf("such as scope = [%q]", reach.Example)
 	}
+	if name == abi.Infer {
+		return `such as scope = ["*"] for any model that the operator chooses`
+	}
 	return `such as scope = ["arw/research:*"]`
 }
 
 var (
 	kindWord   = regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)*\.?$`)
 	secretName = regexp.MustCompile(`^[a-z0-9_*]+([.-][a-z0-9_*]+)*$`)
+	modelName  = regexp.MustCompile(`^[a-z0-9*][a-z0-9._*-]*$`)
 	docName    = regexp.MustCompile(`^[a-z0-9_*]+(/[a-z0-9_*]+)*$`)
 	toolGlob   = regexp.MustCompile(`^([a-z0-9*-]+)/([a-z0-9*-]+):([a-z*][a-z0-9_.*-]*)$`)
 )
@@ -209,6 +214,14 @@ func checkToolGlob(scope string) (problem, hint string) {
 func checkSecret(s string) (problem, hint string) {
 	if !secretName.MatchString(s) || len(s) > 64 {
 		return fmt.Sprintf("%q is no name of a secret", s), `such as "github.token", or "github.*" for all that begin so`
+	}
+	return "", ""
+}
+
+// checkModel checks the name of a model, or a pattern of names with * for any run of characters.
+func checkModel(s string) (problem, hint string) {
+	if !modelName.MatchString(s) || len(s) > 64 {
+		return fmt.Sprintf("%q is no name of a model", clip(s)), `such as "small", or "*" for any that the operator grants`
 	}
 	return "", ""
 }

@@ -25,7 +25,7 @@ typedef enum {
   ARW_BUDGET_EXHAUSTED, ARW_UNTRUSTED, ARW_UNSIGNED, ARW_DIGEST_MISMATCH, ARW_CORRUPT, ARW_TOO_LARGE, ARW_UNSUPPORTED,
   ARW_INCOMPATIBLE, ARW_CONFLICT, ARW_BUSY, ARW_UNAVAILABLE, ARW_DEADLINE, ARW_CANCELLED, ARW_GAS_EXHAUSTED,
   ARW_MEMORY_EXHAUSTED, ARW_DEPTH_EXCEEDED, ARW_TRAP, ARW_EXITED, ARW_QUARANTINED, ARW_INTERRUPTED, ARW_TOOL_FAILED,
-  ARW_STORAGE_FULL, ARW_INTERNAL
+  ARW_STORAGE_FULL, ARW_INTERNAL, ARW_NO_MODEL
 } arw_code;
 
 // ---- texts and memory
@@ -197,5 +197,15 @@ arw_code arw_http_close(uint32_t handle);                             // at most
 arw_code arw_http_connect(const arw_request *req, arw_response *head); // a WebSocket
 arw_code arw_http_send(uint32_t handle, int kind, arw_str message);
 arw_code arw_http_receive(uint32_t handle, int *kind, arw_str *message); // kind 0: the other side has closed it
+
+// Models of the host. A request is JSON in the form of docs/spec/abi.md, 3.3, and so is a reply. Tools that ask declare effects = "reads".
+arw_code arw_infer_generate(arw_str request, uint32_t *handle); // begins an answer; its text is read from the handle as it comes
+arw_code arw_infer_read(uint32_t handle, void *buf, uint32_t cap, uint32_t *n); // waits; 0 bytes: the end
+arw_code arw_infer_read_all(uint32_t handle, arw_str *text);
+arw_code arw_infer_finish(uint32_t handle, arw_str *reply);     // how it ended, and what it used
+arw_code arw_infer_close(uint32_t handle);                      // frees the model; the end of the call closes what is left open
+arw_code arw_infer_embed(arw_str request, arw_str *reply);
+arw_code arw_infer_rerank(arw_str request, arw_str *reply);
+arw_code arw_infer_tokenize(arw_str request, arw_str *reply);
 
 #endif

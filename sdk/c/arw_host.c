@@ -39,13 +39,18 @@ HOST(http, response, (uint32_t, char *, uint32_t));
 HOST(http, connect, (in, uint32_t, char *, uint32_t));
 HOST(http, send, (uint32_t, uint32_t, in, uint32_t));
 HOST(http, receive, (uint32_t, char *, uint32_t));
+HOST(infer, generate, (in, uint32_t, char *, uint32_t));
+HOST(infer, finish, (uint32_t, char *, uint32_t));
+HOST(infer, embed, (in, uint32_t, char *, uint32_t));
+HOST(infer, rerank, (in, uint32_t, char *, uint32_t));
+HOST(infer, tokenize, (in, uint32_t, char *, uint32_t));
 
 enum { small = 1024 }; // most replies fit; the others are collected
 
 // refused collects the message that goes with a status.
 static arw_code refused(uint64_t status) {
   uint32_t code = (uint32_t)(status >> 32), n = (uint32_t)status;
-  if (code == ARW_MORE || code > ARW_INTERNAL) return arw_fail(ARW_INTERNAL, ARW_STR("the host answered with a status that fits nothing that was asked"));
+  if (code == ARW_MORE || code > ARW_NO_MODEL) return arw_fail(ARW_INTERNAL, ARW_STR("the host answered with a status that fits nothing that was asked"));
   char *message = arw_new(n);
   if (n && host_io_take(message, n) >> 32 != ARW_OK) n = 0;
   return arw_fail(code, (arw_str){message, n});
@@ -347,4 +352,35 @@ arw_code arw_http_receive(uint32_t handle, int *kind, arw_str *message) {
   *kind = raw.len ? raw.ptr[0] : 0;
   *message = raw.len ? (arw_str){raw.ptr + 1, raw.len - 1} : (arw_str){buf, 0};
   return ARW_OK;
+}
+
+arw_code arw_infer_generate(arw_str request, uint32_t *handle) {
+  char *buf = arw_new(small);
+  arw_str json;
+  arw_json *v;
+  int64_t number = 0;
+  arw_code code = reply(host_infer_generate(request.ptr, request.len, buf, small), buf, &json);
+  if (code || (code = arw_json_parse(json, &v))) return code;
+  arw_json_i64(arw_json_get(v, "handle"), &number);
+  *handle = (uint32_t)number;
+  return ARW_OK;
+}
+arw_code arw_infer_read(uint32_t handle, void *buf, uint32_t cap, uint32_t *n) { return arw_http_read(handle, buf, cap, n); }
+arw_code arw_infer_read_all(uint32_t handle, arw_str *text) { return arw_http_read_all(handle, text); }
+arw_code arw_infer_finish(uint32_t handle, arw_str *json) {
+  char *buf = arw_new(small);
+  return reply(host_infer_finish(handle, buf, small), buf, json);
+}
+arw_code arw_infer_close(uint32_t handle) { return done(host_stream_close(handle)); }
+arw_code arw_infer_embed(arw_str request, arw_str *json) {
+  char *buf = arw_new(small);
+  return reply(host_infer_embed(request.ptr, request.len, buf, small), buf, json);
+}
+arw_code arw_infer_rerank(arw_str request, arw_str *json) {
+  char *buf = arw_new(small);
+  return reply(host_infer_rerank(request.ptr, request.len, buf, small), buf, json);
+}
+arw_code arw_infer_tokenize(arw_str request, arw_str *json) {
+  char *buf = arw_new(small);
+  return reply(host_infer_tokenize(request.ptr, request.len, buf, small), buf, json);
 }

@@ -199,4 +199,31 @@ declare module "arw" {
     /** A WebSocket: text as strings, bytes as arrays; undefined when the other side has closed it. */
     connect(req: string | HTTPRequest): { status: number; url: string; protocol?: string; send(data: Data): void; receive(): string | Uint8Array | undefined; close(): void };
   };
+
+  export interface Engine { engine: string; engine_kind: "neural" | "lexical"; model: string }
+  export interface Usage { prompt_tokens: number; cached_tokens: number; completion_tokens: number; doubtful?: true }
+  export interface Message { role: "system" | "user" | "assistant"; content: string }
+  export interface InferRequest {
+    model?: string; prompt?: string; messages?: Message[]; max_tokens?: number; seed?: number; temperature?: number; top_p?: number; top_k?: number; min_p?: number;
+    repeat_penalty?: number; frequency_penalty?: number; presence_penalty?: number; stop?: string[]; schema?: unknown; grammar?: string;
+    budget_tokens?: number; budget_usd_micros?: number; timeout_ms?: number;
+  }
+  export interface Answer extends Engine, Iterable<Uint8Array> {
+    /** The next bytes of the text, or undefined at its end; they may end within a character. */
+    read(size?: number): Uint8Array | undefined;
+    bytes(): Uint8Array;
+    text(): string;
+    /** Waits for the end, drops text that was not read, and tells how it ended. */
+    finish(): Engine & { finish_reason: "stop" | "length"; usage: Usage; usd_micros: number };
+    /** Frees the model. 16 may be open in a call; its end closes the rest. */
+    close(): void;
+  }
+
+  /** Models of the host. [capabilities.infer]; the tool says effects = "reads" or more. */
+  export const infer: {
+    generate(req: InferRequest): Answer;
+    embed(req: { model?: string; texts: string[] }): Engine & { vectors: number[][]; usage: Usage };
+    rerank(req: { model?: string; query: string; documents: string[] }): Engine & { scores: number[]; usage: Usage };
+    tokenize(req: { model?: string; prompt?: string; messages?: Message[]; count?: true }): Engine & { tokens?: number[]; count: number };
+  };
 }

@@ -357,6 +357,18 @@ export const http = {
   },
 };
 
+/** Models of the host; requests and replies are those of the ABI. */
+export const infer = {
+  generate(req) {
+    const head = parse(ask("infer.generate", buffer(JSON.stringify(req))));
+    const { read, bytes, text, close, [Symbol.iterator]: parts } = answer(head);
+    return { ...head, read, bytes, text, close, [Symbol.iterator]: parts, finish: () => parse(ask("infer.finish", head.handle)) };
+  },
+  embed: (req) => parse(ask("infer.embed", buffer(JSON.stringify(req)))),
+  rerank: (req) => parse(ask("infer.rerank", buffer(JSON.stringify(req)))),
+  tokenize: (req) => parse(ask("infer.tokenize", buffer(JSON.stringify(req)))),
+};
+
 /** Ends the call at once, as a crash does: the instance is thrown away, a session with it. */
 export function abort(message = "aborted") { sys(FAIL, buffer(`panic: ${message}\n`)); }
 

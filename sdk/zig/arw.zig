@@ -31,6 +31,7 @@ pub const http = host.http;
 pub const secret = host.secret;
 pub const archive = host.archive;
 pub const config = host.config;
+pub const infer = host.infer;
 
 pub const ABI = "1.3.0";
 

@@ -525,3 +525,54 @@ pub const http = struct {
         return .{ .head = try head(f.connect(ptr(r), len(r), buf.ptr, small), buf) };
     }
 };
+
+/// Models of the host. A request is any value that is written as JSON in the form of docs/spec/abi.md, 3.3, and so is a reply that
+/// is read. Tools that ask declare effects = "reads".
+pub const infer = struct {
+    const f = struct {
+        extern "arw:infer" fn generate(req: Ptr, req_len: u32, out: [*]u8, cap: u32) u64;
+        extern "arw:infer" fn finish(handle: u32, out: [*]u8, cap: u32) u64;
+        extern "arw:infer" fn embed(req: Ptr, req_len: u32, out: [*]u8, cap: u32) u64;
+        extern "arw:infer" fn rerank(req: Ptr, req_len: u32, out: [*]u8, cap: u32) u64;
+        extern "arw:infer" fn tokenize(req: Ptr, req_len: u32, out: [*]u8, cap: u32) u64;
+    };
+    /// A text that a model is making, read as it comes; a read may end within a character. Close it: that frees the model.
+    pub const Answer = struct {
+        body: http.Response,
+
+        pub fn read(a: Answer, buf: []u8) arw.Error!usize {
+            return a.body.read(buf);
+        }
+        pub fn readAll(a: Answer) anyerror![]u8 {
+            return a.body.readAll();
+        }
+        /// Waits for the end, drops text that was not read, and tells how it ended.
+        pub fn finish(a: Answer) anyerror!json.Value {
+            var buf: [small]u8 = undefined;
+            return json.parse(try reply(f.finish(a.body.handle, &buf, small), &buf));
+        }
+        pub fn close(a: Answer) arw.Error!void {
+            return a.body.close();
+        }
+    };
+
+    fn ask(comptime call: anytype, req: anytype) anyerror!json.Value {
+        var raw: json.Out = .empty;
+        try json.write(&raw, req);
+        var buf: [small]u8 = undefined;
+        return json.parse(try reply(call(ptr(raw.items), len(raw.items), &buf, small), &buf));
+    }
+    pub fn generate(req: anytype) anyerror!Answer {
+        const v = try ask(f.generate, req);
+        return .{ .body = .{ .handle = try json.read(u32, v.object.get("handle") orelse .null, "handle"), .status = 0, .url = "", .headers = &.{}, .length = -1 } };
+    }
+    pub fn embed(req: anytype) anyerror!json.Value {
+        return ask(f.embed, req);
+    }
+    pub fn rerank(req: anytype) anyerror!json.Value {
+        return ask(f.rerank, req);
+    }
+    pub fn tokenize(req: anytype) anyerror!json.Value {
+        return ask(f.tokenize, req);
+    }
+};

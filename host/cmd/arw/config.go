@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -40,6 +42,28 @@ type config struct {
 	Workers int       `toml:"workers"` // calls that may run at once; 0 is twice the processors
 	// Upgrade says how new versions of packs are watched, and what is kept of old ones; zero values are the defaults.
 	Upgrade upgradeConfig `toml:"upgrade"`
+	// Telemetry says where traces go and how lines are logged.
+	Telemetry telemetryConfig `toml:"telemetry"`
+}
+
+// telemetryConfig is the table [telemetry].
+type telemetryConfig struct {
+	Endpoint string            `toml:"endpoint"` // of a collector, OTLP over HTTP: "http://127.0.0.1:4318/v1/traces"; empty: no traces
+	Headers  map[string]string `toml:"headers"`  // that go with every request to it
+	Ratio    float64           `toml:"ratio"`    // of the undertakings that begin here to record; 0 is all
+	Log      string            `toml:"log"`      // form of log lines: "text" or "json"; empty is "text"
+}
+
+// logger writes lines in the form of the configuration.
+func (t *telemetryConfig) logger(w io.Writer, level slog.Level) (*slog.Logger, error) {
+	o := &slog.HandlerOptions{Level: level}
+	switch t.Log {
+	case "", "text":
+		return slog.New(slog.NewTextHandler(w, o)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, o)), nil
+	}
+	return nil, abi.Errorf(abi.Invalid, "read configuration: telemetry.log = %q", t.Log).WithHint(`write "text" or "json"`)
 }
 
 // tlsConfig is the table [tls]: PEM files, relative to the state directory.

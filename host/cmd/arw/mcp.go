@@ -20,6 +20,7 @@ import (
 )
 
 func (a *app) mcpCmd() *cobra.Command {
+	var in string
 	cmd := &cobra.Command{
 		Use:   "mcp",
 		Short: "Offer the tools of installed packs to an MCP client on standard input and output",
@@ -34,9 +35,10 @@ Nothing a client can ask for widens what a pack may do: a denial tells which com
 			if err != nil {
 				return err
 			}
-			return mcp.New(bridge{c}, mcp.Options{Version: version}).Stdio(cmd.Context())
+			return mcp.New(bridge{c}, mcp.Options{Version: version, Project: in}).Stdio(cmd.Context())
 		},
 	}
+	cmd.Flags().StringVar(&in, "project", "", "project of the client's calls")
 	cmd.AddCommand(a.mcpConfigCmd())
 	return cmd
 }
@@ -64,8 +66,14 @@ func (b bridge) Tools(ctx context.Context) ([]mcp.Tool, error) {
 
 // Call implements mcp.Backend.
 func (b bridge) Call(ctx context.Context, c mcp.Call) (mcp.Result, error) {
-	act, err := b.host.Submit(ctx, api.SubmitAction{Kind: c.Tool, Input: c.Input, Session: c.Session}, false)
+	health, err := b.host.Health(ctx)
+	if err != nil {
+		return mcp.Result{}, err
+	}
+	act, err := b.host.Submit(ctx, api.SubmitAction{Kind: c.Tool, Input: c.Input, Session: c.Session, Project: c.Project}, false)
 	if err == nil && !act.Final() {
+		told := b.tell(ctx, act.ID, health.Events, c.Step)
+		defer told()
 		if act, err = b.host.Await(ctx, act.ID); err != nil {
 			grace, stop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer stop()
@@ -81,6 +89,34 @@ func (b bridge) Call(ctx context.Context, c mcp.Call) (mcp.Result, error) {
 		return mcp.Result{Action: act.ID, Bytes: act.Bytes}, nil
 	}
 	return mcp.Result{Action: act.ID, JSON: act.Output}, nil
+}
+
+// tell passes the events of an action behind from on as steps until the action is over; the function it returns waits for that, for two
+// seconds at most: news are a courtesy, and the answer is there.
+func (b bridge) tell(ctx context.Context, id string, from int64, step func(mcp.Step)) (end func()) {
+	follow, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ev, err := range b.host.Events(follow, client.Follow{Action: id, After: from}) {
+			if err != nil || ev.Kind == "actions.completed" || ev.Kind == "actions.failed" || ev.Kind == "actions.cancelled" {
+				return
+			}
+			if s, ok := mcp.StepOf(ev.Kind, ev.Body); ok {
+				step(s)
+			}
+		}
+	}()
+	return func() {
+		defer stop()
+		select {
+		case <-done:
+		case <-ctx.Done():
+		case <-time.After(2 * time.Second):
+		}
+		stop()
+		<-done
+	}
 }
 
 // Watch implements mcp.Backend.

@@ -34,7 +34,7 @@ runtimes.toml. A running host reads both at its next start.`,
 			return a.print(map[string]string{"model": args[0]}, func(u ui) error { u.facts("model", args[0]); return nil })
 		}}
 	}
-	cmd.AddCommand(a.modelListCmd(), a.modelAddCmd(),
+	cmd.AddCommand(a.modelListCmd(), a.modelAddCmd(), a.modelInspectCmd(), a.modelBundleCmd(),
 		step("verify NAME", "Compare a model's file with its digest", func(cmd *cobra.Command, dir, name string) error {
 			s, err := models.Open(dir, nil, nil)
 			if err != nil {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/author"
+	"github.com/arw-project/arw/host/internal/infer/onnx/onnxtest"
 	"github.com/arw-project/arw/sdk/go/client"
 )
 
@@ -77,7 +78,7 @@ func stories(t *testing.T, scripts, cache string, variables map[string]string) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ready": ready, "address": address, "cut": cut, "stray": stray, "dockerlogin": dockerLogin, "flip": flip,
 			"until": untilEvent, "liar": liar, "occupy": occupy, "component": component, "big": big, "ingest": ingest,
-			"mcp": mcpClient, "lastaction": lastAction, "unmark": unmark,
+			"mcp": mcpClient, "lastaction": lastAction, "unmark": unmark, "encoder": encoderFiles,
 		},
 	})
 }
@@ -111,6 +112,12 @@ func buildPacks(t *testing.T) (string, error) {
 		}
 	}
 	return dir, nil
+}
+
+// encoderFiles MODEL TOKENIZER writes a tiny ONNX encoder and its tokenizer.json.
+func encoderFiles(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), onnxtest.New(7, false).File(), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), onnxtest.Tokenizer(), 0o600))
 }
 
 // unmark FROM TO copies a file and makes the marks of an archive of lines that begin with "=- ".

@@ -64,7 +64,10 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 	if fl.verbose {
 		level = slog.LevelDebug
 	}
-	log := slog.New(slog.NewTextHandler(a.std.err, &slog.HandlerOptions{Level: level}))
+	log, err := cfg.Telemetry.logger(a.std.err, level)
+	if err != nil {
+		return err
+	}
 	edge := cfg.edge(dir)
 	ln, err := edge.Listen(cfg.Listen)
 	if err != nil {
@@ -87,7 +90,8 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 	}
 	h, err := host.Open(ctx, host.Config{
 		Edge: edge, Index: ix, Upgrade: upgrade, Limits: host.Limits{Drain: drain},
-		StateDir: dir, TrustFile: filepath.Join(dir, cfg.Trust), PolicyDir: filepath.Join(dir, cfg.Policy),
+		Telemetry: host.Telemetry{Endpoint: cfg.Telemetry.Endpoint, Headers: cfg.Telemetry.Headers, Ratio: cfg.Telemetry.Ratio},
+		StateDir:  dir, TrustFile: filepath.Join(dir, cfg.Trust), PolicyDir: filepath.Join(dir, cfg.Policy),
 		CacheDir: a.std.env("ARW_CACHE_DIR"), Registries: []string{cfg.Registry}, Registry: a.registryOptions(false), Workers: cfg.Workers, Version: version, Log: log,
 	})
 	if err != nil {

@@ -47,7 +47,7 @@ type Request struct {
 	Kind string
 	// Input is one JSON value; empty means {}.
 	Input json.RawMessage
-	// IdemKey, when set, makes the request repeatable: the same actor, tool and key give the same action back, and a
+	// IdemKey, when set, makes the request repeatable: the same actor, project, tool and key give the same action back, and a
 	// different input under the same key is a Conflict.
 	IdemKey string
 	// Actor says who asks ("operator", "pack:arw/research"); Project and Corr group events. An empty Corr is made up.
@@ -60,6 +60,8 @@ type Request struct {
 	Record bool
 	// Deadline ends the action wherever it stands; zero means the tool's own limit alone.
 	Deadline time.Time
+	// Trace is where the caller's trace stands, as the header traceparent has it. It is kept in memory alone.
+	Trace string
 }
 
 // Action is one row of the record. Values are copies: nothing changes under a caller's hands.
@@ -89,6 +91,7 @@ type Action struct {
 	Streams  []string   // those the caller attached
 	Record   *Recording // nil when none was asked for
 	seq      int64
+	Trace    string // of the Request; empty after a restart
 }
 
 // Recording says where the record of a call is, or why there is none.
@@ -201,6 +204,7 @@ type Filter struct {
 	Pack    string
 	Corr    string
 	Actor   string
+	Project *string // nil: of all projects; "" is the default one
 	Parent  string
 	Since   time.Time // moved at or after
 	Before  string    // a cursor from Page.Next

@@ -16,6 +16,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/db"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/stream"
 )
 
@@ -130,6 +131,10 @@ func (e *Executor) Submit(ctx context.Context, r Request) (Action, bool, error) 
 
 // admit judges a request before anything is written.
 func (e *Executor) admit(r Request) (*entry, error) {
+	var err error
+	if r.Project, err = project.Of(r.Project); err != nil {
+		return nil, err
+	}
 	tool, err := e.runner.Resolve(r.Kind)
 	if err != nil {
 		return nil, err
@@ -151,7 +156,7 @@ func (e *Executor) admit(r Request) (*entry, error) {
 	a := Action{
 		ID: newID("act_"), Kind: tool.Kind, Pack: tool.Pack, State: Queued, Input: in, IdemKey: r.IdemKey,
 		Actor: r.Actor, Project: r.Project, Corr: r.Corr, Session: r.Session, Deadline: r.Deadline, Created: now,
-		Streams: r.Streams, Effects: tool.Effects,
+		Streams: r.Streams, Effects: tool.Effects, Trace: r.Trace,
 	}
 	if r.Record {
 		a.Record = &Recording{}

@@ -147,7 +147,7 @@ func (e *Executor) run(parent context.Context, ent *entry) Action {
 func (e *Executor) call(ctx context.Context, ent *entry) (res Result, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			e.log.Error("a tool's runner panicked", "action", ent.act.ID, "kind", ent.act.Kind, "panic", p, "stack", string(debug.Stack()))
+			e.log.ErrorContext(ctx, "a tool's runner panicked", "action", ent.act.ID, "corr_id", ent.act.Corr, "kind", ent.act.Kind, "panic", p, "stack", string(debug.Stack()))
 			err = abi.Errorf(abi.Internal, "run %q: a fault of the host", ent.act.Kind)
 		}
 	}()

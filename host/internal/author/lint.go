@@ -144,6 +144,7 @@ func capabilityLines(m *manifests.Pack, c abi.Capability) string {
 	scope := map[abi.Capability]string{
 		abi.FS: `scope = ["read:*"]` + "\nask = true\n", abi.Action: `scope = ["NAMESPACE/NAME:TOOL"]` + "\n",
 		abi.HTTP:  `scope = ["https://HOST/PATH"]` + "\n",
+		abi.Infer: `scope = ["*"]` + "\n",
 		abi.Event: fmt.Sprintf("scope = [%q]\n", strings.ReplaceAll(short, "-", "_")+"."), abi.State: fmt.Sprintf("scope = [%q]\n", strings.ReplaceAll(short, "-", "_")+".NAME"),
 	}[c]
 	return fmt.Sprintf("[capabilities.%s]\n%sreason = \"…\"", c, scope)

@@ -75,7 +75,7 @@ func Run(ctx context.Context, module []byte, runtime string) (*Report, error) {
 
 // needs are the topics that a guest may leave out, and a function that it imports when it does not.
 var needs = map[string]abi.Func{
-	"streams": {Capability: abi.Stream, Name: "read"}, "http": {Capability: abi.HTTP, Name: "fetch"}, "handles": {Capability: abi.FS, Name: "open"},
+	"streams": {Capability: abi.Stream, Name: "read"}, "http": {Capability: abi.HTTP, Name: "fetch"}, "infer": {Capability: abi.Infer, Name: "generate"}, "handles": {Capability: abi.FS, Name: "open"},
 	"secret": {Capability: abi.Secret, Name: "mac"}, "archive": {Capability: abi.Archive, Name: "unpack"}, "config": {Capability: abi.Config, Name: "get"},
 }
 
@@ -150,7 +150,21 @@ func host(w *abitest.World) (h wasm.Host) {
 	if w.Granted(abi.HTTP) {
 		h.HTTP = network{w.HTTP()}
 	}
+	if w.Granted(abi.Infer) {
+		h.Infer = models{w.Infer()}
+	}
 	return h
+}
+
+// models gives the world's model the engine's types.
+type models struct{ abitest.Infer }
+
+func (m models) Generate(ctx context.Context, req abi.InferRequest) (wasm.Answer, error) {
+	a, err := m.Infer.Generate(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // network gives the world's network the engine's types.

@@ -191,7 +191,7 @@ func (g *Guard) start(ctx context.Context, h *hop) (judged, error) {
 func (g *Guard) deny(ctx context.Context, r *Row, err error) error {
 	r.Decision, r.Reason, r.Message, r.State = "deny", reasonOf(err), err.Error(), StateDenied
 	if lost := g.append(ctx, r); lost != nil {
-		g.log.Error("write the egress ledger", "error", lost)
+		g.log.ErrorContext(ctx, "write the egress ledger", "corr_id", r.Caller.Corr, "action", r.Caller.Action, "error", lost)
 	}
 	e, ok := errors.AsType[*abi.Error](err)
 	if !ok {

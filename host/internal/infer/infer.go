@@ -179,6 +179,13 @@ type Scores struct {
 	Usage  Usage     `json:"usage"`
 }
 
+// Tokens are a prompt as a model reads it.
+type Tokens struct {
+	Engine
+	Tokens []int32 `json:"tokens,omitempty"` // nil when only the number was asked for
+	Count  int     `json:"count"`
+}
+
 // Answer is a generated text as a whole.
 type Answer struct {
 	Engine

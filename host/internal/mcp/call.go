@@ -4,30 +4,60 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/api"
 )
 
 // handle answers calls of one tool as it was defined when it was offered.
-func (s *Server) handle(name, def string) sdk.ToolHandler {
+func (s *Server) handle(t Tool, def string) sdk.ToolHandler {
 	return func(ctx context.Context, req *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
 		if seen, ok := req.Params.Meta[MetaDefinition]; ok && seen != def {
-			return changed(name), nil
+			return changed(t.ID), nil
 		}
 		input := req.Params.Arguments
 		if len(input) == 0 {
 			input = json.RawMessage(`{}`)
 		}
-		res, err := s.back.Call(ctx, Call{Tool: name, Input: input, Session: sessionID(req)})
-		if err != nil {
-			return refusal(err), nil
+		call := Call{Tool: t.ID, Input: input, Project: s.projectOf(req)}
+		call.Trace, _ = req.Params.Meta["traceparent"].(string)
+		if t.Sessions {
+			call.Session = sessionID(req)
 		}
-		return answer(res), nil
+		return s.call(ctx, req, call), nil
 	}
+}
+
+// projectOf is the project that a client names, with every request of its own or in the address that it was given.
+func (s *Server) projectOf(req *sdk.CallToolRequest) string {
+	if req.Extra != nil {
+		if named := req.Extra.Header.Get(api.HeaderProject); named != "" {
+			return named
+		}
+	}
+	return s.in
+}
+
+// call runs one call and tells its client how far it is.
+func (s *Server) call(ctx context.Context, req *sdk.CallToolRequest, c Call) *sdk.CallToolResult {
+	inner, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	p := &progress{ctx: ctx, session: req.Session, token: req.Params.GetProgressToken(), patience: s.patience, end: end}
+	defer p.stop()
+	c.Step = p.step
+	res, err := s.back.Call(inner, c)
+	if a, ok := errors.AsType[asked](context.Cause(inner)); ok && err != nil {
+		return unanswered(a)
+	}
+	if err != nil {
+		return refusal(err)
+	}
+	return answer(res)
 }
 
 func sessionID(req sdk.Request) string {
@@ -63,6 +93,9 @@ func refusal(err error) *sdk.CallToolResult {
 		text += "\nnext: " + hint
 	}
 	out := &sdk.CallToolResult{IsError: true, Content: []sdk.Content{&sdk.TextContent{Text: text}}, Meta: sdk.Meta{"arw/code": code.String()}}
+	if id := promptOf(err); id != "" {
+		out.Meta[MetaPrompt] = id
+	}
 	if code == abi.Denied || code == abi.LeaseExpired || code == abi.LeaseRevoked || code == abi.BudgetExhausted {
 		out.Content = append(out.Content, &sdk.TextContent{Text: "Only the person who runs the host can allow this. Show them the line above; no tool can do it."})
 	}

@@ -8,6 +8,7 @@
 package mcp
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -16,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -32,6 +34,7 @@ type Tool struct {
 	Effects     string // a word of abi.EffectNames
 	Input       json.RawMessage
 	Output      json.RawMessage
+	Sessions    bool `json:"-"` // it keeps state for a client's session; the others are told of none
 }
 
 // Offered are the tools of installed packs.
@@ -40,7 +43,7 @@ func Offered(packs []pack.Info) []Tool {
 	for _, p := range packs {
 		for _, t := range p.Tools {
 			tools = append(tools, Tool{
-				ID: t.ID, Pack: p.Name, Digest: p.Digest, Title: t.Title, Description: t.Description, Effects: t.Effects, Input: t.Input, Output: t.Output,
+				ID: t.ID, Pack: p.Name, Digest: p.Digest, Title: t.Title, Description: t.Description, Effects: t.Effects, Input: t.Input, Output: t.Output, Sessions: t.Isolation == "session",
 			})
 		}
 	}
@@ -52,6 +55,11 @@ type Call struct {
 	Tool    string
 	Input   json.RawMessage
 	Session string // of the client, for the record and for tools that keep state
+	Project string // that the client named, "" when none
+	// Trace is where the client's trace stands, as it says in _meta.traceparent.
+	Trace string
+	// Step hears what happens in the course of the call, from one goroutine at a time and before Call returns.
+	Step func(Step)
 }
 
 // Result is a completed call: JSON or bytes.
@@ -74,15 +82,22 @@ type Backend interface {
 // Options of a Server.
 type Options struct {
 	Version string       // of the host
+	Project string       // of a client that names none
 	Log     *slog.Logger // nil: nowhere
+	// Patience is how long a call waits for the answer to a prompt when its client asked for no news of its progress, and so
+	// cannot know; 0 means 20 seconds. Then it is answered that a person is asked, and the call is over.
+	Patience time.Duration
 }
 
 // Server offers a backend's tools. It is safe for concurrent use.
 type Server struct {
 	back Backend
+	in   string // Options.Project
 	log  *slog.Logger
 	sdk  *sdk.Server
 	pins pins
+
+	patience time.Duration
 
 	mu    sync.Mutex
 	tools map[string]string // definition by name, of those that are offered
@@ -90,7 +105,7 @@ type Server struct {
 
 // New makes a server that offers nothing before its first Refresh.
 func New(back Backend, o Options) *Server {
-	s := &Server{back: back, log: o.Log, tools: map[string]string{}}
+	s := &Server{back: back, in: o.Project, log: o.Log, patience: cmp.Or(o.Patience, 20*time.Second), tools: map[string]string{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -116,7 +131,7 @@ func (s *Server) Refresh(ctx context.Context) error {
 		d := definition(t)
 		now[t.ID] = d
 		if s.tools[t.ID] != d {
-			s.sdk.AddTool(describe(t, d), s.handle(t.ID, d))
+			s.sdk.AddTool(describe(t, d), s.handle(t, d))
 		}
 	}
 	var gone []string

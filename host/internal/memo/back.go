@@ -115,7 +115,7 @@ func (m *Memo) batch(ctx context.Context, t task) {
 			continue
 		}
 		if _, err := m.cas.PutBytes(ctx, t.store.Body); err != nil {
-			m.log.Error("keep a cached answer", "tool", t.tool, "error", err)
+			m.log.Error("keep a cached answer", "tool", t.tool, "corr_id", t.corr, "action", t.action, "error", err)
 			t.store = nil // the row must not promise a blob that is not there
 		}
 	}
@@ -167,7 +167,7 @@ func (m *Memo) load(ctx context.Context, id ID) *entry {
 	if e.Body, err = m.cas.Get(e.digest); err != nil {
 		if code := abi.CodeOf(err); code == abi.Corrupt || code == abi.NotFound {
 			m.stats.corrupt.Add(1)
-			m.log.Warn("a cached answer is not what it was; it is made again", "digest", e.digest, "error", err)
+			m.log.WarnContext(ctx, "a cached answer is not what it was; it is made again", "digest", e.digest, "error", err)
 			m.later(task{drop: &id})
 		}
 		return nil

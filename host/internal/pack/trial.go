@@ -94,7 +94,7 @@ func (t *trying) try(ctx context.Context, p *wasm.Program, tool *manifests.Tool,
 	w := &scratch{keys: map[string][]byte{}, docs: map[string][]byte{}, rand: rand.NewChaCha8([32]byte{}), models: t.v.models, links: t.links}
 	r, err := p.Call(ctx, wasm.Call{
 		Tool: tool.ID, Input: ex.Input, Effects: tool.Effects, Limits: t.v.tools[tool.ID].limits, Gate: w,
-		Host: wasm.Host{Log: w, KV: scratchKeys{w}, Event: w, State: scratchDocs{w}, FS: nowhere{}, Clock: w, Rand: w.rand, Action: nowhere{}, Secret: nowhere{}, Archive: nowhere{}, Config: nowhere{}, HTTP: nowhere{w: w}},
+		Host: wasm.Host{Log: w, KV: scratchKeys{w}, Event: w, State: scratchDocs{w}, FS: nowhere{}, Clock: w, Rand: w.rand, Action: nowhere{}, Secret: nowhere{}, Archive: nowhere{}, Config: nowhere{}, HTTP: nowhere{w: w}, Infer: nowhere{w: w}},
 	})
 	switch {
 	case err != nil && w.lacking:
@@ -164,7 +164,7 @@ func (w *scratch) Use(_ context.Context, c abi.Capability, target string, _ int)
 
 // beyondScratch reports whether a capability reaches what no scratch world has.
 func beyondScratch(c abi.Capability) bool {
-	return c == abi.FS || c == abi.Action || c == abi.HTTP || c == abi.Secret || c == abi.Archive || c == abi.Config
+	return c == abi.FS || c == abi.Action || c == abi.HTTP || c == abi.Secret || c == abi.Archive || c == abi.Config || c == abi.Infer
 }
 
 // nowhere stands for what lies outside the pack, so that the gate is asked and can say that an example goes without.
@@ -187,6 +187,31 @@ func (n nowhere) Open(ctx context.Context, req abi.HTTPRequest, _ []byte, _ bool
 func (n nowhere) Connect(ctx context.Context, req abi.HTTPRequest) (wasm.Socket, error) {
 	_, err := n.w.Use(ctx, abi.HTTP, req.URL, 0)
 	return nil, err
+}
+
+// Generate implements wasm.Infer; every function of it asks first, so that an example goes without.
+func (n nowhere) Generate(ctx context.Context, req abi.InferRequest) (wasm.Answer, error) {
+	return nil, n.asks(ctx, req.Model)
+}
+
+// Embed implements wasm.Infer.
+func (n nowhere) Embed(ctx context.Context, req abi.InferEmbed) (abi.InferVectors, error) {
+	return abi.InferVectors{}, n.asks(ctx, req.Model)
+}
+
+// Rerank implements wasm.Infer.
+func (n nowhere) Rerank(ctx context.Context, req abi.InferRerank) (abi.InferScores, error) {
+	return abi.InferScores{}, n.asks(ctx, req.Model)
+}
+
+// Tokenize implements wasm.Infer.
+func (n nowhere) Tokenize(ctx context.Context, req abi.InferTokenize) (abi.InferTokens, error) {
+	return abi.InferTokens{}, n.asks(ctx, req.Model)
+}
+
+func (n nowhere) asks(ctx context.Context, model string) error {
+	_, err := n.w.Use(ctx, abi.Infer, model, 0)
+	return err
 }
 
 // Write implements wasm.Log.

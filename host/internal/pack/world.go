@@ -14,7 +14,8 @@ import (
 	"github.com/arw-project/arw/host/internal/files"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/lease"
-	"github.com/arw-project/arw/host/internal/view"
+	"github.com/arw-project/arw/host/internal/project"
+	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/wasm"
 )
 
@@ -30,6 +31,7 @@ type world struct {
 	told    int                     // refusals journaled
 	denied  bool                    // something was refused
 	untold  int                     // refusals beyond maxTold
+	span    *trace.Span             // of the call; nil when nobody records it
 	outside bool                    // something beside the input was seen, so the answer is of this moment
 
 	dirty      bool // something came of the call that beginning again would repeat
@@ -41,6 +43,7 @@ type (
 	log    world
 	events world
 	states world
+	keys   world
 	caller world
 
 	secrets  world
@@ -58,7 +61,7 @@ func (w *world) host() wasm.Host {
 		case abi.Log:
 			h.Log = (*log)(w)
 		case abi.KV:
-			h.KV = w.v.keys
+			h.KV = (*keys)(w)
 		case abi.Event:
 			h.Event = (*events)(w)
 		case abi.State:
@@ -85,6 +88,10 @@ func (w *world) host() wasm.Host {
 			if w.m.Egress != nil {
 				h.HTTP = (*network)(w)
 			}
+		case abi.Infer:
+			if w.m.Models != nil {
+				h.Infer = (*asker)(w)
+			}
 		}
 	}
 	return h
@@ -100,6 +107,9 @@ func (g *gate) Use(ctx context.Context, c abi.Capability, target string, n int) 
 		return "", halted
 	}
 	w := (*world)(g)
+	if c == abi.State { // of another project's, the name is what the lease is about; the export is asked where it is read
+		_, target, _, _ = project.Foreign(target)
+	}
 	scope, err := "", w.railed(c, target)
 	if err == nil {
 		err = w.mayUse(ctx, c, target)
@@ -202,7 +212,7 @@ func (m *Manager) note(ctx context.Context, kind string, c *Call, body any) {
 		Kind: kind, Corr: c.Corr, Actor: c.Actor, Project: c.Project, Pack: c.Pack, Action: c.Action, Body: body,
 	})
 	if err != nil {
-		m.Log.Error("journal an event of a call", "kind", kind, "action", c.Action, "error", err)
+		m.Log.Error("journal an event of a call", "kind", kind, "action", c.Action, "corr_id", c.Corr, "error", err)
 	}
 }
 
@@ -217,7 +227,7 @@ func (l *log) Write(ctx context.Context, level int, msg string) error {
 	msg = l.m.Redact.Clean(msg)
 	levels := [...]slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
 	l.m.Log.LogAttrs(ctx, levels[min(max(level, 0), len(levels)-1)], msg,
-		slog.String("pack", l.c.Pack), slog.String("tool", l.t.ID), slog.String("action", l.c.Action), slog.String("corr", l.c.Corr))
+		slog.String("pack", l.c.Pack), slog.String("tool", l.t.ID), slog.String("action", l.c.Action), slog.String("corr_id", l.c.Corr))
 	return nil
 }
 
@@ -309,36 +319,6 @@ func checkBody(kind string, body []byte) error {
 		return nil
 	}
 	return abi.Errorf(abi.Invalid, "emit %q: the body is not a JSON object", kind)
-}
-
-// Get implements wasm.State.
-func (s *states) Get(ctx context.Context, name string) ([]byte, error) {
-	if s.v.models[name] == nil {
-		return nil, noModel(name)
-	}
-	doc, err := s.m.View.Get(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	return doc.Body, nil
-}
-
-// Put implements wasm.State.
-func (s *states) Put(ctx context.Context, name string, doc []byte) error {
-	model := s.v.models[name]
-	if model == nil {
-		return noModel(name)
-	}
-	if err := s.v.holding("state:", name); err != nil {
-		(*world)(s).deny(ctx, abi.State, name, err)
-		return err
-	}
-	if err := model.Schema.Validate(doc); err != nil {
-		return wrap(err, "put read model %q", name)
-	}
-	by := view.Cause{Corr: s.c.Corr, Actor: "pack:" + s.c.Pack, Project: s.c.Project, Pack: s.c.Pack, Action: s.c.Action}
-	_, err := s.m.View.Put(ctx, by, name, bytes.Clone(doc))
-	return err
 }
 
 func noModel(name string) error {

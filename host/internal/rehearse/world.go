@@ -164,6 +164,8 @@ func (w *world) host() wasm.Host {
 			h.Config = configs{w}
 		case abi.HTTP:
 			h.HTTP = network{w}
+		case abi.Infer:
+			h.Infer = models{w}
 		}
 	}
 	return h

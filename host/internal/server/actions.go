@@ -25,13 +25,17 @@ func (s *Server) postAction(c *fiber.Ctx) error {
 	if err := decode(c, &body); err != nil {
 		return err
 	}
-	if err := s.adoptCarried(c, body.Project); err != nil {
+	in, err := s.within(c, body.Project)
+	if err != nil {
+		return err
+	}
+	if err := s.adoptCarried(c, in); err != nil {
 		return err
 	}
 	req := action.Request{
 		Kind: body.Kind, Input: body.Input, IdemKey: body.IdemKey, Actor: s.actor(c),
-		Project: body.Project, Corr: corr(c), Session: body.Session,
-		Streams: body.Streams, Record: body.Record,
+		Project: in, Corr: corr(c), Session: body.Session,
+		Streams: body.Streams, Record: body.Record, Trace: traceOf(c),
 	}
 	if p, err := s.who(c); body.Record && (err != nil || !p.Role.May(access.ActionRecord)) {
 		return abi.Errorf(abi.Unauthenticated, "submit %q: a record holds all that the call sees, so only the operator may ask for one", body.Kind).
@@ -96,7 +100,7 @@ func preferredWait(c *fiber.Ctx) time.Duration {
 }
 
 func (s *Server) getAction(c *fiber.Ctx) error {
-	act, err := s.svc.Actions.Get(s.ctx, c.Params("id"))
+	act, err := s.mine(c)
 	if err != nil {
 		return err
 	}
@@ -109,7 +113,11 @@ func (s *Server) getAction(c *fiber.Ctx) error {
 }
 
 func (s *Server) cancelAction(c *fiber.Ctx) error {
-	act, err := s.svc.Actions.Cancel(s.ctx, c.Params("id"), s.actor(c), "cancelled by a request")
+	act, err := s.mine(c)
+	if err != nil {
+		return err
+	}
+	act, err = s.svc.Actions.Cancel(s.ctx, act.ID, s.actor(c), "cancelled by a request")
 	if err != nil {
 		return err
 	}
@@ -122,6 +130,9 @@ func (s *Server) getActions(c *fiber.Ctx) error {
 		Corr: c.Query("corr_id"), Parent: c.Query("parent"), Before: c.Query("before"),
 	}
 	var err error
+	if f.Project, err = s.about(c); err != nil {
+		return err
+	}
 	if f.Limit, err = queryInt(c, "limit", 100, 1, 1000); err != nil {
 		return err
 	}

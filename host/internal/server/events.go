@@ -13,6 +13,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/project"
 )
 
 // getEvents streams the journal as server-sent events (WHATWG HTML, section 9.2): every record has its id, in order,
@@ -22,11 +23,18 @@ func (s *Server) getEvents(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	in, err := s.about(c)
+	if err != nil {
+		return err
+	}
 	if s.streams.Add(1) > int64(s.opts.MaxStream) {
 		s.streams.Add(-1)
 		return abi.Errorf(abi.Busy, "follow events: %d streams are open, the most this host serves", s.opts.MaxStream)
 	}
 	f := journal.Filter{Prefixes: prefixes(c), Corr: c.Query("corr_id"), Pack: c.Query("pack"), Action: c.Query("action")}
+	if in != nil {
+		f.Project = project.Name(*in)
+	}
 	hello := connected{Corr: corr(c), After: from, Last: s.svc.Journal.Last(), Prefixes: f.Prefixes}
 	c.Set(fiber.HeaderContentType, "text/event-stream")
 	c.Set("X-Accel-Buffering", "no")
@@ -110,7 +118,7 @@ func (s *Server) stream(w *bufio.Writer, from int64, f journal.Filter, hello con
 		select {
 		case r, open := <-records:
 			if !open {
-				s.farewell(w, ended)
+				s.farewell(w, hello.Corr, ended)
 				return
 			}
 			if s.burst(w, r, records) != nil {
@@ -144,11 +152,11 @@ func (s *Server) burst(w *bufio.Writer, r journal.Record, more <-chan journal.Re
 }
 
 // farewell tells the client why the stream ends, when it is not the host's own end.
-func (s *Server) farewell(w *bufio.Writer, ended <-chan error) {
+func (s *Server) farewell(w *bufio.Writer, id string, ended <-chan error) {
 	select {
 	case err := <-ended:
 		if s.ctx.Err() == nil {
-			s.log.Error("event stream broke", "error", err)
+			s.log.Error("event stream broke", "corr_id", id, "error", err)
 			_ = frame(w, 0, "service.error", api.ProblemOf(err, ""))
 			_ = w.Flush()
 		}

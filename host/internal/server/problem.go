@@ -1,12 +1,14 @@
 package server
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"regexp"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,9 +17,13 @@ import (
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/api"
+	"github.com/arw-project/arw/host/internal/trace"
 )
 
-const corrKey = "corr"
+const (
+	corrKey  = "corr"
+	traceKey = "trace"
+)
 
 var corrForm = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 
@@ -27,7 +33,14 @@ func (s *Server) observe(c *fiber.Ctx) error {
 	c.Set("X-Content-Type-Options", "nosniff")
 	c.Set("Cache-Control", "no-store")
 	start := time.Now()
+	at, span := s.opts.Trace.Enter(context.Background(), c.Get("traceparent"), "request", "http.request.method", c.Method(), "arw.corr_id", corr)
+	c.Locals(traceKey, trace.Parent(at))
 	err := s.next(c)
+	defer func() {
+		span.Rename(c.Method() + " " + c.Route().Path)
+		span.Say("http.route", c.Route().Path, "http.response.status_code", strconv.Itoa(c.Response().StatusCode()))
+		span.End(err)
+	}()
 	if err != nil {
 		if handled := s.problem(c, err); handled != nil {
 			return handled
@@ -38,6 +51,12 @@ func (s *Server) observe(c *fiber.Ctx) error {
 	s.metrics.request(c.Method(), c.Route().Path, status, took)
 	s.log.Debug("request", "method", c.Method(), "path", c.Path(), "status", status, "took", took, "corr_id", corr)
 	return nil
+}
+
+// traceOf is where the trace of a request stands, for what it sets off; "" without one.
+func traceOf(c *fiber.Ctx) string {
+	at, _ := c.Locals(traceKey).(string)
+	return at
 }
 
 // next runs the handler. One that panics fails its request and no other; the stack goes to the log.

@@ -28,7 +28,9 @@ import (
 	"github.com/arw-project/arw/host/internal/logic"
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
 )
@@ -49,6 +51,8 @@ type Services struct {
 	Capsules *capsule.Book
 	// TrustDigest names the trust policy in force.
 	TrustDigest string
+	// Projects are which there are, and what one lets another read.
+	Projects *project.Book
 	// Access knows who holds which credential.
 	Access *access.Book
 	// MCP describes the tools as MCP clients see them; nil where none are offered.
@@ -74,6 +78,7 @@ type Options struct {
 	Heartbeat time.Duration // between comments on a silent stream; 0 means 10 seconds
 	Names     []string      // what a request may call this host beside the names of loopback
 	NeedToken bool          // also whoever is at this machine shows a token
+	Trace     *trace.Tracer // nil records no traces
 	Log       *slog.Logger  // nil discards
 }
 
@@ -117,7 +122,10 @@ func New(svc Services, o Options) *Server {
 	})
 	s.app.Use(s.observe, s.shield, s.sameSite, s.noGate)
 	for _, r := range s.routes() {
-		s.app.Add(r.method, r.path, s.need(r.need), r.handle)
+		s.app.Add(r.method, r.path, s.need(r), r.handle)
+		if r.Ranges { // how long it is, before a part of it is asked for
+			s.app.Add(fiber.MethodHead, r.path, s.need(r), r.handle)
+		}
 	}
 	s.app.Use(func(c *fiber.Ctx) error {
 		return abi.Errorf(abi.NotFound, "%s %s: there is no such route", c.Method(), c.Path()).WithHint("see docs/spec/http.md")

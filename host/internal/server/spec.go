@@ -83,7 +83,7 @@ type Route struct{ Method, Path string }
 func (s *Server) Routes() []Route {
 	var out []Route
 	for _, r := range s.app.GetRoutes(true) {
-		if r.Method != fiber.MethodHead { // every GET has one of its own
+		if r.Method != fiber.MethodHead { // what GET says of it
 			out = append(out, Route{r.Method, r.Path})
 		}
 	}

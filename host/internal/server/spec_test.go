@@ -14,6 +14,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/arw-project/arw/host/api"
+	"github.com/arw-project/arw/host/hosttest"
 	"github.com/arw-project/arw/host/internal/mcp"
 	"github.com/arw-project/arw/host/internal/server"
 	"github.com/arw-project/arw/host/internal/spec"
@@ -107,12 +108,13 @@ func TestSchemasStandAlone(t *testing.T) {
 func TestMCPListIsTheLiveTools(t *testing.T) {
 	t.Parallel()
 	e := start(t, server.Options{})
+	e.Install(hosttest.SinkPack(t))
 	want, err := mcp.Document(mcp.Offered(e.Services().Packs.List()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := io.ReadAll(e.ask("GET", "/spec/mcp.json", "").Body)
-	if err != nil || !bytes.Equal(got, want) {
+	if err != nil || !bytes.Equal(got, want) || !bytes.Contains(got, []byte("sink.echo")) {
 		t.Errorf("got %s, want %s (%v)", got, want, err)
 	}
 }

@@ -27,6 +27,7 @@ type Op struct {
 	Media        string // of the answer where it is not JSON
 	Takes        string // media type of the request where it is not JSON
 	Codes        []abi.Code
+	Ranges       bool // a part may be asked for, and the whole with a validator
 }
 
 // problems are the codes an operation may answer: its own, and those that follow from its form.
@@ -158,12 +159,17 @@ func (o *Op) responses(t *Types) Schema {
 	if o.Also != 0 {
 		out[strconv.Itoa(o.Also)] = ok
 	}
+	problem := Schema{"application/problem+json": Schema{"schema": t.Of(api.Problem{})}}
+	if o.Ranges {
+		out["206"] = Schema{"description": "the part that was asked for", "content": ok["content"]}
+		out["304"] = Schema{"description": "the caller has it already"}
+		out["416"] = Schema{"description": "there is no such part", "content": problem}
+	}
 	by := map[int][]string{}
 	for _, code := range o.problems() {
 		row := code.Info()
 		by[row.Status] = append(by[row.Status], row.Name)
 	}
-	problem := Schema{"application/problem+json": Schema{"schema": t.Of(api.Problem{})}}
 	for status, names := range by {
 		out[strconv.Itoa(status)] = Schema{"description": strings.Join(names, ", "), "content": problem}
 	}
@@ -197,7 +203,7 @@ func AsyncAPI(version string, events []api.EventKind) ([]byte, error) {
 			"address": "/events", "description": "Server-sent events; the event's id is the record's, its name the kind.", "messages": refs,
 		}},
 		"operations": Schema{"follow": Schema{
-			"action": "send", "channel": Schema{"$ref": "#/channels/events"}, "summary": "What the host tells whoever follows.", "messages": all,
+			"action": "send", "channel": Schema{"$ref": "#/channels/events"}, "summary": "What the host tells whoever follows.", "description": "Every record in order, from where the follower asks to begin.", "messages": all,
 		}},
 		"components": Schema{"messages": messages, "schemas": t.Defs()},
 	})

@@ -12,10 +12,11 @@ import (
 // firstHandle is the first that functions give; below are the call's own streams.
 const firstHandle = abi.HandleOutput + 1
 
-// opened is what a handle stands for: one of the four.
+// opened is what a handle stands for: one of the five.
 type opened struct {
 	exchange Exchange
 	socket   Socket
+	answer   Answer
 	file     File
 	draft    Draft
 	path     string // of a file or draft, for the gate
@@ -62,6 +63,8 @@ func (o *opened) close() error {
 	switch {
 	case o.socket != nil:
 		return o.socket.Close()
+	case o.answer != nil:
+		return o.answer.Close()
 	case o.file != nil:
 		return o.file.Close()
 	case o.draft != nil:
@@ -75,6 +78,8 @@ func (o *opened) what() string {
 	switch {
 	case o.socket != nil:
 		return "a WebSocket; use http.send and http.receive"
+	case o.answer != nil:
+		return "an answer of a model, which can only be read"
 	case o.file != nil:
 		return "a file that is read; use stream.read"
 	case o.draft != nil:
@@ -83,8 +88,8 @@ func (o *opened) what() string {
 	return "a request"
 }
 
-// openedAt finds what a handle stands for; a refusal otherwise.
-func (c *call) openedAt(handle uint32) (*opened, abi.Status) {
+// handle finds what a handle stands for; a refusal otherwise.
+func (c *call) handle(handle uint32) (*opened, abi.Status) {
 	o := c.handles.open[handle]
 	switch {
 	case o == nil && handle >= firstHandle && handle <= c.handles.last:
@@ -101,7 +106,7 @@ func (c *call) otherHandle(handle uint32, o *opened) abi.Status {
 
 // exchangeOf finds the exchange of a handle; a refusal otherwise.
 func (c *call) exchangeOf(handle uint32) (Exchange, abi.Status) {
-	o, s := c.openedAt(handle)
+	o, s := c.handle(handle)
 	if o == nil {
 		return nil, s
 	}
@@ -112,7 +117,7 @@ func (c *call) exchangeOf(handle uint32) (Exchange, abi.Status) {
 }
 
 func (c *call) socketOf(handle uint32) (Socket, abi.Status) {
-	o, s := c.openedAt(handle)
+	o, s := c.handle(handle)
 	if o == nil {
 		return nil, s
 	}
@@ -124,14 +129,16 @@ func (c *call) socketOf(handle uint32) (Socket, abi.Status) {
 
 // sourceOf is what a handle that a function gave is read from.
 func (c *call) sourceOf(handle uint32) (Source, abi.Status) {
-	o, s := c.openedAt(handle)
+	o, s := c.handle(handle)
 	switch {
 	case o == nil:
 		return nil, s
 	case o.file != nil:
 		return leased{c, o}, statusOK
+	case o.answer != nil:
+		return reading{o.answer}, statusOK
 	case o.exchange != nil:
-		return response{o.exchange}, statusOK
+		return reading{o.exchange}, statusOK
 	}
 	return nil, c.otherHandle(handle, o)
 }
@@ -155,7 +162,7 @@ func (l leased) Close() error { return nil }
 
 // writeHandle passes a part on to what a function opened: a request's body, or a file in the making.
 func (c *call) writeHandle(handle uint32, kind abi.FrameKind, part []byte) abi.Status {
-	o, s := c.openedAt(handle)
+	o, s := c.handle(handle)
 	switch {
 	case o == nil:
 		return s
@@ -184,7 +191,7 @@ func (c *call) writeHandle(handle uint32, kind abi.FrameKind, part []byte) abi.S
 // closeHandle ends the guest's use of what a function opened. A draft becomes the file, or the guest hears why not; it is
 // gone in either case.
 func (c *call) closeHandle(handle uint32) abi.Status {
-	o, s := c.openedAt(handle)
+	o, s := c.handle(handle)
 	if o == nil {
 		return s
 	}

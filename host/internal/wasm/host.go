@@ -8,8 +8,8 @@ import (
 	"github.com/arw-project/arw/abi"
 )
 
-// Gate is asked before the effect of every host call except io, stream and http. (http asks by itself, since every hop of a
-// redirect is a use of its own.) It answers with the scope of the lease that covers the
+// Gate is asked before the effect of every host call except io, stream, http and infer. (http asks by itself, since every hop of a
+// redirect is a use of its own, and infer, since only the host knows which model a request means.) It answers with the scope of the lease that covers the
 // call, or with an *abi.Error that the guest then sees. n is the number of bytes the call moves where that is known
 // beforehand, else 0. The target is "read:<path>" or "write:<path>" for fs, the kind for event, the name for state and
 // secret, the tool for action, and "" otherwise; archive.unpack also asks for fs, once for each of its paths. One call asks from one goroutine at a time; many calls ask at once.
@@ -43,6 +43,7 @@ type Host struct {
 	Archive Archive
 	Config  Config
 	HTTP    HTTP
+	Infer   Infer
 }
 
 // Log takes one line of a guest, level 0 debug to 3 error.
@@ -132,6 +133,23 @@ type HTTP interface {
 	Open(ctx context.Context, req abi.HTTPRequest, body []byte, stream bool) (Exchange, error)
 	// Connect opens a WebSocket.
 	Connect(ctx context.Context, req abi.HTTPRequest) (Socket, error)
+}
+
+// Infer asks models. Whether the call may, it asks itself, for the model that is meant.
+type Infer interface {
+	Generate(ctx context.Context, req abi.InferRequest) (Answer, error)
+	Embed(ctx context.Context, req abi.InferEmbed) (abi.InferVectors, error)
+	Rerank(ctx context.Context, req abi.InferRerank) (abi.InferScores, error)
+	Tokenize(ctx context.Context, req abi.InferTokenize) (abi.InferTokens, error)
+}
+
+// Answer is a text that a model is making. Read gives what has come, io.EOF at its end, and is interrupted when ctx ends;
+// Finish drops what was not read and waits for the end; Close may be called at any time, once, and frees the model.
+type Answer interface {
+	Engine() abi.InferEngine
+	Read(ctx context.Context, buf []byte) (int, error)
+	Finish(ctx context.Context) (abi.InferResult, error)
+	Close() error
 }
 
 // Exchange is one request and its answer. Response ends the request's body and waits; Read gives the answer's body, io.EOF at

@@ -108,7 +108,7 @@ func (r *recorder) Use(_ context.Context, c abi.Capability, target string, n int
 
 func (r *recorder) host() wasm.Host {
 	return wasm.Host{Log: recLog{r}, KV: recKV{r}, Event: recEvent{r}, State: recState{r}, FS: recFS{r}, Clock: recClock{r}, Rand: recRand{r}, Action: recAction{r},
-		Secret: recSecret{r}, Archive: recArchive{r}, Config: recConfig{r}, HTTP: recHTTP{r}}
+		Secret: recSecret{r}, Archive: recArchive{r}, Config: recConfig{r}, HTTP: recHTTP{r}, Infer: recInfer{r}}
 }
 
 type (
@@ -270,6 +270,12 @@ func TestHostFunctions(t *testing.T) {
 		{"http.response", []any{2, windowAt, 8}, "", abi.MakeStatus(abi.Invalid, 40), "", ``},
 		{"http.send", []any{2, 1, "x"}, "", abi.MakeStatus(abi.Invalid, 36), "", ``},
 		{"http.receive", []any{2, windowAt, 8}, "", abi.MakeStatus(abi.Invalid, 39), "", ``},
+		{"infer.generate", []any{`{"prompt":"p","max_tokens":3}`, windowAt, 1024}, "v", abi.MakeStatus(abi.OK, 68), `{"handle":2,"engine":"e","engine_kind":"neural","model":"m"}`[:40], `generate "p" 3; closed`},
+		{"infer.generate", []any{`{"prompt":"p","max_tokens":-3}`, windowAt, 1024}, "v", abi.MakeStatus(abi.Invalid, 35), "", ``},
+		{"infer.finish", []any{2, windowAt, 8}, "", abi.MakeStatus(abi.Invalid, 39), "", ``},
+		{"infer.embed", []any{`{"texts":["a","b"]}`, windowAt, 1024}, "", abi.MakeStatus(abi.OK, 134), `{"engine":"e","engine_kind":"neural","model":"m","vectors":[[0.5,1]]`, `embed [a b]`},
+		{"infer.rerank", []any{`{"query":"q","documents":["a"]}`, windowAt, 1024}, "", abi.MakeStatus(abi.OK, 124), `{"engine":"e","engine_kind":"neural","model":"m","scores":[0.25]`, `rerank q [a]`},
+		{"infer.tokenize", []any{`{"prompt":"p","count":true}`, windowAt, 1024}, "", abi.MakeStatus(abi.OK, 59), `{"engine":"e","engine_kind":"neural","model":"m","count":4}`, `tokenize p true`},
 		{"io.take", []any{windowAt, 9}, "", abi.MakeStatus(abi.NotFound, 0), "", ``},
 	}
 	e := open(t, wasm.Options{})
@@ -285,7 +291,7 @@ func TestHostFunctions(t *testing.T) {
 			if tc.want.Code() == abi.More {
 				data = got.message()
 			}
-			if !strings.HasPrefix(data, tc.data) || tc.want.Len() != got.status.Len() && tc.fn[:2] != "kv" && tc.fn[:2] != "fs" && tc.fn[:2] != "ht" {
+			if !strings.HasPrefix(data, tc.data) || tc.want.Len() != got.status.Len() && tc.fn[:2] != "kv" && tc.fn[:2] != "fs" && tc.fn[:2] != "ht" && tc.fn[:2] != "in" {
 				t.Errorf("wrote %q, want %q", data, tc.data)
 			}
 			if log := strings.Join(rec.log, "; "); log != tc.log {
@@ -439,6 +445,68 @@ func TestPanickingHost(t *testing.T) {
 		t.Errorf("%q %v", r.Body, err)
 	}
 }
+
+// recInfer is a model that says the recorder's value.
+type recInfer struct{ *recorder }
+
+var recEngine = abi.InferEngine{Engine: "e", Kind: "neural", Model: "m"}
+
+func (r recInfer) ask() error {
+	if r.refuse == nil {
+		return nil
+	}
+	_, err := r.Use(context.Background(), abi.Infer, "m", 0) // it asks for itself
+	return err
+}
+
+func (r recInfer) Generate(_ context.Context, req abi.InferRequest) (wasm.Answer, error) {
+	if err := r.ask(); err != nil {
+		return nil, err
+	}
+	return &recAnswer{recorder: r.recorder, left: r.value}, r.note("generate %q %d", req.Prompt, req.MaxTokens)
+}
+
+func (r recInfer) Embed(_ context.Context, req abi.InferEmbed) (abi.InferVectors, error) {
+	if err := r.ask(); err != nil {
+		return abi.InferVectors{}, err
+	}
+	return abi.InferVectors{InferEngine: recEngine, Vectors: [][]float32{{0.5, 1}}}, r.note("embed %v", req.Texts)
+}
+
+func (r recInfer) Rerank(_ context.Context, req abi.InferRerank) (abi.InferScores, error) {
+	if err := r.ask(); err != nil {
+		return abi.InferScores{}, err
+	}
+	return abi.InferScores{InferEngine: recEngine, Scores: []float64{0.25}}, r.note("rerank %s %v", req.Query, req.Documents)
+}
+
+func (r recInfer) Tokenize(_ context.Context, req abi.InferTokenize) (abi.InferTokens, error) {
+	if err := r.ask(); err != nil {
+		return abi.InferTokens{}, err
+	}
+	return abi.InferTokens{InferEngine: recEngine, Count: 4}, r.note("tokenize %s %v", req.Prompt, req.Count)
+}
+
+type recAnswer struct {
+	*recorder
+	left []byte
+}
+
+func (*recAnswer) Engine() abi.InferEngine { return recEngine }
+
+func (x *recAnswer) Read(_ context.Context, buf []byte) (int, error) {
+	n := copy(buf, x.left)
+	if x.left = x.left[n:]; n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func (x *recAnswer) Finish(context.Context) (abi.InferResult, error) {
+	return abi.InferResult{InferEngine: recEngine, Finish: "stop"}, x.note("finish")
+}
+
+func (x *recAnswer) Close() error { return x.note("closed") }
 
 // recHTTP is a network that answers with the recorder's value.
 type recHTTP struct{ *recorder }

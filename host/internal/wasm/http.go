@@ -1,7 +1,6 @@
 package wasm
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -134,9 +133,3 @@ func httpReceive(c *call, a []uint64) abi.Status {
 	}
 	return c.reply(a, 1, append([]byte{byte(kind)}, data...))
 }
-
-// response reads from the answer of an exchange; it is a Source for stream.read.
-type response struct{ x Exchange }
-
-func (r response) Read(ctx context.Context, buf []byte) (int, error) { return r.x.Read(ctx, buf) }
-func (r response) Close() error                                      { return nil }

@@ -30,6 +30,7 @@ func hostFuncs() []hostFunc {
 		"clock.now": clockNow, "clock.monotonic": clockMonotonic, "rand.bytes": randBytes, "action.call": actionCall,
 		"secret.public": secretPublic, "secret.mac": secretMAC, "secret.sign": secretSign, "archive.unpack": archiveUnpack, "config.get": configGet,
 		"http.fetch": httpFetch, "http.open": httpOpen, "http.response": httpResponse, "http.connect": httpConnect, "http.send": httpSend, "http.receive": httpReceive,
+		"infer.generate": inferGenerate, "infer.finish": inferFinish, "infer.embed": inferEmbed, "infer.rerank": inferRerank, "infer.tokenize": inferTokenize,
 	}
 	granted := map[abi.Capability]func(*Host) bool{
 		abi.IO:     func(*Host) bool { return true },
@@ -47,6 +48,7 @@ func hostFuncs() []hostFunc {
 		abi.Archive: func(h *Host) bool { return h.Archive != nil },
 		abi.Config:  func(h *Host) bool { return h.Config != nil },
 		abi.HTTP:    func(h *Host) bool { return h.HTTP != nil },
+		abi.Infer:   func(h *Host) bool { return h.Infer != nil },
 	}
 	var out []hostFunc
 	for _, f := range abi.Functions {
@@ -170,7 +172,7 @@ func (c *call) refuse(err error) abi.Status {
 	code, msg := abi.CodeOf(err), err.Error()
 	switch code {
 	case abi.OK, abi.More, abi.Internal:
-		c.in.p.engine.log.Error("host function failed", "pack", c.in.p.spec.Name, "tool", c.tool, "function", c.inside, "error", err)
+		c.in.p.engine.log.ErrorContext(c, "host function failed", "pack", c.in.p.spec.Name, "tool", c.tool, "function", c.inside, "error", err)
 		code, msg = abi.Internal, "a fault of the host"
 	default:
 		if hint := abi.HintOf(err); hint != "" {

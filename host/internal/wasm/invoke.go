@@ -207,7 +207,7 @@ func (in *instance) explain(c *call, err error) error {
 	why := api.DecodeI32(in.why.Get())
 	switch {
 	case c.inside != "" && !c.exited:
-		in.p.engine.log.Error("host function failed", "pack", in.p.spec.Name, "function", c.inside, "error", err)
+		in.p.engine.log.ErrorContext(c, "host function failed", "pack", in.p.spec.Name, "function", c.inside, "error", err)
 		return abi.Errorf(abi.Internal, "the host's %s failed", c.inside)
 	case c.stopped != nil:
 		return abi.Errorf(abi.CodeOf(c.stopped), "%w", c.stopped)

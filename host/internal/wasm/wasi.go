@@ -389,7 +389,7 @@ func (c *call) logLine(name string, arg uint64, level int, line string) {
 			return nil
 		}
 		if err := c.host.Log.Write(c, level, line); err != nil {
-			c.in.p.engine.log.Error("guest log failed", "pack", c.in.p.spec.Name, "error", err)
+			c.in.p.engine.log.ErrorContext(c, "guest log failed", "pack", c.in.p.spec.Name, "error", err)
 		}
 		return nil
 	})

@@ -178,6 +178,71 @@ static arw_code unpack(const arw_json *op, arw_buf *out) {
   return ARW_OK;
 }
 
+// asked is a request to a model: its name, and one more text under a key.
+static arw_buf asked(const arw_json *op, const char *key) {
+  arw_buf b = {0};
+  arw_put(&b, ARW_STR("{\"model\":"));
+  arw_put_quoted(&b, text(op, "name"));
+  put_text(&b, key, text(op, "value"));
+  return b;
+}
+
+static arw_code answered(arw_buf *request, arw_buf *out) {
+  uint32_t handle;
+  arw_str said, how;
+  arw_json *v;
+  arw_code code;
+  int64_t tokens = 0;
+  arw_put_char(request, '}');
+  if ((code = arw_infer_generate(arw_built(request), &handle)) || (code = arw_infer_read_all(handle, &said)) || (code = arw_infer_finish(handle, &how)) ||
+      (code = arw_json_parse(how, &v)))
+    return code;
+  arw_json_i64(arw_json_get(arw_json_get(v, "usage"), "completion_tokens"), &tokens);
+  put_text(out, "value", said);
+  put_text(out, "finish", arw_json_text(arw_json_get(v, "finish_reason")));
+  arw_put(out, arw_format(",\"tokens\":%d", tokens));
+  return arw_infer_close(handle);
+}
+
+static arw_code models(arw_str name, const arw_json *op, arw_buf *out) {
+  bool chat = arw_equal(name, ARW_STR("infer.chat"));
+  if (chat || arw_equal(name, ARW_STR("infer.generate"))) {
+    arw_buf b = asked(op, chat ? "was" : "prompt");
+    if (chat) {
+      b = (arw_buf){0};
+      arw_put(&b, ARW_STR("{\"messages\":[{\"role\":\"user\",\"content\":"));
+      arw_put_quoted(&b, text(op, "value"));
+      arw_put(&b, ARW_STR("}]"));
+    }
+    if (integer(op, "size")) arw_put(&b, arw_format(",\"max_tokens\":%d", integer(op, "size")));
+    return answered(&b, out);
+  }
+  arw_str reply;
+  arw_code code;
+  bool rerank = arw_equal(name, ARW_STR("infer.rerank")), embed = arw_equal(name, ARW_STR("infer.embed"));
+  arw_buf b = asked(op, rerank ? "query" : "prompt");
+  if (embed) {
+    b = (arw_buf){0};
+    arw_put(&b, ARW_STR("{\"model\":"));
+    arw_put_quoted(&b, text(op, "name"));
+  }
+  if (embed || rerank) {
+    const arw_json *list = arw_json_get(op, "texts");
+    arw_put(&b, embed ? ARW_STR(",\"texts\":[") : ARW_STR(",\"documents\":["));
+    for (const arw_json *t = list ? list->first : NULL; t; t = t->next) {
+      if (t != list->first) arw_put_char(&b, ',');
+      arw_put_quoted(&b, arw_json_text(t));
+    }
+    arw_put_char(&b, ']');
+  } else if (arw_equal(name, ARW_STR("infer.count"))) {
+    arw_put(&b, ARW_STR(",\"count\":true"));
+  }
+  arw_put_char(&b, '}');
+  code = embed ? arw_infer_embed(arw_built(&b), &reply) : rerank ? arw_infer_rerank(arw_built(&b), &reply) : arw_infer_tokenize(arw_built(&b), &reply);
+  if (!code) put_raw(out, "doc", reply);
+  return code;
+}
+
 static arw_code rest(arw_str name, const arw_json *op, arw_buf *out) {
   arw_code code;
   arw_str reply;
@@ -225,7 +290,7 @@ arw_code conform_do(const arw_json *in, arw_buf *out) {
   for (const arw_json *op = ops ? ops->first : NULL; op; op = op->next) {
     arw_str name = text(op, "op");
     arw_buf result = {0};
-    arw_code code = name.len > 3 && name.ptr[0] == 'k' ? kv(name, op, &result) : name.len > 3 && name.ptr[0] == 'f' ? fs(name, op, &result) : name.len > 4 && name.ptr[0] == 'h' ? http(name, op, &result) : rest(name, op, &result);
+    arw_code code = name.len > 3 && name.ptr[0] == 'k' ? kv(name, op, &result) : name.len > 3 && name.ptr[0] == 'f' ? fs(name, op, &result) : name.len > 4 && name.ptr[0] == 'h' ? http(name, op, &result) : name.len > 5 && name.ptr[0] == 'i' ? models(name, op, &result) : rest(name, op, &result);
     if (op != ops->first) arw_put_char(out, ',');
     arw_put(out, arw_format("{\"code\":%d", (int64_t)code));
     if (code) put_text(out, "message", arw_message());

@@ -22,6 +22,8 @@ type Follow struct {
 	Replay   int   // this many of the newest records first
 	Prefixes []string
 	Corr     string
+	Project  string // "default" for what names none; "" for all
+	Action   string
 }
 
 // Events follows the journal. A broken connection is taken up again behind the last record seen, so every record comes
@@ -68,6 +70,12 @@ func (c *Client) follow(ctx context.Context, f Follow, after *int64, started *bo
 	}
 	if f.Corr != "" {
 		q.Set("corr_id", f.Corr)
+	}
+	if f.Project != "" {
+		q.Set("project", f.Project)
+	}
+	if f.Action != "" {
+		q.Set("action", f.Action)
 	}
 	resp, err := c.send(ctx, call{method: "GET", path: "/events?" + q.Encode(), accept: "text/event-stream"})
 	if err != nil {

@@ -39,6 +39,7 @@ type op struct {
 	Strip     int       `json:"strip"`
 	Most      int64     `json:"most"`
 	Secret    string    `json:"secret"`
+	Texts     []string  `json:"texts"`
 	Doc       codec.Raw `json:"doc"`
 }
 
@@ -54,6 +55,8 @@ type result struct {
 	Hex     *string        `json:"hex,omitempty"`
 	Status  *int           `json:"status,omitempty"`
 	Size    *int64         `json:"size,omitempty"`
+	Finish  *string        `json:"finish,omitempty"`
+	Tokens  *int64         `json:"tokens,omitempty"`
 	Doc     codec.Raw      `json:"doc,omitempty"`
 
 	Unpacked *abi.ArchiveUnpacked `json:"unpacked,omitempty"`
@@ -139,10 +142,46 @@ func (o *op) run(c *guest.Call, r *result) (err error) {
 		return o.request(c.HTTP(), r)
 	case "http.chat":
 		return o.chat(c.HTTP(), r)
+	case "infer.generate", "infer.chat":
+		return o.generate(c.Infer(), r)
+	case "infer.embed":
+		return r.json(c.Infer().Embed(o.Name, o.Texts...))
+	case "infer.rerank":
+		return r.json(c.Infer().Rerank(o.Name, o.Value, o.Texts...))
+	case "infer.tokenize", "infer.count":
+		return r.json(c.Infer().Tokenize(abi.InferTokenize{Model: o.Name, Prompt: o.Value, Count: o.Op == "infer.count"}))
 	default:
 		return o.file(c.FS(), r)
 	}
 	return nil
+}
+
+func (o *op) generate(i guest.Infer, r *result) error {
+	req := abi.InferRequest{Model: o.Name, Prompt: o.Value, MaxTokens: o.Size}
+	if o.Op == "infer.chat" {
+		req.Prompt, req.Messages = "", []abi.InferMessage{{Role: "user", Content: o.Value}}
+	}
+	a, err := i.Generate(req)
+	if err != nil {
+		return err
+	}
+	text, err := io.ReadAll(a)
+	if err != nil {
+		return err
+	}
+	how, err := a.Finish()
+	if err != nil {
+		return err
+	}
+	r.Finish, r.Tokens = &how.Finish, &how.Usage.Output
+	return r.text(text, a.Close())
+}
+
+func (r *result) json(v any, err error) error {
+	if err == nil {
+		r.Doc, err = codec.AppendAny(nil, v)
+	}
+	return err
 }
 
 // doc is what a missing document reads as: null.

@@ -66,12 +66,15 @@ func (r *Response) Header(name string) string {
 }
 
 // Read implements io.Reader; at most 1 MiB come at once.
-func (r *Response) Read(buf []byte) (int, error) {
+func (r *Response) Read(buf []byte) (int, error) { return readHandle(r.c, r.Handle, buf) }
+
+// readHandle reads what a handle gives.
+func readHandle(c *Call, handle uint32, buf []byte) (int, error) {
 	if len(buf) == 0 {
 		return 0, nil
 	}
-	st := hostStreamRead(r.c, r.Handle, buf)
-	if err := r.c.check(st); err != nil {
+	st := hostStreamRead(c, handle, buf)
+	if err := c.check(st); err != nil {
 		return 0, err
 	}
 	n := int(min(st.Len(), uint32(len(buf))))

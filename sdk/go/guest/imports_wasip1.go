@@ -122,6 +122,21 @@ func httpSend(handle, kind uint32, data unsafe.Pointer, dataLen uint32) uint64
 //go:wasmimport arw:http receive
 func httpReceive(handle uint32, out unsafe.Pointer, outCap uint32) uint64
 
+//go:wasmimport arw:infer generate
+func inferGenerate(req unsafe.Pointer, reqLen uint32, out unsafe.Pointer, outCap uint32) uint64
+
+//go:wasmimport arw:infer embed
+func inferEmbed(req unsafe.Pointer, reqLen uint32, out unsafe.Pointer, outCap uint32) uint64
+
+//go:wasmimport arw:infer rerank
+func inferRerank(req unsafe.Pointer, reqLen uint32, out unsafe.Pointer, outCap uint32) uint64
+
+//go:wasmimport arw:infer tokenize
+func inferTokenize(req unsafe.Pointer, reqLen uint32, out unsafe.Pointer, outCap uint32) uint64
+
+//go:wasmimport arw:infer finish
+func inferFinish(handle uint32, out unsafe.Pointer, outCap uint32) uint64
+
 func text(s string) (unsafe.Pointer, uint32) {
 	return unsafe.Pointer(unsafe.StringData(s)), uint32(len(s))
 }
@@ -309,4 +324,33 @@ func hostHTTPSend(_ *Call, handle, kind uint32, msg []byte) abi.Status {
 func hostHTTPReceive(_ *Call, handle uint32, out []byte) abi.Status {
 	o, on := data(out)
 	return abi.Status(httpReceive(handle, o, on))
+}
+
+func hostInferGenerate(_ *Call, req, out []byte) abi.Status {
+	r, rn := data(req)
+	o, on := data(out)
+	return abi.Status(inferGenerate(r, rn, o, on))
+}
+
+func hostInferEmbed(_ *Call, req, out []byte) abi.Status {
+	r, rn := data(req)
+	o, on := data(out)
+	return abi.Status(inferEmbed(r, rn, o, on))
+}
+
+func hostInferRerank(_ *Call, req, out []byte) abi.Status {
+	r, rn := data(req)
+	o, on := data(out)
+	return abi.Status(inferRerank(r, rn, o, on))
+}
+
+func hostInferTokenize(_ *Call, req, out []byte) abi.Status {
+	r, rn := data(req)
+	o, on := data(out)
+	return abi.Status(inferTokenize(r, rn, o, on))
+}
+
+func hostInferFinish(_ *Call, handle uint32, out []byte) abi.Status {
+	o, on := data(out)
+	return abi.Status(inferFinish(handle, o, on))
 }

@@ -42,6 +42,8 @@ type Memory struct {
 	// Fetch answers requests over the network; nil: there is none. Requests are those that were sent.
 	Fetch    func(req MemoryRequest) (head abi.HTTPResponse, body []byte, err error)
 	Requests []MemoryRequest
+	// Models answer Infer.
+	Models MemoryModels
 	// Calls counts the host functions that were used, by name.
 	Calls map[string]int
 

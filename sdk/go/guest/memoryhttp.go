@@ -22,6 +22,7 @@ type memoryExchange struct {
 	sent   bytes.Buffer
 	head   *abi.HTTPResponse
 	answer *bytes.Reader
+	result *abi.InferResult // of a model's answer
 }
 
 func (m *Memory) exchange(function string, handle uint32) (*memoryExchange, error) {

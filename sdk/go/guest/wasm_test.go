@@ -134,6 +134,9 @@ func (m *machine) serve(name string, params int, mod api.Module, stack []uint64)
 	if strings.HasPrefix(name, "http.") {
 		return m.network(name, uint32(stack[0]), arg, out)
 	}
+	if strings.HasPrefix(name, "infer.") {
+		return m.models(name, uint32(stack[0]), arg, out)
+	}
 	if strings.HasPrefix(name, "stream.") {
 		return m.streams(name, uint32(stack[0]), func() []byte { return arg(1) })
 	}
@@ -226,6 +229,24 @@ func (m *machine) network(name string, handle uint32, arg func(int) []byte, out 
 	reply := m.answer
 	m.answer = ""
 	return m.give([]byte(reply), out(), "")
+}
+
+// models answers every question but one.
+func (m *machine) models(name string, handle uint32, arg func(int) []byte, out func() []byte) abi.Status {
+	if name == "infer.finish" {
+		m.log = append(m.log, fmt.Sprint(name, " ", handle))
+		return m.give([]byte(`{"engine":"e","engine_kind":"neural","model":"m","finish_reason":"stop","usage":{"prompt_tokens":1,"cached_tokens":0,"completion_tokens":2},"usd_micros":7}`), out(), "")
+	}
+	m.log = append(m.log, name+" "+string(arg(0)))
+	if strings.Contains(string(arg(0)), "none") {
+		m.pending = []byte("no such model")
+		return abi.MakeStatus(abi.NotFound, uint32(len(m.pending)))
+	}
+	m.answer = "an answer"
+	return m.give([]byte(map[string]string{
+		"infer.generate": `{"handle":5,"engine":"e","engine_kind":"neural","model":"m"}`, "infer.embed": `{"model":"m","vectors":[[1,0.5],[2,0.5]]}`,
+		"infer.rerank": `{"model":"m","scores":[0.25]}`, "infer.tokenize": `{"model":"m","count":4}`,
+	}[name]), out(), "")
 }
 
 // streams has one short input.
@@ -337,7 +358,12 @@ upload 1048581 <nil>
 uploaded 200 <nil>
 socket 200 <nil> <nil>
 received back true <nil>
-received EOF, close <nil>`)
+received EOF, close <nil>
+complete "an answer" {InferEngine:{Engine:e Kind:neural Model:m} Finish:stop Usage:{Prompt:1 Cached:0 Output:2 Doubtful:false} USDMicros:7} <nil>
+complete no such model
+embed [[1 0.5] [2 0.5]] <nil>
+rerank [0.25] <nil>
+count 4 <nil>`)
 	compare(t, "what the host saw", m.log, `
 log.write 2 a line
 log.write 1 structured a=1 g.b="two words" g.h.c=true
@@ -391,7 +417,16 @@ http.send 4 "hello"
 http.send 4 "\x01"
 http.receive 4
 http.receive 4
-stream.close 4`)
+stream.close 4
+infer.generate {"prompt":"p","max_tokens":2}
+stream.read 5
+stream.read 5
+infer.finish 5
+stream.close 5
+infer.generate {"model":"none","prompt":"p"}
+infer.embed {"model":"m","texts":["a","b"]}
+infer.rerank {"query":"q","documents":["d"]}
+infer.tokenize {"prompt":"text","count":true}`)
 }
 
 func compare(t *testing.T, what string, got []string, want string) {

@@ -1,5 +1,5 @@
 // The SDK's conformance guest: the tools that abi/abitest asks for.
-import { ToolError, abort, bytes, callTool, clock, config, decode, emit, fs, http, input, kv, log, output, randomBytes, secret, state, t, typed, unpack } from "arw";
+import { ToolError, abort, bytes, callTool, clock, config, decode, emit, fs, http, infer, input, kv, log, output, randomBytes, secret, state, t, typed, unpack } from "arw";
 
 let count = 0;
 const kept = [];
@@ -9,7 +9,7 @@ const recurse = (n) => recurse(n + 1) + n;
 
 const names = {
   2: "invalid", 3: "not_found", 4: "denied", 6: "lease_expired", 7: "lease_revoked", 8: "budget_exhausted", 13: "too_large", 14: "unsupported",
-  16: "conflict", 17: "busy", 18: "unavailable", 28: "tool_failed", 30: "internal",
+  16: "conflict", 17: "busy", 18: "unavailable", 28: "tool_failed", 30: "internal", 31: "no_model_configured",
 };
 
 const operations = {
@@ -71,9 +71,21 @@ const operations = {
     s.close();
     return { status: s.status, value: said, more };
   },
+  "infer.generate": (o) => thought(o, { prompt: o.value }),
+  "infer.chat": (o) => thought(o, { messages: [{ role: "user", content: o.value }] }),
+  "infer.embed": ({ name, texts }) => ({ doc: infer.embed({ model: name, texts }) }),
+  "infer.rerank": ({ name, value, texts }) => ({ doc: infer.rerank({ model: name, query: value, documents: texts }) }),
+  "infer.tokenize": ({ name, value }) => ({ doc: infer.tokenize({ model: name, prompt: value }) }),
+  "infer.count": ({ name, value }) => ({ doc: infer.tokenize({ model: name, prompt: value, count: true }) }),
 };
 
 const hex = (bytes) => ({ hex: [...bytes].map((b) => b.toString(16).padStart(2, "0")).join("") });
+function thought({ name, size }, req) {
+  const a = infer.generate({ model: name, max_tokens: size, ...req });
+  const value = a.text(), how = a.finish();
+  a.close();
+  return { value, finish: how.finish_reason, tokens: how.usage.completion_tokens };
+}
 
 function told(answer) {
   const value = answer.text();

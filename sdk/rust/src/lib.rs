@@ -30,7 +30,7 @@ mod tools;
 mod value;
 
 pub use error::{Code, Error, Result};
-pub use host::{action, archive, clock, config, event, fs, http, kv, log, rand, secret, state, stream};
+pub use host::{action, archive, clock, config, event, fs, http, infer, kv, log, rand, secret, state, stream};
 pub use json::Json;
 pub use tools::Tools;
 pub use value::Value;

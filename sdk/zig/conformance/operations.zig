@@ -29,6 +29,7 @@ const Op = struct {
     to: []const u8 = "",
     strip: u32 = 0,
     most: i64 = 0,
+    texts: []const []const u8 = &.{},
 };
 const Outcome = struct {
     code: u32 = 0,
@@ -44,6 +45,8 @@ const Outcome = struct {
     size: ?usize = null,
     unpacked: ?arw.archive.Unpacked = null,
     doc: ?arw.json.Value = null,
+    finish: ?[]const u8 = null,
+    tokens: ?i64 = null,
 };
 
 pub fn run(in: struct { ops: []const Op }) anyerror!struct { results: []const Outcome } {
@@ -58,7 +61,7 @@ pub fn run(in: struct { ops: []const Op }) anyerror!struct { results: []const Ou
     return .{ .results = results };
 }
 
-const Name = enum { @"log.write", @"kv.get", @"kv.put", @"kv.delete", @"kv.list", @"kv.batch", @"event.emit", @"state.get", @"state.put", @"fs.list", @"fs.stat", @"fs.read", @"fs.read_all", @"fs.write", @"fs.remove", @"fs.copy", @"fs.draft", @"fs.hold", @"secret.public", @"secret.mac", @"secret.sign", @"archive.unpack", @"config.get", @"clock.now", @"clock.monotonic", @"rand.bytes", @"action.call", @"http.fetch", @"http.upload", @"http.chat" };
+const Name = enum { @"log.write", @"kv.get", @"kv.put", @"kv.delete", @"kv.list", @"kv.batch", @"event.emit", @"state.get", @"state.put", @"fs.list", @"fs.stat", @"fs.read", @"fs.read_all", @"fs.write", @"fs.remove", @"fs.copy", @"fs.draft", @"fs.hold", @"secret.public", @"secret.mac", @"secret.sign", @"archive.unpack", @"config.get", @"clock.now", @"clock.monotonic", @"rand.bytes", @"action.call", @"http.fetch", @"http.upload", @"http.chat", @"infer.generate", @"infer.chat", @"infer.embed", @"infer.rerank", @"infer.tokenize", @"infer.count" };
 
 fn one(op: Op, r: *Outcome) anyerror!void {
     const name = std.meta.stringToEnum(Name, op.op) orelse return arw.fail(error.Unsupported, "there is no operation \"{s}\"", .{op.op});
@@ -116,6 +119,11 @@ fn one(op: Op, r: *Outcome) anyerror!void {
             .bytes => |b| r.value = b,
         },
         .@"http.fetch", .@"http.upload", .@"http.chat" => try network(name, op, r),
+        .@"infer.generate" => try answered(.{ .model = op.name, .prompt = op.value, .max_tokens = op.size }, r),
+        .@"infer.chat" => try answered(.{ .messages = @as([]const Message, &.{.{ .role = "user", .content = op.value }}), .max_tokens = op.size }, r),
+        .@"infer.embed" => r.doc = try arw.infer.embed(.{ .model = op.name, .texts = op.texts }),
+        .@"infer.rerank" => r.doc = try arw.infer.rerank(.{ .model = op.name, .query = op.value, .documents = op.texts }),
+        .@"infer.tokenize", .@"infer.count" => r.doc = try arw.infer.tokenize(.{ .model = op.name, .prompt = op.value, .count = name == .@"infer.count" }),
     }
 }
 
@@ -143,6 +151,17 @@ fn copy(from: []const u8, to: []const u8) anyerror!usize {
     try target.commit();
     try source.close();
     return size;
+}
+
+const Message = struct { role: []const u8, content: []const u8 };
+
+fn answered(req: anytype, r: *Outcome) anyerror!void {
+    const a = try arw.infer.generate(req);
+    r.value = try a.readAll();
+    const how = try a.finish();
+    r.finish = try arw.json.read([]const u8, how.object.get("finish_reason").?, "finish_reason");
+    r.tokens = try arw.json.read(i64, how.object.get("usage").?.object.get("completion_tokens").?, "completion_tokens");
+    return a.close();
 }
 
 fn network(name: Name, op: Op, r: *Outcome) anyerror!void {

@@ -33,6 +33,7 @@ type Dialect string
 const (
 	Llama  Dialect = "llama"  // llama.cpp's llama-server
 	VLLM   Dialect = "vllm"   // vLLM's server
+	ONNX   Dialect = "onnx"   // the worker of package onnx
 	Remote Dialect = "openai" // anything else: the common part alone
 )
 
@@ -91,6 +92,8 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 		err = c.probeLlama(ctx)
 	case VLLM:
 		err = c.probeVLLM(ctx)
+	case ONNX:
+		err = c.probeONNX(ctx)
 	case Remote:
 		err = c.probeRemote(ctx)
 	default:

@@ -18,23 +18,36 @@ const (
 // fixed is a schema with one value, for the same purpose.
 var fixed = []byte(`{"const":"` + proof + `"}`)
 
-func (c *Client) probeLlama(ctx context.Context) error {
-	var props struct {
-		Settings struct {
-			Context int `json:"n_ctx"`
-		} `json:"default_generation_settings"`
-		Slots int    `json:"total_slots"`
-		Build string `json:"build_info"`
-	}
-	if err := c.call(ctx, http.MethodGet, "/props", nil, &props); err != nil {
+// props is what llama-server and the worker say of themselves.
+type props struct {
+	Engine   string `json:"engine"` // the worker's alone
+	Settings struct {
+		Context int `json:"n_ctx"`
+	} `json:"default_generation_settings"`
+	Slots int    `json:"total_slots"`
+	Build string `json:"build_info"`
+}
+
+// probeProps asks for them. Context is per slot already.
+func (c *Client) probeProps(ctx context.Context, engine, name, what string) error {
+	var got props
+	if err := c.call(ctx, http.MethodGet, "/props", nil, &got); err != nil {
 		return err
 	}
-	if props.Settings.Context <= 0 || props.Build == "" {
-		return c.nonsense("/props without context or build: this is no llama-server")
+	if got.Settings.Context <= 0 || got.Build == "" || got.Engine != engine {
+		return c.nonsense("/props without context or build, or of another engine: this is no %s", what)
 	}
-	c.info.Name, c.info.Version = "llama.cpp", quote(props.Build)
-	c.info.Context, c.info.Slots = props.Settings.Context, props.Slots // the context is per slot already
+	c.info.Name, c.info.Version = name, quote(got.Build)
+	c.info.Context, c.info.Slots = got.Settings.Context, got.Slots
 	return c.try(ctx)
+}
+
+func (c *Client) probeLlama(ctx context.Context) error {
+	return c.probeProps(ctx, "", "llama.cpp", "llama-server")
+}
+
+func (c *Client) probeONNX(ctx context.Context) error {
+	return c.probeProps(ctx, "onnx", "onnx", "ONNX worker")
 }
 
 func (c *Client) probeVLLM(ctx context.Context) error {
@@ -141,6 +154,9 @@ func (c *Client) try(ctx context.Context) error {
 			return err == nil && len(t) > 0, err
 		}},
 	} {
+		if c.cfg.Dialect == ONNX && (t.can == &can.Generate || t.can == &can.Chat || t.can == &can.Grammar || t.can == &can.Schema) {
+			continue // an encoder says nothing
+		}
 		ok, err := t.try(ctx)
 		if err != nil && !inability(err) {
 			return err

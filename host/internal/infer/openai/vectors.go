@@ -75,6 +75,12 @@ func (c *Client) Tokenize(ctx context.Context, p infer.Prompt) ([]int32, error) 
 		Tokens []int32 `json:"tokens"`
 	}
 	switch c.cfg.Dialect {
+	case ONNX:
+		if p.Messages != nil {
+			return nil, infer.Lacks(c.info, "answer chats")
+		}
+		err := c.call(ctx, http.MethodPost, "/tokenize", map[string]any{"content": p.Text}, &got)
+		return got.Tokens, err
 	case Llama:
 		text := p.Text
 		if p.Messages != nil {

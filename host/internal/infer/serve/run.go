@@ -17,6 +17,7 @@ type Ask struct {
 	Texts     []string `json:"texts,omitempty"`
 	Query     string   `json:"query,omitempty"`
 	Documents []string `json:"documents,omitempty"`
+	Count     bool     `json:"count,omitempty"` // tokens: their number alone
 }
 
 // Check reads an input and says what is wrong with it, without a model.
@@ -33,7 +34,7 @@ func Check(kind string, input []byte) (*Ask, error) {
 	return &a, nil
 }
 
-// Call is one request. All of it but Out is needed.
+// Call is one request. Kind, Input, Scope and May are needed.
 type Call struct {
 	Kind  string
 	Input []byte
@@ -41,9 +42,17 @@ type Call struct {
 	Scope string
 	// May is asked before a model is started or shown: what one request may take of it, or why it is refused.
 	May func(Model) (infer.Budget, error)
+	// Began hears what answers, before any of the answer; nil hears nothing.
+	Began func(infer.Engine)
 	// Out takes parts of a generated text as they come; nil takes none.
 	Out func(text string) error
+	// Spend counts what is used as it is used: tokens in and out, and millionths of a USD. Its error ends the request in its
+	// middle, and the part that was not covered is not given out. nil counts nothing.
+	Spend func(tokens, money int64) error
 }
+
+// ErrRefused marks a request that may not be: what May answers with it counts as refused, not as failed.
+var ErrRefused = errors.New("refused")
 
 // Outcome is what a request came to. Body is the JSON answer. The rest is also known of a request that failed, as far as it
 // came; usage that had to be counted here is Doubtful.
@@ -66,7 +75,7 @@ func (s *Service) Run(ctx context.Context, c Call) (o Outcome, err error) {
 		o.Body, err = json.Marshal(map[string]any{"models": s.shown(c.May)})
 		return o, err
 	}
-	if o.Model, err = s.find(a.Model); err != nil {
+	if o.Model, err = s.Find(a.Model); err != nil {
 		return o, err
 	}
 	if a.Budget, err = c.May(o.Model); err != nil {
@@ -80,6 +89,9 @@ func (s *Service) Run(ctx context.Context, c Call) (o Outcome, err error) {
 	defer release()
 	o.Engine = model.Info().Engine
 	o.Engine.Model = o.Model.Name
+	if c.Began != nil {
+		c.Began(o.Engine)
+	}
 	result, err := o.answer(ctx, model, c, a)
 	o.Cost = a.Budget.Price.Of(o.Usage.Prompt, o.Usage.Output)
 	if err != nil {
@@ -101,26 +113,34 @@ func (s *Service) shown(may func(Model) (infer.Budget, error)) []Model {
 }
 
 func (o *Outcome) answer(ctx context.Context, m infer.Model, c Call, a *Ask) (any, error) {
+	bill := &meter{spend: c.Spend, price: a.Budget.Price}
 	switch c.Kind {
 	case Generate:
-		return o.generate(ctx, m, c.Out, a)
+		if err := bill.prompt(ctx, m, a); err != nil {
+			return nil, err
+		}
+		return o.generate(ctx, m, c.Out, a, bill)
 	case Embed:
 		v, err := infer.Embed(ctx, m, a.Texts)
 		v.Engine, o.Usage = o.Engine, v.Usage
-		return &v, errors.Join(err, o.within(a.Budget))
+		return &v, errors.Join(err, o.within(a.Budget), bill.see(v.Usage.Prompt, v.Usage.Output))
 	case Rerank:
 		v, err := infer.Rerank(ctx, m, a.Query, a.Documents)
 		v.Engine, o.Usage = o.Engine, v.Usage
-		return &v, errors.Join(err, o.within(a.Budget))
+		return &v, errors.Join(err, o.within(a.Budget), bill.see(v.Usage.Prompt, v.Usage.Output))
 	case Tokenize:
 		tokens, err := infer.Tokenize(ctx, m, a.Prompt)
-		return map[string]any{"tokens": tokens, "count": len(tokens)}, err
+		got := infer.Tokens{Engine: o.Engine, Tokens: tokens, Count: len(tokens)}
+		if a.Count {
+			got.Tokens = nil
+		}
+		return &got, err
 	}
 	return nil, abi.Errorf(abi.NotFound, "%q is no kind of inference", c.Kind)
 }
 
 // generate counts what comes, so that an answer that breaks off is accounted for as well.
-func (o *Outcome) generate(ctx context.Context, m infer.Model, out func(string) error, a *Ask) (any, error) {
+func (o *Outcome) generate(ctx context.Context, m infer.Model, out func(string) error, a *Ask, bill *meter) (any, error) {
 	var failed error
 	got, err := infer.Collect(o.Engine, func(yield func(infer.Part, error) bool) {
 		for p, err := range infer.Generate(ctx, m, &a.Request) {
@@ -131,6 +151,11 @@ func (o *Outcome) generate(ctx context.Context, m infer.Model, out func(string) 
 				o.Usage = *p.Usage
 			case p.Text != "":
 				o.Usage.Output, o.Usage.Doubtful = o.Usage.Output+1, true
+			}
+			if err == nil {
+				if failed = bill.see(o.Usage.Prompt, o.Usage.Output); failed != nil {
+					return
+				}
 			}
 			if out != nil && err == nil && p.Text != "" {
 				if failed = out(p.Text); failed != nil {
@@ -146,6 +171,46 @@ func (o *Outcome) generate(ctx context.Context, m infer.Model, out func(string) 
 		return nil, failed
 	}
 	return &got, err
+}
+
+// meter charges what a request takes as it takes it.
+type meter struct {
+	spend         func(tokens, money int64) error
+	price         infer.Price
+	in, out       int64 // seen
+	tokens, money int64 // charged
+}
+
+// prompt charges the prompt before anything is generated, where the runtime can count it.
+func (m *meter) prompt(ctx context.Context, model infer.Model, a *Ask) error {
+	if m.spend == nil || a.Budget.Tokens == 0 && a.Budget.Money == 0 || !model.Info().Can.Tokenize {
+		return nil
+	}
+	if err := a.Request.Check(); err != nil {
+		return err
+	}
+	n, err := infer.Count(ctx, model, a.Prompt)
+	if err != nil {
+		return err
+	}
+	return m.see(int64(n), 0)
+}
+
+// see charges what was not charged yet; what was charged too much, since a runtime counts less afterwards, stays charged.
+func (m *meter) see(in, out int64) error {
+	if m.spend == nil {
+		return nil
+	}
+	m.in, m.out = max(m.in, in), max(m.out, out)
+	tokens, money := m.in+m.out-m.tokens, m.price.Of(m.in, m.out)-m.money
+	if tokens == 0 && money == 0 {
+		return nil
+	}
+	if err := m.spend(tokens, money); err != nil {
+		return err
+	}
+	m.tokens, m.money = m.tokens+tokens, m.money+money
+	return nil
 }
 
 // spent reads what an exhausted budget was spent on.

@@ -26,6 +26,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/infer"
 	"github.com/arw-project/arw/host/internal/infer/gguf"
+	"github.com/arw-project/arw/host/internal/infer/onnx"
 	"github.com/arw-project/arw/host/internal/infer/supervise"
 	"github.com/arw-project/arw/manifests/strict"
 )
@@ -172,8 +173,8 @@ func (s *Service) List() []Model {
 	return out
 }
 
-// find gives the named model, or the default for "".
-func (s *Service) find(name string) (Model, error) {
+// Find gives the named model, or the default for "". Errors: NoModel, NotFound.
+func (s *Service) Find(name string) (Model, error) {
 	if len(s.models) == 0 {
 		return Model{}, abi.Errorf(abi.NoModel, "ask a model: none is configured on this host").
 			WithHint(`put [model.NAME] with file, digest and profile into models.toml and [profile.NAME] into runtimes.toml of the state directory, and restart`)
@@ -226,13 +227,11 @@ func (s *Service) prove(ctx context.Context, m Model) (size int64, err error) {
 	if known {
 		return now.size, nil
 	}
-	if s.profiles[m.Profile].Runtime == "llama" {
-		if _, err := gguf.Read(f, info.Size()); err != nil {
-			return 0, err
-		}
-		if _, err := f.Seek(0, io.SeekStart); err != nil {
-			return 0, abi.Errorf(abi.Unavailable, "load model %q: %w", m.Name, err)
-		}
+	if err := inspect(s.profiles[m.Profile].Runtime, f, info.Size()); err != nil {
+		return 0, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return 0, abi.Errorf(abi.Unavailable, "load model %q: %w", m.Name, err)
 	}
 	h := sha256.New()
 	if _, err := io.Copy(h, cancellable{ctx, f}); err != nil {
@@ -245,6 +244,17 @@ func (s *Service) prove(ctx context.Context, m Model) (size int64, err error) {
 	s.proven[m.File] = now
 	s.mu.Unlock()
 	return now.size, nil
+}
+
+// inspect refuses a file whose header is not one that the runtime could load.
+func inspect(runtime string, f io.Reader, size int64) (err error) {
+	switch runtime {
+	case "llama":
+		_, err = gguf.Read(f, size)
+	case "onnx":
+		err = onnx.Check(f, size)
+	}
+	return err
 }
 
 type cancellable struct {

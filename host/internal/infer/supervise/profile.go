@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -20,8 +21,8 @@ import (
 // pass an argument of one's own, since runtimes have some that run tools, fetch weights or write files.
 type Profile struct {
 	Name    string `toml:"-"`
-	Runtime string `toml:"runtime,required"` // llama or vllm
-	Binary  string `toml:"binary,required"`  // absolute path
+	Runtime string `toml:"runtime,required"` // llama, vllm or onnx
+	Binary  string `toml:"binary"`           // absolute path; empty for onnx: the host's own
 
 	Context   int    `toml:"context"`    // tokens per request; 0: 4096
 	Slots     int    `toml:"slots"`      // requests at once; 0: 2
@@ -90,6 +91,9 @@ func (p *Profile) fill() {
 	if p.CacheType == "" {
 		p.CacheType = "f16"
 	}
+	if p.Runtime == "onnx" && p.Binary == "" {
+		p.Binary, _ = os.Executable() // none is refused as no absolute path
+	}
 	if p.Memory == 0 {
 		p.Memory = 8 << 30
 	}
@@ -107,7 +111,7 @@ func (p *Profile) faults() map[string]string {
 		out["runtime"] = fmt.Sprintf("the name %.40q is not a-z, 0-9 and -, at most 32", p.Name)
 	}
 	if _, ok := launchers[p.Runtime]; !ok {
-		out["runtime"] = fmt.Sprintf("%.40q is not llama or vllm", p.Runtime)
+		out["runtime"] = fmt.Sprintf("%.40q is not llama, vllm or onnx", p.Runtime)
 	}
 	if !filepath.IsAbs(p.Binary) || filepath.Clean(p.Binary) != p.Binary {
 		out["binary"] = "a binary is an absolute path"
@@ -146,6 +150,12 @@ type Launch struct {
 var launchers = map[string]Launch{
 	"llama": {Dialect: openai.Llama, Args: llamaArgs, Health: "/health"},
 	"vllm":  {Dialect: openai.VLLM, Args: vllmArgs, Health: "/health"},
+	"onnx":  {Dialect: openai.ONNX, Args: onnxArgs, Health: "/health"},
+}
+
+// onnxArgs start the worker that this program brings, or another that takes the same.
+func onnxArgs(_ *Profile, model, socket, keyFile string) []string {
+	return []string{"onnx-worker", "--model", model, "--socket", socket, "--key-file", keyFile}
 }
 
 func llamaArgs(p *Profile, model, socket, keyFile string) []string {

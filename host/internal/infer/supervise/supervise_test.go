@@ -31,6 +31,9 @@ func TestMain(m *testing.M) {
 		serve(os.Args[2], os.Args[3], os.Args[4], os.Args[5])
 		return
 	}
+	if len(os.Args) > 1 && os.Args[1] == "onnx-worker" {
+		os.Exit(work(os.Args[2:]))
+	}
 	if len(os.Args) > 1 && os.Args[1] == "-arw-host" {
 		crash(os.Args[2])
 		return

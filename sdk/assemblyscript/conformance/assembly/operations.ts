@@ -1,5 +1,5 @@
 // conform.do: host functions, one after another.
-import { action, archive, Batch, clock, Code, config, event, fail, failCode, failure, FileEntry, fs, http, HttpRequest, HttpResponse, Json, kv, log, rand, secret, state, text, UnpackRequest, utf8 } from "arw";
+import { action, archive, Batch, clock, Code, config, event, fail, failCode, failure, FileEntry, fs, http, HttpRequest, HttpResponse, infer, Json, kv, log, rand, secret, state, text, UnpackRequest, utf8 } from "arw";
 
 function bool_(v: bool): Json {
   const j = new Json();
@@ -138,6 +138,35 @@ function network(name: string, op: Json, out: Json): bool {
   return socket.close();
 }
 
+function models(name: string, op: Json, out: Json): bool {
+  const req = Json.object().set("model", Json.of(op.text("name"))), value = Json.of(op.text("value")), texts = op.get("texts");
+  if (name == "infer.generate" || name == "infer.chat") {
+    if (name == "infer.chat") req.set("messages", Json.list().push(Json.object().set("role", Json.of("user")).set("content", value)));
+    else req.set("prompt", value);
+    if (op.integer("size") > 0) req.set("max_tokens", Json.integer(op.integer("size")));
+    const a = infer.generate(req);
+    if (!a) return false;
+    const said = a.readAll();
+    if (!said) return false;
+    const how = a.finish();
+    if (!how) return false;
+    const usage = how.get("usage");
+    out.set("value", Json.of(text(said))).set("finish", Json.of(how.text("finish_reason"))).set("tokens", Json.integer(usage ? usage.integer("completion_tokens") : 0));
+    return a.close();
+  }
+  let reply: Json | null = null;
+  if (name == "infer.embed") reply = infer.embed(req.set("texts", texts ? texts : Json.list()));
+  else if (name == "infer.rerank") reply = infer.rerank(req.set("query", value).set("documents", texts ? texts : Json.list()));
+  else {
+    req.set("prompt", value);
+    if (name == "infer.count") req.set("count", bool_(true));
+    reply = infer.tokenize(req);
+  }
+  if (!reply) return false;
+  out.set("doc", reply);
+  return true;
+}
+
 function one(name: string, op: Json, out: Json): bool {
   const key = op.text("key"), path = op.text("path");
   if (name == "log.write") {
@@ -183,6 +212,7 @@ function one(name: string, op: Json, out: Json): bool {
   }
   if (name == "action.call") return call(op, out);
   if (name.startsWith("http.")) return network(name, op, out);
+  if (name.startsWith("infer.")) return models(name, op, out);
   return failCode(Code.Unsupported, 'there is no operation "' + name + '"');
 }
 

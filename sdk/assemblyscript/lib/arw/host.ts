@@ -40,6 +40,11 @@ import { Fields, Json, Record } from "./json";
 @external("arw:http", "connect") declare function http_connect(req: usize, reqLen: u32, out: usize, cap: u32): u64;
 @external("arw:http", "send") declare function http_send(handle: u32, kind: u32, data: usize, len: u32): u64;
 @external("arw:http", "receive") declare function http_receive(handle: u32, out: usize, cap: u32): u64;
+@external("arw:infer", "generate") declare function infer_generate(req: usize, reqLen: u32, out: usize, cap: u32): u64;
+@external("arw:infer", "finish") declare function infer_finish(handle: u32, out: usize, cap: u32): u64;
+@external("arw:infer", "embed") declare function infer_embed(req: usize, reqLen: u32, out: usize, cap: u32): u64;
+@external("arw:infer", "rerank") declare function infer_rerank(req: usize, reqLen: u32, out: usize, cap: u32): u64;
+@external("arw:infer", "tokenize") declare function infer_tokenize(req: usize, reqLen: u32, out: usize, cap: u32): u64;
 
 const small: u32 = 1024; // most replies fit
 const scratch = memory.data(1024, 8);
@@ -499,3 +504,34 @@ export namespace http {
 // fetch_ and readInto_ are fetch and readInto for namespaces that have one of their own.
 function fetch_(status: u64): Uint8Array | null { return fetch(status); }
 function readInto_(handle: u32, buf: Uint8Array): i32 { return readInto(handle, buf); }
+
+// Answer is a text that a model is making, read as it comes; a read may end within a character. Closing it frees the model.
+export class Answer {
+  // head says what answers: engine, engine_kind and model.
+  constructor(private body: HttpResponse, public head: Json) {}
+  read(size: i32): Uint8Array | null { return this.body.read(size); }
+  readAll(): Uint8Array | null { return this.body.readAll(); }
+  // finish waits for the end, drops text that was not read, and tells how it ended.
+  finish(): Json | null { return fetchJson(infer_finish(this.body.handle, scratch, small)); }
+  close(): bool { return this.body.close(); }
+}
+
+// Models of the host. Requests and replies are JSON in the form of docs/spec/abi.md, 3.3. Tools that ask declare effects = "reads".
+export namespace infer {
+  export function generate(req: Json): Answer | null {
+    const r = written(req), head = fetchJson(infer_generate(r.ptr, r.length, scratch, small));
+    return head ? new Answer(new HttpResponse(<u32>head.integer("handle")), head) : null;
+  }
+  export function embed(req: Json): Json | null {
+    const r = written(req);
+    return fetchJson(infer_embed(r.ptr, r.length, scratch, small));
+  }
+  export function rerank(req: Json): Json | null {
+    const r = written(req);
+    return fetchJson(infer_rerank(r.ptr, r.length, scratch, small));
+  }
+  export function tokenize(req: Json): Json | null {
+    const r = written(req);
+    return fetchJson(infer_tokenize(r.ptr, r.length, scratch, small));
+  }
+}

@@ -1,6 +1,6 @@
 //! conform.do: host functions, one after another.
 
-use arw_guest::{action, archive, clock, config, event, fs, http, kv, log, object, rand, secret, state, Code, Error, Json, Result};
+use arw_guest::{action, archive, clock, config, event, fs, http, infer, kv, log, object, rand, secret, state, Code, Error, Json, Result, Value};
 
 object! { pub struct Pair { key: String, value: String } }
 object! {
@@ -9,7 +9,7 @@ object! {
         puts: Option<Vec<Pair>>, deletes: Option<Vec<String>>, level: Option<u32>, kind: Option<String>, name: Option<String>,
         path: Option<String>, recursive: Option<bool>, offset: Option<u64>, size: Option<usize>, tool: Option<String>, doc: Option<Json>,
         method: Option<String>, url: Option<String>, header: Option<String>, secret: Option<String>,
-        from: Option<String>, to: Option<String>, strip: Option<u32>, most: Option<i64>,
+        from: Option<String>, to: Option<String>, strip: Option<u32>, most: Option<i64>, texts: Option<Vec<String>>,
     }
 }
 object! { pub struct Ops { ops: Vec<Op> } }
@@ -18,7 +18,7 @@ object! {
     pub struct Outcome {
         code: u32, message: Option<String>, value: Option<String>, keys: Option<Vec<kv::Key>>, more: Option<bool>,
         entries: Option<Vec<fs::Entry>>, entry: Option<fs::Entry>, ns: Option<i64>, hex: Option<String>, doc: Option<Json>, status: Option<i64>,
-        size: Option<usize>, unpacked: Option<archive::Unpacked>,
+        size: Option<usize>, unpacked: Option<archive::Unpacked>, finish: Option<String>, tokens: Option<i64>,
     }
 }
 object! { pub struct Outcomes { results: Vec<Outcome> } }
@@ -83,7 +83,57 @@ fn copy(from: &str, to: &str) -> Result<Outcome> {
     Ok(Outcome { size: Some(size), ..Outcome::default() })
 }
 
+object! { pub struct Message { role: String, content: String } }
+object! {
+    #[derive(Default)]
+    pub struct Asked {
+        model: Option<String>, prompt: Option<String>, messages: Option<Vec<Message>>, max_tokens: Option<usize>, texts: Option<Vec<String>>,
+        query: Option<String>, documents: Option<Vec<String>>, count: Option<bool>,
+    }
+}
+
+fn models(op: Op) -> Result<Outcome> {
+    let (mut req, value, texts) = (Asked { model: op.name, ..Asked::default() }, op.value.unwrap_or_default(), op.texts);
+    req.max_tokens = op.size;
+    let ask: fn(&Json) -> Result<Json> = match op.op.as_str() {
+        "infer.generate" | "infer.chat" => {
+            match op.op.as_str() {
+                "infer.chat" => req.messages = Some(vec![Message { role: "user".to_string(), content: value }]),
+                _ => req.prompt = Some(value),
+            }
+            let mut a = infer::generate(&json(&req)?)?;
+            let said = a.read_all()?;
+            let how = a.finish()?;
+            let tokens = how.get("usage").and_then(|u| u.get("completion_tokens")).and_then(Json::as_i64);
+            return Ok(Outcome { finish: how.get("finish_reason").and_then(Json::as_text).map(str::to_string), tokens, ..text(said)? });
+        }
+        "infer.embed" => {
+            req.texts = texts;
+            infer::embed
+        }
+        "infer.rerank" => {
+            (req.query, req.documents) = (Some(value), texts);
+            infer::rerank
+        }
+        _ => {
+            req.prompt = Some(value);
+            req.count = Some(op.op == "infer.count").filter(|yes| *yes);
+            infer::tokenize
+        }
+    };
+    Ok(Outcome { doc: Some(ask(&json(&req)?)?), ..Outcome::default() })
+}
+
+fn json(req: &Asked) -> Result<Json> {
+    let mut raw = Vec::new();
+    req.write(&mut raw);
+    Json::parse(&raw)
+}
+
 fn one(op: Op) -> Result<Outcome> {
+    if op.op.starts_with("infer.") {
+        return models(op);
+    }
     if op.op.starts_with("http.") {
         return network(op);
     }

@@ -116,7 +116,10 @@ func everyFunction(c *guest.Call, _ nothing) (r report, err error) {
 	say("call %s %v", w.Word, err)
 	err = c.Action().Call("other/pack:broken", word{"in"}, &w)
 	say("call broken %v: %v", abi.CodeOf(err), err)
-	return r, overHTTP(c, say)
+	if err := overHTTP(c, say); err != nil {
+		return r, err
+	}
+	return r, models(c, say)
 }
 
 func overHTTP(c *guest.Call, say func(string, ...any)) error {
@@ -149,5 +152,19 @@ func overHTTP(c *guest.Call, say func(string, ...any)) error {
 	say("received %s %v %v", msg, text, err)
 	_, _, err = ws.Receive()
 	say("received %v, close %v", err, ws.Close())
+	return nil
+}
+
+func models(c *guest.Call, say func(string, ...any)) error {
+	text, how, err := c.Infer().Complete(abi.InferRequest{Prompt: "p", MaxTokens: 2})
+	say("complete %q %+v %v", text, how, err)
+	_, _, err = c.Infer().Complete(abi.InferRequest{Model: "none", Prompt: "p"})
+	say("complete %v", err)
+	v, err := c.Infer().Embed("m", "a", "b")
+	say("embed %v %v", v.Vectors, err)
+	s, err := c.Infer().Rerank("", "q", "d")
+	say("rerank %v %v", s.Scores, err)
+	n, err := c.Infer().Count("", "text")
+	say("count %d %v", n, err)
 	return nil
 }
