@@ -33,6 +33,8 @@ type Case struct {
 	state map[string][]byte
 	files map[string][]byte
 	wants []want
+
+	models []modelAnswer
 }
 
 // step is one call and what is expected of it.
@@ -58,6 +60,7 @@ type rawCase struct {
 	Refuse    []rawRefuse   `toml:"refuse"`
 	Answers   []rawAnswer   `toml:"answer"`
 	Responses []rawResponse `toml:"response"`
+	Models    []rawModel    `toml:"model"`
 }
 
 type rawStep struct {
@@ -154,6 +157,7 @@ func (k *checker) check() {
 	k.refusals()
 	k.answers()
 	k.responses()
+	k.modelAnswers()
 	for i := range k.text.files {
 		k.place(&k.text.files[i])
 	}
