@@ -21,6 +21,7 @@ type Report struct {
 	Bytes    int           `json:"bytes"`
 	Passed   int           `json:"passed"`
 	Skipped  int           `json:"skipped,omitempty"` // the cases on what a guest does not import at all (of an older ABI, say)
+	Without  []string      `json:"without,omitempty"` // their topics
 	Failures []Failure     `json:"failures,omitempty"`
 	Call     time.Duration `json:"call_ns"` // one warm call in fresh state, the quickest of several rounds' means
 }
@@ -61,6 +62,9 @@ func Run(ctx context.Context, module []byte, runtime string) (*Report, error) {
 		c := &suite[i]
 		if needed, optional := needs[c.Topic]; optional && !uses(imports, needed) {
 			r.Skipped++
+			if !slices.Contains(r.Without, c.Topic) {
+				r.Without = append(r.Without, c.Topic)
+			}
 			continue
 		}
 		if err := c.Run(ctx, program{p}); err != nil {

@@ -225,7 +225,7 @@ type op struct {
 	Offset                                                uint64
 	Recursive                                             bool
 	Puts                                                  []pair
-	Deletes                                               []string
+	Deletes, Texts                                        []string
 	Doc                                                   json.RawMessage
 }
 

@@ -63,6 +63,21 @@ func httpReceive(handle uint64) uint64
 //go:wasmimport extism:host/env free
 func free(at uint64)
 
+//go:wasmimport extism:host/user arw_infer_generate
+func inferGenerate(req uint64) uint64
+
+//go:wasmimport extism:host/user arw_infer_finish
+func inferFinish(handle uint64) uint64
+
+//go:wasmimport extism:host/user arw_infer_embed
+func inferEmbed(req uint64) uint64
+
+//go:wasmimport extism:host/user arw_infer_rerank
+func inferRerank(req uint64) uint64
+
+//go:wasmimport extism:host/user arw_infer_tokenize
+func inferTokenize(req uint64) uint64
+
 // piece is how much of a stream is moved at once.
 const piece = 64 << 10
 
@@ -145,6 +160,16 @@ func (o *op) more() (map[string]any, bool, error) {
 		r, err = o.request()
 	case "http.chat":
 		r, err = o.chat()
+	case "infer.generate":
+		r, err = o.think(map[string]any{"prompt": o.Value})
+	case "infer.chat":
+		r, err = o.think(map[string]any{"messages": []map[string]string{{"role": "user", "content": o.Value}}})
+	case "infer.embed":
+		r, err = as("doc", inferEmbed(o.model(map[string]any{"texts": o.Texts})))
+	case "infer.rerank":
+		r, err = as("doc", inferRerank(o.model(map[string]any{"query": o.Value, "documents": o.Texts})))
+	case "infer.tokenize", "infer.count":
+		r, err = as("doc", inferTokenize(o.model(map[string]any{"prompt": o.Value, "count": o.Op == "infer.count"})))
 	default:
 		return nil, false, nil
 	}
@@ -240,4 +265,39 @@ func (o *op) chat() (map[string]any, error) {
 		err = check(streamClose(h.Handle))
 	}
 	return map[string]any{"status": h.Status, "value": string(said[1:]), "more": len(next) > 0}, err
+}
+
+// model is a request to the model that the operation names.
+func (o *op) model(req map[string]any) uint64 {
+	req["model"] = o.Name
+	raw, _ := json.Marshal(req) // texts and numbers
+	return block(raw)
+}
+
+func (o *op) think(req map[string]any) (map[string]any, error) {
+	if o.Size > 0 {
+		req["max_tokens"] = o.Size
+	}
+	h, err := answer(inferGenerate(o.model(req)))
+	var said []byte
+	for part := []byte{0}; err == nil && len(part) > 0; said = append(said, part...) {
+		_, part, err = reply(streamRead(h.Handle, piece))
+	}
+	if err != nil {
+		return nil, err
+	}
+	_, raw, err := reply(inferFinish(h.Handle))
+	if err != nil {
+		return nil, err
+	}
+	var how struct {
+		Finish string `json:"finish_reason"`
+		Usage  struct {
+			Output int64 `json:"completion_tokens"`
+		}
+	}
+	if err := json.Unmarshal(raw, &how); err != nil {
+		return nil, err
+	}
+	return map[string]any{"value": string(said), "finish": how.Finish, "tokens": how.Usage.Output}, check(streamClose(h.Handle))
 }
