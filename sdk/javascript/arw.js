@@ -505,7 +505,7 @@ function tools(module) {
   for (const [id, fn] of [...Object.entries(module), ...Object.entries(module.default ?? {})]) {
     if (typeof fn === "function" && id !== "default") found.set(id, fn);
   }
-  const described = { tools: [...found].filter(([, fn]) => schemas.has(fn)).map(([id, fn]) => ({ id, input: schemas.get(fn) })) };
+  const described = { sdk: "javascript", tools: [...found].map(([id, fn]) => ({ id, input: schemas.get(fn) })) };
   found.set("_describe", () => described);
   return found;
 }
