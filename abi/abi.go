@@ -8,7 +8,7 @@ package abi
 
 // Version is the semantic version of the contract. A pack names the range it was built for in pack.toml (module.abi);
 // compatibility is decided when the pack is installed, never at the first call.
-const Version = "1.2.0"
+const Version = "1.3.0"
 
 // Names a module exports to its host.
 const (
@@ -50,7 +50,7 @@ const (
 // ask for it.
 func (c Capability) Ambient() bool { return c == IO || c == Stream }
 
-// Handles of the streams that every call has. Higher ones are given by the functions of http and infer.
+// Handles of the streams that every call has. Higher ones are given by the functions of fs, http and infer.
 const (
 	HandleInput  = 0 // the bytes that the caller streams in
 	HandleOutput = 1 // the parts that the caller takes while the call runs
@@ -115,6 +115,8 @@ var Functions = []Func{
 	{FS, "stat", Reads, []string{"path", "path_len", "out", "out_cap"}, "describes one file or folder"},
 	{FS, "read", Reads, []string{"path", "path_len", "offset_lo", "offset_hi", "out", "out_cap"}, "reads up to out_cap bytes at an offset; 0 bytes is the end of the file"},
 	{FS, "write", Writes, []string{"path", "path_len", "data", "data_len"}, "replaces a file atomically; needs mode \"write\""},
+	{FS, "open", Reads, []string{"path", "path_len", "out", "out_cap"}, "opens a file to be read from its beginning with stream.read; gives its handle as 4 bytes, little endian (since 1.3)"},
+	{FS, "create", Writes, []string{"path", "path_len", "out", "out_cap"}, "begins a file whose bytes are written with stream.write and which takes the path's place, whole, with stream.close; gives its handle as 4 bytes (since 1.3)"},
 	{FS, "remove", Writes, []string{"path", "path_len"}, "removes a file or an empty folder; needs mode \"write\""},
 	{Clock, "now", Reads, []string{"out", "out_cap"}, "writes the wall clock as 8 bytes, nanoseconds since 1970, little endian"},
 	{Clock, "monotonic", Reads, []string{"out", "out_cap"}, "writes a clock that never steps back, as 8 bytes, nanoseconds, little endian"},

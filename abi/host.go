@@ -85,7 +85,7 @@ type HTTPResponse struct {
 	Ledger   string      `json:"ledger,omitempty"`
 }
 
-// MaxHandles is how many handles of http and infer one call may have open at a time.
+// MaxHandles is how many handles of fs, http and infer one call may have open at a time.
 const MaxHandles = 16
 
 // MaxMessage bounds a message of a WebSocket, in bytes.

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"strings"
 	"sync"
@@ -63,6 +64,7 @@ type Case struct {
 	// Withhold names capabilities that nobody granted; Refuse those whose lease answers with a code.
 	Withhold []abi.Capability
 	Refuse   map[abi.Capability]string
+	Revoke   map[abi.Capability]int // the lease is revoked after so many uses
 	Parallel int  // run as so many at once, each in a world and session of its own
 	Differ   bool // the replies of all steps differ from each other
 	Steps    []Step
@@ -137,6 +139,7 @@ func (c *Case) Run(ctx context.Context, p Program) error {
 
 func (c *Case) play(ctx context.Context, p Program, session string) error {
 	w := NewWorld(c.Withhold, c.Refuse)
+	w.revoked = maps.Clone(c.Revoke)
 	seen := map[string]int{}
 	for i := range c.Steps {
 		s := &c.Steps[i]

@@ -63,6 +63,9 @@ func (x *Exchange) Response(context.Context) (abi.HTTPResponse, error) {
 		for _, h := range x.req.Headers {
 			said += " " + h[0] + "=" + h[1]
 		}
+		for _, name := range x.req.Secrets {
+			said += " secret=" + name
+		}
 		head.Status, x.left = 201, bytes.NewReader([]byte(said+" "+string(x.sent)))
 	case "/big":
 		x.left = bytes.NewReader([]byte(strings.Repeat("0123456789", 30_000)))

@@ -20,6 +20,7 @@ type World struct {
 	mu       sync.Mutex
 	withheld map[abi.Capability]bool
 	refused  map[abi.Capability]string
+	revoked  map[abi.Capability]int // uses that are left
 	keys     map[string][]byte
 	states   map[string][]byte
 	files    map[string][]byte
@@ -33,6 +34,7 @@ type wantWorld struct {
 	Keys   map[string]string
 	States map[string]string
 	Files  map[string]string
+	Absent []string // files that must not be there
 	Events []string // kind and body
 	Log    []string // level and line
 }
@@ -43,12 +45,12 @@ const (
 	worldFolder = "/f"
 )
 
-// NewWorld makes a world that holds the files /f/a ("alpha"), /f/b/c ("gamma") and /f/big (Pattern of 300,000 bytes), and
-// nothing else.
+// NewWorld makes a world that holds the files /f/a ("alpha"), /f/b/c ("gamma"), /f/big ("0123456789", 30,000 times) and
+// /z/pack.zip (x/a.txt: "hello", x/b/c.txt: "deep"), the secrets and the document that README.md names, and nothing else.
 func NewWorld(withhold []abi.Capability, refuse map[abi.Capability]string) *World {
 	w := &World{
 		withheld: map[abi.Capability]bool{}, refused: refuse, keys: map[string][]byte{}, states: map[string][]byte{},
-		files: map[string][]byte{"/f/a": []byte("alpha"), "/f/b/c": []byte("gamma"), "/f/big": []byte(strings.Repeat("0123456789", 30_000))},
+		files: map[string][]byte{"/f/a": []byte("alpha"), "/f/b/c": []byte("gamma"), "/f/big": []byte(strings.Repeat("0123456789", 30_000)), "/z/pack.zip": zipped()},
 	}
 	for _, c := range withhold {
 		w.withheld[c] = true
@@ -64,6 +66,14 @@ func (w *World) Use(_ context.Context, c abi.Capability, _ string, _ int) (strin
 	if name, ok := w.refused[c]; ok {
 		code, _ := abi.CodeByName(name)
 		return "", abi.Errorf(code, "the lease for %s is over", c)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if left, ok := w.revoked[c]; ok {
+		if left == 0 {
+			return "", abi.Errorf(abi.LeaseRevoked, "the lease for %s was revoked", c)
+		}
+		w.revoked[c] = left - 1
 	}
 	return worldFolder, nil
 }
@@ -86,6 +96,11 @@ func (want *wantWorld) check(w *World) error {
 		}
 		if got, want := fmt.Sprint(part.got), fmt.Sprint(part.want); got != want {
 			return fmt.Errorf("the world's %s are %.400s, want %.400s", part.name, got, want)
+		}
+	}
+	for _, path := range want.Absent {
+		if got, ok := w.files[path]; ok {
+			return fmt.Errorf("the world has a file %q (%.100q), and must not", path, got)
 		}
 	}
 	for path, text := range want.Files {

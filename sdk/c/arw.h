@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ARW_ABI "1.2.0"
+#define ARW_ABI "1.3.0"
 
 // ---- codes: the numbers of docs/spec/errors.md
 typedef enum {
@@ -132,9 +132,37 @@ arw_code arw_fs_read_all(arw_str path, arw_str *data);
 arw_code arw_fs_write(arw_str path, arw_str data);
 arw_code arw_fs_remove(arw_str path);
 
+// Files of any size by handle, piece by piece; the lease is asked at each. At most 16 handles are open in a call, whose end
+// closes the rest and throws away what was created and not committed.
+arw_code arw_fs_open(arw_str path, uint32_t *handle);                          // to be read from its beginning
+arw_code arw_fs_next(uint32_t handle, void *buf, uint32_t cap, uint32_t *n);    // 0 bytes: the end
+arw_code arw_fs_close(uint32_t handle);                                        // of arw_fs_open
+arw_code arw_fs_create(arw_str path, uint32_t *handle);                        // nothing is at the path before the commit
+arw_code arw_fs_append(uint32_t handle, arw_str data);                         // in parts of at most ARW_MAX_PART
+arw_code arw_fs_commit(uint32_t handle);                                       // puts the file in its place, whole and durable
+
 arw_code arw_now(int64_t *ns);       // since 1970
 arw_code arw_monotonic(int64_t *ns); // only differences mean something
 arw_code arw_random(void *buf, uint32_t len);
+
+// Secrets that the operator stored under names. The pack uses them and never sees one.
+arw_code arw_secret_public(arw_str name, arw_str *der);                        // of a key pair, PKIX
+arw_code arw_secret_mac(arw_str name, arw_str data, arw_str *mac);             // 32 bytes of HMAC-SHA-256, over at most 1 MiB
+arw_code arw_secret_sign(arw_str name, arw_str data, arw_str *signature);      // Ed25519, or ECDSA on P-256 as ASN.1
+
+// Unpacks an archive of a leased folder into a new folder of another, wholly or not at all.
+typedef struct {
+  arw_str from, to;
+  int64_t strip_components;                         // leading folders taken off each name
+  bool nested, skip_links;                          // unpack archives inside, too; leave out links instead of refusing
+  int64_t max_total_bytes, max_entries, max_depth;  // 0: the host's own bounds
+} arw_unpack_request;
+typedef struct { arw_str format; int64_t files, folders, bytes, skipped, depth; } arw_unpacked;
+extern const arw_type arw_unpacked_type;
+arw_code arw_unpack(const arw_unpack_request *req, arw_unpacked *made);
+
+arw_code arw_config(arw_str name, arw_str *json); // a document of the configuration, as it is for the project and agent that call
+
 // json says whether the reply is JSON or bytes; the other tool's own error comes back as the code
 arw_code arw_action(arw_str tool, arw_str in, arw_str *reply, bool *json);
 
@@ -154,6 +182,8 @@ typedef struct {
   uint32_t header_count;
   bool manual;               // a redirect is an answer; otherwise it is followed, each hop judged
   int64_t timeout_ms, max_bytes; // 0: the host's own bounds
+  const arw_str *secrets;    // names of tokens that the host puts in for their audience, at most 4
+  uint32_t secret_count;
 } arw_request;
 typedef struct { uint32_t handle; int64_t status, length; arw_str url, ledger; arw_list headers; } arw_response; // items: arw_header
 enum { ARW_HTTP_TEXT = 1, ARW_HTTP_BYTES = 2 };

@@ -17,11 +17,18 @@ HOST(fs, list, (in, uint32_t, char *, uint32_t));
 HOST(fs, stat, (in, uint32_t, char *, uint32_t));
 HOST(fs, read, (in, uint32_t, uint32_t, uint32_t, char *, uint32_t));
 HOST(fs, write, (in, uint32_t, in, uint32_t));
+HOST(fs, open, (in, uint32_t, char *, uint32_t));
+HOST(fs, create, (in, uint32_t, char *, uint32_t));
 HOST(fs, remove, (in, uint32_t));
 HOST(clock, now, (int64_t *, uint32_t));
 HOST(clock, monotonic, (int64_t *, uint32_t));
 HOST(rand, bytes, (char *, uint32_t));
 HOST(action, call, (in, uint32_t, in, uint32_t, char *, uint32_t));
+HOST(secret, public, (in, uint32_t, char *, uint32_t));
+HOST(secret, mac, (in, uint32_t, in, uint32_t, char *, uint32_t));
+HOST(secret, sign, (in, uint32_t, in, uint32_t, char *, uint32_t));
+HOST(archive, unpack, (in, uint32_t, char *, uint32_t));
+HOST(config, get, (in, uint32_t, char *, uint32_t));
 HOST(stream, read, (uint32_t, char *, uint32_t));
 HOST(stream, write, (uint32_t, in, uint32_t));
 HOST(stream, send, (uint32_t, in, uint32_t));
@@ -175,6 +182,60 @@ arw_code arw_fs_read_all(arw_str path, arw_str *data) {
 arw_code arw_fs_write(arw_str path, arw_str data) { return done(host_fs_write(path.ptr, path.len, data.ptr, data.len)); }
 arw_code arw_fs_remove(arw_str path) { return done(host_fs_remove(path.ptr, path.len)); }
 
+static arw_code filled(uint64_t status, uint32_t *n) {
+  *n = status >> 32 == ARW_OK ? (uint32_t)status : 0;
+  return done(status);
+}
+static arw_code parts(uint32_t handle, arw_str data) {
+  for (uint32_t at = 0; at < data.len; at += ARW_MAX_PART) {
+    uint32_t left = data.len - at;
+    arw_code code = done(host_stream_write(handle, data.ptr + at, left < ARW_MAX_PART ? left : ARW_MAX_PART));
+    if (code) return code;
+  }
+  return ARW_OK;
+}
+arw_code arw_fs_open(arw_str path, uint32_t *handle) { return done(host_fs_open(path.ptr, path.len, (char *)handle, 4)); }
+arw_code arw_fs_next(uint32_t handle, void *buf, uint32_t cap, uint32_t *n) { return filled(host_stream_read(handle, buf, cap), n); }
+arw_code arw_fs_close(uint32_t handle) { return done(host_stream_close(handle)); }
+arw_code arw_fs_create(arw_str path, uint32_t *handle) { return done(host_fs_create(path.ptr, path.len, (char *)handle, 4)); }
+arw_code arw_fs_append(uint32_t handle, arw_str data) { return parts(handle, data); }
+arw_code arw_fs_commit(uint32_t handle) { return done(host_stream_close(handle)); }
+
+arw_code arw_secret_public(arw_str name, arw_str *der) {
+  char *buf = arw_new(small);
+  return reply(host_secret_public(name.ptr, name.len, buf, small), buf, der);
+}
+arw_code arw_secret_mac(arw_str name, arw_str data, arw_str *mac) {
+  char *buf = arw_new(small);
+  return reply(host_secret_mac(name.ptr, name.len, data.ptr, data.len, buf, small), buf, mac);
+}
+arw_code arw_secret_sign(arw_str name, arw_str data, arw_str *signature) {
+  char *buf = arw_new(small);
+  return reply(host_secret_sign(name.ptr, name.len, data.ptr, data.len, buf, small), buf, signature);
+}
+
+static const arw_field unpack_fields[] = {
+    ARW_FIELD(arw_unpack_request, from, arw_text, 0), ARW_FIELD(arw_unpack_request, to, arw_text, 0),
+    ARW_FIELD(arw_unpack_request, strip_components, arw_i64, 0), ARW_FIELD(arw_unpack_request, nested, arw_bool, 0),
+    ARW_FIELD(arw_unpack_request, skip_links, arw_bool, 0), ARW_FIELD(arw_unpack_request, max_total_bytes, arw_i64, 0),
+    ARW_FIELD(arw_unpack_request, max_entries, arw_i64, 0), ARW_FIELD(arw_unpack_request, max_depth, arw_i64, 0)};
+static const arw_type unpack_type = ARW_OBJECT(arw_unpack_request, unpack_fields);
+static const arw_field unpacked_fields[] = {ARW_FIELD(arw_unpacked, format, arw_text, 0), ARW_FIELD(arw_unpacked, files, arw_i64, 0),
+                                            ARW_FIELD(arw_unpacked, folders, arw_i64, 0), ARW_FIELD(arw_unpacked, bytes, arw_i64, 0),
+                                            ARW_FIELD(arw_unpacked, skipped, arw_i64, 0), ARW_FIELD(arw_unpacked, depth, arw_i64, 0)};
+const arw_type arw_unpacked_type = ARW_OBJECT(arw_unpacked, unpacked_fields);
+arw_code arw_unpack(const arw_unpack_request *req, arw_unpacked *made) {
+  arw_buf raw = {0};
+  arw_write(&raw, &unpack_type, req);
+  char *buf = arw_new(small);
+  return typed(host_archive_unpack(raw.ptr, raw.len, buf, small), buf, &arw_unpacked_type, made);
+}
+
+arw_code arw_config(arw_str name, arw_str *json) {
+  char *buf = arw_new(small);
+  return reply(host_config_get(name.ptr, name.len, buf, small), buf, json);
+}
+
 arw_code arw_now(int64_t *ns) { return done(host_clock_now(ns, 8)); }
 arw_code arw_monotonic(int64_t *ns) { return done(host_clock_monotonic(ns, 8)); }
 arw_code arw_random(void *buf, uint32_t len) { return done(host_rand_bytes(buf, len)); }
@@ -197,19 +258,8 @@ arw_code arw_action(arw_str tool, arw_str in, arw_str *out, bool *json) {
   return arw_fail_with(error, (arw_str){frame.ptr + 9, n}, (arw_str){n + 9 < frame.len ? frame.ptr + 9 + n : NULL, frame.len - 9 - n});
 }
 
-arw_code arw_stream_read(void *buf, uint32_t cap, uint32_t *n) {
-  uint64_t status = host_stream_read(0, buf, cap);
-  *n = status >> 32 == ARW_OK ? (uint32_t)status : 0;
-  return done(status);
-}
-arw_code arw_stream_write(arw_str data) {
-  for (uint32_t at = 0; at < data.len; at += ARW_MAX_PART) {
-    uint32_t left = data.len - at;
-    arw_code code = done(host_stream_write(1, data.ptr + at, left < ARW_MAX_PART ? left : ARW_MAX_PART));
-    if (code) return code;
-  }
-  return ARW_OK;
-}
+arw_code arw_stream_read(void *buf, uint32_t cap, uint32_t *n) { return filled(host_stream_read(0, buf, cap), n); }
+arw_code arw_stream_write(arw_str data) { return parts(1, data); }
 arw_code arw_stream_send(arw_str json) { return done(host_stream_send(1, json.ptr, json.len)); }
 arw_code arw_stream_close_input(void) { return done(host_stream_close(0)); }
 arw_code arw_stream_close_output(void) { return done(host_stream_close(1)); }
@@ -229,6 +279,11 @@ static arw_str request(const arw_request *r) {
     arw_put_char(&b, ',');
     arw_put_quoted(&b, r->headers[i].value);
     arw_put_char(&b, ']');
+  }
+  arw_put(&b, ARW_STR("],\"secrets\":["));
+  for (uint32_t i = 0; i < r->secret_count; i++) {
+    if (i) arw_put_char(&b, ',');
+    arw_put_quoted(&b, r->secrets[i]);
   }
   arw_put(&b, arw_format("],\"timeout_ms\":%d,\"max_bytes\":%d", r->timeout_ms, r->max_bytes));
   arw_put(&b, r->manual ? ARW_STR(",\"redirect\":\"manual\"}") : ARW_STR("}"));
@@ -263,23 +318,12 @@ arw_code arw_http_open(const arw_request *req, uint32_t *handle) {
   arw_str raw = request(req);
   return done(host_http_open(raw.ptr, raw.len, (char *)handle, 4));
 }
-arw_code arw_http_write(uint32_t handle, arw_str data) {
-  for (uint32_t at = 0; at < data.len; at += ARW_MAX_PART) {
-    uint32_t left = data.len - at;
-    arw_code code = done(host_stream_write(handle, data.ptr + at, left < ARW_MAX_PART ? left : ARW_MAX_PART));
-    if (code) return code;
-  }
-  return ARW_OK;
-}
+arw_code arw_http_write(uint32_t handle, arw_str data) { return parts(handle, data); }
 arw_code arw_http_response(uint32_t handle, arw_response *head) {
   char *buf = arw_new(small);
   return response(host_http_response(handle, buf, small), buf, head);
 }
-arw_code arw_http_read(uint32_t handle, void *buf, uint32_t cap, uint32_t *n) {
-  uint64_t status = host_stream_read(handle, buf, cap);
-  *n = status >> 32 == ARW_OK ? (uint32_t)status : 0;
-  return done(status);
-}
+arw_code arw_http_read(uint32_t handle, void *buf, uint32_t cap, uint32_t *n) { return filled(host_stream_read(handle, buf, cap), n); }
 arw_code arw_http_read_all(uint32_t handle, arw_str *body) {
   char *piece = arw_new(1 << 16);
   arw_buf b = {0};

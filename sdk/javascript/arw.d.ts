@@ -99,6 +99,34 @@ declare module "arw" {
     chunks(path: string, size?: number): Generator<Uint8Array>;
     write(path: string, data: Data): void;
     remove(path: string): void;
+    /** A file by handle, piece by piece from its beginning; the lease is asked at each. 16 may be open in a call. */
+    open(path: string): Iterable<Uint8Array> & { read(size?: number): Uint8Array | undefined; close(): void };
+    /** A file of any size in the making. Nothing is at its path before commit; without it the bytes are thrown away. */
+    create(path: string): { write(data: Data): void; commit(): void };
+  };
+
+  /** Secrets that the operator stored under names. The pack uses them and never sees one. [capabilities.secret] */
+  export const secret: {
+    /** The public half of a key pair, PKIX in DER. */
+    publicKey(name: string): Uint8Array;
+    /** HMAC-SHA-256 over at most 1 MiB. */
+    mac(name: string, data: Data): Uint8Array;
+    /** Ed25519, or ECDSA on P-256 as ASN.1, over at most 1 MiB. */
+    sign(name: string, data: Data): Uint8Array;
+  };
+
+  /** Unpacks an archive of a leased folder into a new folder of another, wholly or not at all. [capabilities.archive] and leases of fs */
+  export function unpack(req: {
+    from: string; to: string; stripComponents?: number; nested?: boolean; skipLinks?: boolean;
+    /** Below the host's own bounds. */
+    maxTotalBytes?: number; maxEntries?: number; maxDepth?: number;
+  }): { format: string; files: number; folders: number; bytes: number; skipped: number; depth: number };
+
+  /** Documents of the configuration, as they are for the project and the agent that call. [capabilities.config] */
+  export const config: {
+    get<T = unknown>(name: string): T | undefined;
+    /** get, but a document that is not there is not_found. */
+    need<T = unknown>(name: string): T;
   };
 
   /** The host's clocks. [capabilities.clock] Without it Date stands still at 2020-01-01. */
@@ -142,6 +170,8 @@ declare module "arw" {
     maxBytes?: number;
     /** Of a WebSocket. */
     protocols?: string[];
+    /** Names of tokens that the host puts in for their audience, at most 4. [capabilities.secret] */
+    secrets?: string[];
   }
 
   export interface HTTPResponse extends Iterable<Uint8Array> {

@@ -193,6 +193,53 @@ export const fs = {
   readText: (path) => decode(fs.read(path)),
   write: (path, data) => run("fs.write", buffer(path), buffer(data)),
   remove: (path) => run("fs.remove", buffer(path)),
+  // open reads a file by handle, from its beginning and whatever takes its place meanwhile.
+  open(path) {
+    const file = handle("fs.open", path);
+    return {
+      read(size = CHUNK) {
+        const part = fill("stream.read", Math.min(size, PART), file);
+        return part.length === 0 ? undefined : part;
+      },
+      *[Symbol.iterator]() {
+        for (let part; (part = this.read()) !== undefined;) yield part;
+      },
+      close: () => run("stream.close", file),
+    };
+  },
+  // create begins a file, which is in its place once it is committed; one that never is, is thrown away when the call ends.
+  create(path) {
+    const file = handle("fs.create", path);
+    return { write: (data) => parts(file, data), commit: () => run("stream.close", file) };
+  },
+};
+
+const handle = (name, path) => new DataView(ask(name, buffer(path))).getUint32(0, true);
+
+// parts gives bytes to a handle in parts that the host takes.
+function parts(to, data) {
+  const bytes = new Uint8Array(buffer(data));
+  for (let at = 0; at < bytes.length; at += PART) run("stream.write", to, buffer(bytes.subarray(at, at + PART)));
+}
+
+/** Secrets that the operator stored under names. The pack uses them and never sees one. */
+export const secret = {
+  publicKey: (name) => new Uint8Array(ask("secret.public", buffer(name))),
+  mac: (name, data) => new Uint8Array(ask("secret.mac", buffer(name), buffer(data))),
+  sign: (name, data) => new Uint8Array(ask("secret.sign", buffer(name), buffer(data))),
+};
+
+/** Unpacks an archive of a leased folder into a new folder of another, wholly or not at all. */
+export function unpack({ from, to, stripComponents, nested, skipLinks, maxTotalBytes, maxEntries, maxDepth }) {
+  return parse(ask("archive.unpack", buffer(JSON.stringify({
+    from, to, strip_components: stripComponents, nested, skip_links: skipLinks, max_total_bytes: maxTotalBytes, max_entries: maxEntries, max_depth: maxDepth,
+  }))));
+}
+
+/** Documents of the configuration. */
+export const config = {
+  get: (name) => maybe(() => config.need(name)),
+  need: (name) => parse(ask("config.get", buffer(name))),
 };
 
 const nanos = (name) => new DataView(ask(name)).getBigUint64(0, true);
@@ -252,10 +299,7 @@ export const input = {
 
 /** What the caller takes while the call runs. */
 export const output = {
-  write(data) {
-    const bytes = new Uint8Array(buffer(data));
-    for (let at = 0; at < bytes.length; at += PART) run("stream.write", 1, buffer(bytes.subarray(at, at + PART)));
-  },
+  write: (data) => parts(1, data),
   send: (value) => run("stream.send", 1, buffer(stringify(value))),
   close: () => run("stream.close", 1),
 };
@@ -293,10 +337,7 @@ export const http = {
   open(req) {
     const handle = new DataView(ask("http.open", request(req))).getUint32(0, true);
     return {
-      write(data) {
-        const bytes = new Uint8Array(buffer(data));
-        for (let at = 0; at < bytes.length; at += PART) run("stream.write", handle, buffer(bytes.subarray(at, at + PART)));
-      },
+      write: (data) => parts(handle, data),
       response: () => answer(parse(ask("http.response", handle))),
       close: () => run("stream.close", handle),
     };
@@ -464,7 +505,7 @@ function tools(module) {
   for (const [id, fn] of [...Object.entries(module), ...Object.entries(module.default ?? {})]) {
     if (typeof fn === "function" && id !== "default") found.set(id, fn);
   }
-  const described = { tools: [...found].filter(([, fn]) => schemas.has(fn)).map(([id, fn]) => ({ id, input: schemas.get(fn) })) };
+  const described = { sdk: "javascript", tools: [...found].map(([id, fn]) => ({ id, input: schemas.get(fn) })) };
   found.set("_describe", () => described);
   return found;
 }

@@ -28,9 +28,12 @@ pub const rand = host.rand;
 pub const action = host.action;
 pub const stream = host.stream;
 pub const http = host.http;
+pub const secret = host.secret;
+pub const archive = host.archive;
+pub const config = host.config;
 pub const infer = host.infer;
 
-pub const ABI = "1.2.0";
+pub const ABI = "1.3.0";
 
 /// The codes of docs/spec/errors.md as errors, in the order of their numbers from 2.
 pub const Error = error{

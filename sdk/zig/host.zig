@@ -163,6 +163,8 @@ pub const fs = struct {
         extern "arw:fs" fn read(path: Ptr, path_len: u32, low: u32, high: u32, out: [*]u8, cap: u32) u64;
         extern "arw:fs" fn write(path: Ptr, path_len: u32, data: Ptr, data_len: u32) u64;
         extern "arw:fs" fn remove(path: Ptr, path_len: u32) u64;
+        extern "arw:fs" fn open(path: Ptr, path_len: u32, out: [*]u8, cap: u32) u64;
+        extern "arw:fs" fn create(path: Ptr, path_len: u32, out: [*]u8, cap: u32) u64;
     };
     /// mode is file, dir, symlink or other.
     pub const Entry = struct { path: []const u8, size: i64, mode: []const u8, mtime_ms: i64 };
@@ -196,6 +198,105 @@ pub const fs = struct {
     }
     pub fn remove(path: []const u8) arw.Error!void {
         _ = try done(f.remove(ptr(path), len(path)));
+    }
+
+    /// A file that is read by handle, piece by piece, from its beginning. The lease is asked at each piece. Close it: 16 handles
+    /// may be open in a call.
+    pub const File = struct {
+        handle: u32,
+        /// Reads on into buf and says how much; 0 is the end.
+        pub fn read(file: File, buf: []u8) arw.Error!usize {
+            return done(stream.f.read(file.handle, room(buf), len(buf)));
+        }
+        pub fn close(file: File) arw.Error!void {
+            _ = try done(stream.f.close(file.handle));
+        }
+    };
+    pub fn open(path: []const u8) arw.Error!File {
+        var out: [4]u8 = undefined;
+        _ = try done(f.open(ptr(path), len(path), &out, 4));
+        return .{ .handle = std.mem.readInt(u32, &out, .little) };
+    }
+
+    /// A file in the making, of any size. Nothing is at its path before commit; one that is left open is thrown away when the
+    /// call ends.
+    pub const Draft = struct {
+        handle: u32,
+        pub fn write(draft: Draft, data: []const u8) arw.Error!void {
+            return stream.parts(draft.handle, data);
+        }
+        /// Puts the file in its place, whole and durable.
+        pub fn commit(draft: Draft) arw.Error!void {
+            _ = try done(stream.f.close(draft.handle));
+        }
+    };
+    pub fn create(path: []const u8) arw.Error!Draft {
+        var out: [4]u8 = undefined;
+        _ = try done(f.create(ptr(path), len(path), &out, 4));
+        return .{ .handle = std.mem.readInt(u32, &out, .little) };
+    }
+};
+
+/// Secrets that the operator stored under names. The pack uses them and never sees one.
+pub const secret = struct {
+    const f = struct {
+        extern "arw:secret" fn public(name: Ptr, name_len: u32, out: [*]u8, cap: u32) u64;
+        extern "arw:secret" fn mac(name: Ptr, name_len: u32, data: Ptr, data_len: u32, out: [*]u8, cap: u32) u64;
+        extern "arw:secret" fn sign(name: Ptr, name_len: u32, data: Ptr, data_len: u32, out: [*]u8, cap: u32) u64;
+    };
+    /// The public half of a key pair, PKIX in DER.
+    pub fn public(name: []const u8) anyerror![]u8 {
+        const buf = try buffer();
+        return reply(f.public(ptr(name), len(name), buf.ptr, small), buf);
+    }
+    /// The 32 bytes of HMAC-SHA-256 over at most 1 MiB.
+    pub fn mac(name: []const u8, data: []const u8) anyerror![]u8 {
+        const buf = try buffer();
+        return reply(f.mac(ptr(name), len(name), ptr(data), len(data), buf.ptr, small), buf);
+    }
+    /// A signature over at most 1 MiB: Ed25519, or ECDSA on P-256 over SHA-256 as ASN.1.
+    pub fn sign(name: []const u8, data: []const u8) anyerror![]u8 {
+        const buf = try buffer();
+        return reply(f.sign(ptr(name), len(name), ptr(data), len(data), buf.ptr, small), buf);
+    }
+};
+
+/// Archives, unpacked by the host within its bounds.
+pub const archive = struct {
+    const f = struct {
+        extern "arw:archive" fn unpack(req: Ptr, req_len: u32, out: [*]u8, cap: u32) u64;
+    };
+    /// The archive from, a file of a leased folder, goes into to, a new folder of another. Bounds of 0 are the host's own.
+    pub const Request = struct {
+        from: []const u8,
+        to: []const u8,
+        /// Leading folders taken off each name.
+        strip_components: u32 = 0,
+        /// Unpack archives found inside, too.
+        nested: bool = false,
+        /// Leave out links instead of refusing the archive.
+        skip_links: bool = false,
+        max_total_bytes: i64 = 0,
+        max_entries: i64 = 0,
+        max_depth: i64 = 0,
+    };
+    pub const Unpacked = struct { format: []const u8, files: i64, folders: i64, bytes: i64, skipped: i64, depth: i64 };
+    /// Unpacks wholly or not at all.
+    pub fn unpack(req: Request) anyerror!Unpacked {
+        const raw = try written(req);
+        const buf = try buffer();
+        return typed(Unpacked, f.unpack(ptr(raw), len(raw), buf.ptr, small), buf);
+    }
+};
+
+/// Documents of the configuration, as they are for the project and the agent that call.
+pub const config = struct {
+    const f = struct {
+        extern "arw:config" fn get(name: Ptr, name_len: u32, out: [*]u8, cap: u32) u64;
+    };
+    pub fn get(comptime T: type, name: []const u8) anyerror!T {
+        const buf = try buffer();
+        return typed(T, f.get(ptr(name), len(name), buf.ptr, small), buf);
     }
 };
 
@@ -261,10 +362,13 @@ pub const stream = struct {
         return done(f.read(0, room(buf), len(buf)));
     }
     pub fn write(data: []const u8) arw.Error!void {
+        return parts(1, data);
+    }
+    fn parts(handle: u32, data: []const u8) arw.Error!void {
         var at: usize = 0;
         while (at < data.len) : (at += max_part) {
             const part = data[at..@min(at + max_part, data.len)];
-            _ = try done(f.write(1, ptr(part), len(part)));
+            _ = try done(f.write(handle, ptr(part), len(part)));
         }
     }
     /// Gives one JSON value as a part of its own.
@@ -299,6 +403,8 @@ pub const http = struct {
         redirect: []const u8 = "follow",
         timeout_ms: i64 = 0,
         max_bytes: i64 = 0,
+        /// Names of tokens that the host puts in for their audience, at most 4; each needs a lease of secret.
+        secrets: []const []const u8 = &.{},
     };
     /// The head of an answer; its body is read from it. Close it: 16 may be open in a call.
     pub const Response = struct {
@@ -358,7 +464,9 @@ pub const http = struct {
             try json.quoted(&out, pair[1]);
             try out.append(a, ']');
         }
-        try out.appendSlice(a, try arw.print("],\"timeout_ms\":{d},\"max_bytes\":{d}}}", .{ req.timeout_ms, req.max_bytes }));
+        try out.appendSlice(a, "],\"secrets\":");
+        try json.write(&out, req.secrets);
+        try out.appendSlice(a, try arw.print(",\"timeout_ms\":{d},\"max_bytes\":{d}}}", .{ req.timeout_ms, req.max_bytes }));
         return out.items;
     }
 
@@ -374,11 +482,7 @@ pub const http = struct {
         handle: u32,
         /// Sends bytes and waits while the network is slow.
         pub fn write(u: Upload, data: []const u8) arw.Error!void {
-            var at: usize = 0;
-            while (at < data.len) : (at += stream.max_part) {
-                const part = data[at..@min(at + stream.max_part, data.len)];
-                _ = try done(stream.f.write(u.handle, ptr(part), len(part)));
-            }
+            return stream.parts(u.handle, data);
         }
         /// Ends the body and waits for the head of the answer.
         pub fn response(u: Upload) anyerror!Response {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,8 +67,8 @@ func tellConformance(u ui, name string, r *conform.Report, row bool) error {
 		}
 	}
 	all := r.Passed + len(r.Failures)
-	if r.Skipped > 0 {
-		name += ", without streams"
+	if len(r.Without) > 0 {
+		name += ", without " + strings.Join(r.Without, ", ")
 	}
 	if row {
 		u.say("| %s | %s | %s | %d of %d | %s | %.1f µs |", name, r.Runtime, r.ABI, r.Passed, all, grouped(r.Bytes), float64(r.Call)/float64(time.Microsecond))

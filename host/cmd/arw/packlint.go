@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,12 +28,12 @@ what the module needs; look for schemas that let mistakes through, missing words
 work. Each finding names its line, and what to write or take out there. Errors end with code 1, warnings with --strict.`,
 		Example: "  arw pack lint hello\n  arw pack lint hello --fix     # take out capabilities that the module does not use",
 		Args:    cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			f, err := folder(args)
 			if err != nil {
 				return err
 			}
-			doc, err := lint(f, fix)
+			doc, err := lint(cmd.Context(), f, fix)
 			if err != nil {
 				return err
 			}
@@ -52,8 +53,8 @@ work. Each finding names its line, and what to write or take out there. Errors e
 }
 
 // lint looks, mends what it may, and looks again.
-func lint(f *author.Folder, fix bool) (*linted, error) {
-	found, err := f.Lint()
+func lint(ctx context.Context, f *author.Folder, fix bool) (*linted, error) {
+	found, err := f.Lint(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +63,7 @@ func lint(f *author.Folder, fix bool) (*linted, error) {
 		if doc.Fixed, err = f.Fix(found); err != nil {
 			return nil, err
 		}
-		if found, err = f.Lint(); err != nil {
+		if found, err = f.Lint(ctx); err != nil {
 			return nil, err
 		}
 	}

@@ -3,6 +3,7 @@ package author
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -44,8 +45,9 @@ func (f Finding) String() string {
 }
 
 // Lint compares a built pack with its manifest and tells all that does not fit, in the order of the lines: imports and
-// capabilities, effects, limits, schemas, words for people, examples. The error is of reading, not of what was found.
-func (f *Folder) Lint() ([]Finding, error) {
+// capabilities, effects, limits, schemas (also against those that the module's own SDK derives from its code), words for people,
+// examples. The error is of reading, not of what was found.
+func (f *Folder) Lint(ctx context.Context) ([]Finding, error) {
 	module, err := f.Module()
 	if err != nil {
 		return nil, err
@@ -66,6 +68,9 @@ func (f *Folder) Lint() ([]Finding, error) {
 	}
 	for _, rule := range []func(){l.capabilities, l.scopes, l.effects, l.limits, l.words, l.contract, l.named, l.schemas, l.examples} {
 		rule()
+	}
+	if err := l.described(ctx, module); err != nil {
+		return nil, err
 	}
 	slices.SortStableFunc(l.found, func(a, b Finding) int { return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Rule, b.Rule)) })
 	return l.found, nil

@@ -95,7 +95,7 @@ func TestLint(t *testing.T) {
 				t.Fatal(err)
 			}
 			f := made(t, string(toml), module)
-			found, err := f.Lint()
+			found, err := f.Lint(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -113,7 +113,7 @@ func TestFix(t *testing.T) {
 	}
 	module := hosttest.Build(t, pure)
 	f := made(t, string(src), module)
-	found, err := f.Lint()
+	found, err := f.Lint(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestFix(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "lint/fixed.toml.want", string(after))
-	if again, err := f.Lint(); err != nil || strings.Contains(tell(f, again), "capability-unused") {
+	if again, err := f.Lint(t.Context()); err != nil || strings.Contains(tell(f, again), "capability-unused") {
 		t.Errorf("%v, %v", again, err)
 	}
 	for name, change := range map[string][2]string{
@@ -136,7 +136,7 @@ func TestFix(t *testing.T) {
 	} {
 		toml := strings.Replace(string(src), change[0], change[1], 1)
 		f := made(t, toml, module)
-		found, err := f.Lint()
+		found, err := f.Lint(t.Context())
 		if err != nil {
 			t.Fatal(name, err)
 		}
@@ -148,5 +148,92 @@ func TestFix(t *testing.T) {
 		if err != nil || strings.Contains(tell(f, fixed), "[capabilities.kv]") && name != "x" || !strings.Contains(string(after), "keeps the greetings") {
 			t.Errorf("%s: fixed %v, %v\n%s", name, fixed, err, after)
 		}
+	}
+}
+
+// typed is a pack whose SDK derives schemas from its code; "every SDK answers alike" is told by make sdks.
+const typed = `package main
+
+import "github.com/arw-project/arw/sdk/go/guest"
+
+type in struct {
+	Name  string ` + "`json:\"name\"`" + `
+	Times int    ` + "`json:\"times\"`" + `
+}
+
+type out struct {
+	Text string ` + "`json:\"text,omitempty\"`" + `
+}
+
+func main() {
+	guest.Tool("a.typed", func(_ *guest.Call, v in) (out, error) { return out{v.Name}, nil })
+	guest.Tool("a.unnamed", func(_ *guest.Call, v in) (out, error) { return out{v.Name}, nil })
+	guest.Bytes("a.bytes", func(_ *guest.Call, v []byte) ([]byte, error) { return v, nil })
+}
+`
+
+// TestLintHoldsTheCodeAgainstTheManifest: what the SDK derived from the code is compared with pack.toml, line by line.
+func TestLintHoldsTheCodeAgainstTheManifest(t *testing.T) {
+	t.Parallel()
+	toml, err := os.ReadFile("testdata/lint/typed.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	module := hosttest.Build(t, typed)
+	f := made(t, string(toml), module)
+	found, err := f.Lint(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "lint/typed.want", tell(f, found))
+	// What agrees says nothing.
+	good := strings.NewReplacer(`type = "boolean"`, `type = "integer"`, "tytle = { type = \"string\" }\n", "", `required = ["text"]`, "required = []",
+		"\n[[tools]]\nid = \"a.none\"\ndescription = \"Is not there.\"\n", "\n[[tools]]\nid = \"a.unnamed\"\ndescription = \"Is there.\"\n").Replace(string(toml))
+	f = made(t, good, module)
+	if found, err = f.Lint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range found {
+		if strings.HasPrefix(x.Rule, "code-") || x.Rule == "schema-code" {
+			t.Errorf("%+v", x)
+		}
+	}
+}
+
+// TestLintInEveryLanguage: the conformance guest of each SDK tells what its typed tool takes, and lint holds that against a
+// manifest that says otherwise. Guests of languages other than Go are there once make sdks has built them.
+func TestLintInEveryLanguage(t *testing.T) {
+	t.Parallel()
+	others := 0
+	for _, lang := range []string{"c", "rust", "assemblyscript", "zig", "javascript"} {
+		module, err := os.ReadFile(filepath.Join("../../../sdk/build", lang+".wasm"))
+		if err != nil {
+			continue
+		}
+		others++
+		t.Run(lang, func(t *testing.T) {
+			toml, err := os.ReadFile(filepath.Join("../../../sdk", lang, "conformance/pack.toml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for declared, want := range map[string]string{
+				`name = { type = "string" }, count = { type = "integer" }, tags = { type = "array" }`: "",
+				`name = { type = "boolean" }`:  "input/name: the manifest says boolean, the code string (schema-code)",
+				`colour = { type = "string" }`: "input/colour: the manifest declares it, the code has no such field (schema-code)",
+			} {
+				text := strings.Replace(string(toml), "id = \"conform.typed\"\n", "id = \"conform.typed\"\ninput = { type = \"object\", properties = { "+declared+" } }\n", 1)
+				f := made(t, text, module)
+				found, err := f.Lint(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if said := tell(f, found); !strings.Contains(said, want) || want == "" && strings.Contains(said, "schema-code") {
+					t.Errorf("%s: %s", declared, said)
+				}
+			}
+		})
+	}
+	if others == 0 {
+		t.Skip("SKIPPED: no guests of other languages are built; sh sdk/toolchains.sh && make sdks")
 	}
 }

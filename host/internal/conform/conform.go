@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/arw-project/arw/abi"
@@ -21,7 +20,8 @@ type Report struct {
 	ABI      string        `json:"abi"`
 	Bytes    int           `json:"bytes"`
 	Passed   int           `json:"passed"`
-	Skipped  int           `json:"skipped,omitempty"` // the cases on streams or http, for a guest that imports none of it (ABI 1.0, 1.1)
+	Skipped  int           `json:"skipped,omitempty"` // the cases on what a guest does not import at all (of an older ABI, say)
+	Without  []string      `json:"without,omitempty"` // their topics
 	Failures []Failure     `json:"failures,omitempty"`
 	Call     time.Duration `json:"call_ns"` // one warm call in fresh state, the quickest of several rounds' means
 }
@@ -53,10 +53,18 @@ func Run(ctx context.Context, module []byte, runtime string) (*Report, error) {
 	}
 	defer p.Close(context.WithoutCancel(ctx))
 	r := &Report{Runtime: runtime, ABI: abi.Version, Bytes: len(module)}
+	shape, err := wasm.Inspect(module)
+	if err != nil {
+		return nil, err
+	}
+	imports := shape.Imports
 	for i := range suite {
 		c := &suite[i]
-		if c.Topic == "streams" && !uses(module, abi.Stream) || c.Topic == "http" && !uses(module, abi.HTTP) || c.Topic == "infer" && !uses(module, abi.Infer) {
+		if needed, optional := needs[c.Topic]; optional && !uses(imports, needed) {
 			r.Skipped++
+			if !slices.Contains(r.Without, c.Topic) {
+				r.Without = append(r.Without, c.Topic)
+			}
 			continue
 		}
 		if err := c.Run(ctx, program{p}); err != nil {
@@ -69,14 +77,16 @@ func Run(ctx context.Context, module []byte, runtime string) (*Report, error) {
 	return r, err
 }
 
-// uses says whether the module uses the functions of a capability at all.
-func uses(module []byte, c abi.Capability) bool {
-	shape, err := wasm.Inspect(module)
-	if err != nil {
-		return false
-	}
-	return slices.ContainsFunc(shape.Imports, func(i wasm.Import) bool {
-		return i.Module == abi.ModulePrefix+string(c) || strings.HasPrefix(i.Name, "arw_"+string(c)+"_")
+// needs are the topics that a guest may leave out, and a function that it imports when it does not.
+var needs = map[string]abi.Func{
+	"streams": {Capability: abi.Stream, Name: "read"}, "http": {Capability: abi.HTTP, Name: "fetch"}, "infer": {Capability: abi.Infer, Name: "generate"}, "handles": {Capability: abi.FS, Name: "open"},
+	"secret": {Capability: abi.Secret, Name: "mac"}, "archive": {Capability: abi.Archive, Name: "unpack"}, "config": {Capability: abi.Config, Name: "get"},
+}
+
+// uses says whether a module imports a function.
+func uses(imports []wasm.Import, f abi.Func) bool {
+	return slices.ContainsFunc(imports, func(i wasm.Import) bool {
+		return i.Module == abi.ModulePrefix+string(f.Capability) && i.Name == f.Name || i.Name == "arw_"+string(f.Capability)+"_"+f.Name
 	})
 }
 
@@ -121,7 +131,7 @@ func host(w *abitest.World) (h wasm.Host) {
 		h.State = w.State()
 	}
 	if w.Granted(abi.FS) {
-		h.FS = w.FS()
+		h.FS = folders{w.FS()}
 	}
 	if w.Granted(abi.Clock) {
 		h.Clock = w.Clock()
@@ -131,6 +141,15 @@ func host(w *abitest.World) (h wasm.Host) {
 	}
 	if w.Granted(abi.Action) {
 		h.Action = w.Action()
+	}
+	if w.Granted(abi.Secret) {
+		h.Secret = w.Secret()
+	}
+	if w.Granted(abi.Archive) {
+		h.Archive = w.Archive()
+	}
+	if w.Granted(abi.Config) {
+		h.Config = w.Config()
 	}
 	if w.Granted(abi.HTTP) {
 		h.HTTP = network{w.HTTP()}
@@ -169,6 +188,21 @@ func (n network) Connect(ctx context.Context, req abi.HTTPRequest) (wasm.Socket,
 		return nil, err
 	}
 	return s, nil
+}
+
+// folders gives the world's files the engine's types.
+type folders struct{ abitest.FS }
+
+func (f folders) OpenFile(ctx context.Context, scope, path string) (wasm.File, error) {
+	file, err := f.FS.OpenFile(ctx, scope, path)
+	if err != nil {
+		return nil, err
+	}
+	return file, nil
+}
+
+func (f folders) CreateFile(ctx context.Context, scope, path string) (wasm.Draft, error) {
+	return f.FS.CreateFile(ctx, scope, path)
 }
 
 // clock times a small typed call, whole path: copy in, fresh state, decode, encode, copy out.

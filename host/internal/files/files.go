@@ -12,10 +12,8 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"unicode/utf8"
@@ -212,26 +210,18 @@ func (p *place) noFile(doing string, st fs.FileInfo) error {
 // when Write returns. Folders that are missing on the way are made. The mode of a file that is replaced is kept. Errors:
 // Denied outside of the scope or when the scope is for reading, Unsupported when the path is a folder, a link, a pipe or
 // a device, StorageFull, Unavailable.
-func (*Folders) Write(ctx context.Context, scope, path string, data []byte) error {
-	p, err := enter(ctx, "write", scope, path)
+func (f *Folders) Write(ctx context.Context, scope, path string, data []byte) error {
+	d, err := f.CreateFile(ctx, scope, path)
 	if err != nil {
 		return err
 	}
-	defer p.root.Close()
-	if err := p.mayChange("write"); err != nil {
-		return err
+	if err = d.Write(ctx, data); err == nil {
+		err = d.Commit(ctx)
 	}
-	old, err := p.root.Lstat(p.rel)
-	switch {
-	case err == nil && !old.Mode().IsRegular():
-		return p.noFile("write", old)
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return p.explain("write", err)
+	if e := d.Close(); err == nil {
+		err = e
 	}
-	if err := p.makeFolders(filepath.Dir(p.rel)); err != nil {
-		return p.explain("write", err)
-	}
-	return p.explain("write", p.replace(data, old))
+	return err
 }
 
 func (p *place) mayChange(doing string) error {
@@ -260,33 +250,6 @@ func (p *place) makeFolders(dir string) error {
 		return err
 	}
 	return p.syncFolder(filepath.Dir(dir))
-}
-
-// replace puts data in the place of old, which is nil when there is no such file.
-func (p *place) replace(data []byte, old fs.FileInfo) error {
-	temp := filepath.Join(filepath.Dir(p.rel), ".arw-"+strconv.FormatUint(rand.Uint64(), 36)+".tmp")
-	f, err := p.root.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil && old != nil {
-		err = f.Chmod(old.Mode().Perm())
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = p.root.Rename(temp, p.rel)
-	}
-	if err != nil {
-		_ = p.root.Remove(temp)
-		return err
-	}
-	return p.syncFolder(filepath.Dir(p.rel))
 }
 
 func (p *place) syncFolder(dir string) error {

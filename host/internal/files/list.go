@@ -23,7 +23,7 @@ const (
 // List lists what is in the folder req.Path, or with req.Recursive everything below it, in byte order of the absolute
 // paths and behind req.After: at most req.Limit entries, where 0 means 1,000, which is the most. more says that there are
 // others. Symbolic links are listed as such and never entered; folders that may not be read are listed but not entered;
-// names that are not UTF-8 are left out, since no path could name them. Memory is bounded by the limit, whatever the
+// names that are not UTF-8 are left out, since no path could name them, and so are files in the making. Memory is bounded by the limit, whatever the
 // size of the folder. Errors: Denied outside of the scope, NotFound, Unsupported for what is no folder, Unavailable.
 func (*Folders) List(ctx context.Context, scope string, req abi.FSList) (entries []abi.FSEntry, more bool, err error) {
 	p, err := enter(ctx, "list", scope, req.Path)
@@ -105,7 +105,7 @@ func (w *walk) keys(rel, prefix, last string) (keys []string, rest bool, err err
 		some, err := dir.ReadDir(512)
 		for _, e := range some {
 			name := e.Name()
-			if !utf8.ValidString(name) {
+			if !utf8.ValidString(name) || strings.HasPrefix(name, draftPrefix) && strings.HasSuffix(name, draftSuffix) {
 				continue
 			}
 			if name > last && prefix+name > w.after {

@@ -114,7 +114,7 @@ func TestScript(t *testing.T) {
 		{"undefined", ``, `null`, 0},
 		{"nothing", ``, `no tool "nothing"`, abi.NotFound},
 		{"greet", `{"na`, "not JSON", abi.Invalid},
-		{"_describe", ``, `{"tools":[]}`, 0},
+		{"_describe", ``, `{"sdk":"javascript","tools":[{"id":"named"},{"id":"greet"},{"id":"bytes"},{"id":"fails"},{"id":"odd"},{"id":"throws"},{"id":"string"},{"id":"rejects"},{"id":"waits"},{"id":"never"},{"id":"deep"},{"id":"catches"},{"id":"spins"},{"id":"aborts"},{"id":"count"},{"id":"wide"},{"id":"circle"},{"id":"kv"},{"id":"rand"},{"id":"math"},{"id":"date"},{"id":"hidden"},{"id":"utf8"},{"id":"undefined"}]}`, 0},
 	}
 	for _, tc := range tests {
 		r, err := p.Call(t.Context(), wasm.Call{Tool: tc.tool, Input: []byte(tc.in), Effects: abi.Reads, Limits: wasm.Limits{Gas: 50_000_000}})

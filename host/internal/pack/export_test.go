@@ -25,3 +25,14 @@ func TryTwice(ctx context.Context, man *manifests.Pack, first, later *wasm.Progr
 	close(t.done)
 	return t.compare(ctx, later)
 }
+
+// Running is the program that serves a pack; nil when there is none.
+func (m *Manager) Running(name string) *wasm.Program {
+	s := m.index.Load().packs[name]
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cur.prog
+}

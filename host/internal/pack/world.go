@@ -324,6 +324,24 @@ func (f folders) Write(ctx context.Context, scope, path string, data []byte) err
 	return f.heard(ctx, path, f.Folders.Write(ctx, whole(scope), path, data))
 }
 
+// OpenFile implements wasm.FS.
+func (f folders) OpenFile(ctx context.Context, scope, path string) (wasm.File, error) {
+	file, err := f.Folders.OpenFile(ctx, whole(scope), path)
+	if err != nil {
+		return nil, f.heard(ctx, path, err)
+	}
+	return file, nil
+}
+
+// CreateFile implements wasm.FS.
+func (f folders) CreateFile(ctx context.Context, scope, path string) (wasm.Draft, error) {
+	d, err := f.Folders.CreateFile(ctx, whole(scope), path)
+	if err != nil {
+		return nil, f.heard(ctx, path, err)
+	}
+	return d, nil
+}
+
 // Remove implements wasm.FS.
 func (f folders) Remove(ctx context.Context, scope, path string) error {
 	return f.heard(ctx, path, f.Folders.Remove(ctx, whole(scope), path))

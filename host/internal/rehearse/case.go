@@ -33,6 +33,8 @@ type Case struct {
 	state map[string][]byte
 	files map[string][]byte
 	wants []want
+
+	models []modelAnswer
 }
 
 // step is one call and what is expected of it.
@@ -40,6 +42,9 @@ type step struct {
 	rawStep
 	prefix string // of its files in the archive: "" or "2/"
 	input  []byte
+	stream *given   // what the caller streams in; nil: nothing
+	takes  bool     // the caller takes what the tool streams out
+	keeps  bool     // and its bytes are looked at
 	code   abi.Code // OK: the tool answers
 }
 
@@ -55,6 +60,7 @@ type rawCase struct {
 	Refuse    []rawRefuse   `toml:"refuse"`
 	Answers   []rawAnswer   `toml:"answer"`
 	Responses []rawResponse `toml:"response"`
+	Models    []rawModel    `toml:"model"`
 }
 
 type rawStep struct {
@@ -65,6 +71,11 @@ type rawStep struct {
 	MaxGas    uint64      `toml:"max_gas"`
 	MaxMemory strict.Size `toml:"max_memory"`
 	MaxCalls  int64       `toml:"max_calls"`
+
+	StreamBase64 string      `toml:"stream_base64"`
+	StreamTimes  int64       `toml:"stream_times"`
+	StreamPiece  strict.Size `toml:"stream_piece"`
+	Take         bool        `toml:"take"`
 }
 
 type rawWorld struct {
@@ -79,6 +90,7 @@ type rawWorld struct {
 	Config   map[string]any    `toml:"config"`
 	KV       map[string]string `toml:"kv"`
 	KVBase64 map[string]string `toml:"kv_base64"`
+	FSBase64 map[string]string `toml:"fs_base64"`
 }
 
 type rawRefuse struct {
@@ -145,11 +157,13 @@ func (k *checker) check() {
 	k.refusals()
 	k.answers()
 	k.responses()
+	k.modelAnswers()
 	for i := range k.text.files {
 		k.place(&k.text.files[i])
 	}
 	for i := range k.steps {
 		k.inputOf(&k.steps[i])
+		k.streamsOf(&k.steps[i], i)
 	}
 }
 
@@ -170,13 +184,16 @@ func (k *checker) stepList() {
 	}
 }
 
-func (k *checker) step(s *step, i int) {
-	at := func(key string) []any {
-		if s.prefix == "" {
-			return []any{key}
-		}
-		return []any{"step", i, key}
+// at is where a key of the step stands.
+func (s *step) at(i int, key string) []any {
+	if s.prefix == "" {
+		return []any{key}
 	}
+	return []any{"step", i, key}
+}
+
+func (k *checker) step(s *step, i int) {
+	at := func(key string) []any { return s.at(i, key) }
 	t, known := k.man.Tool(s.Tool)
 	switch {
 	case s.Tool == "" && s.prefix != "":
@@ -221,9 +238,16 @@ func (k *checker) world() {
 		}
 		k.kv[key] = raw
 	}
+	for name, val := range w.FSBase64 {
+		raw, err := base64.StdEncoding.DecodeString(val)
+		if err != nil {
+			k.bad("", []any{"world", "fs_base64", name}, "not base64: %v", err)
+		}
+		k.files[path.Clean("/"+name)] = raw
+	}
 	for name, text := range w.Secrets {
 		if _, wrong := parseKey(text); wrong != "" {
-			k.bad(`write "hmac:KEY" or "ed25519:ANY TEXT", from which the key is drawn`, []any{"world", "secrets", name}, "%s", wrong)
+			k.bad(`write "hmac:KEY", "ed25519:ANY TEXT", from which the key is drawn, or "token:https://HOST/", its audience`, []any{"world", "secrets", name}, "%s", wrong)
 		}
 	}
 	for name, doc := range w.Config {
@@ -294,7 +318,7 @@ func jsonOf(v any) (json.RawMessage, error) {
 }
 
 // stepFiles are those that belong to one call.
-var stepFiles = []string{"input.json", "input.txt", "output.json", "output.txt", "calls", "events", "log"}
+var stepFiles = []string{"input.json", "input.txt", "output.json", "output.txt", "calls", "events", "log", "stream.in", "stream.out", "frames"}
 
 // place puts a file of the archive where it belongs.
 func (k *checker) place(s *section) {
@@ -311,6 +335,9 @@ func (k *checker) place(s *section) {
 	case folder == "state" && strings.HasSuffix(rest, ".json"):
 		k.state[strings.TrimSuffix(rest, ".json")] = k.json(s)
 	case folder == "fs" && rest != "":
+		if _, twice := k.files[path.Clean("/"+rest)]; twice {
+			k.badFile(s, "", "the file is there already")
+		}
 		k.files[path.Clean("/"+rest)] = slices.Clone(s.data)
 	case folder == "after":
 		k.after(s, rest)

@@ -125,14 +125,37 @@ func (j *judge) traces() {
 		if !ok {
 			continue
 		}
-		got := strings.Join(t.lines, "\n")
-		if got != "" {
-			got += "\n"
-		}
+		got := lines(t.lines)
 		if got != strings.ReplaceAll(string(f.data), "\r\n", "\n") {
 			j.golden(f.name, got, t.what)
 		}
 	}
+}
+
+// streamed compares what the tool streamed out: the bytes joined, and the parts one by one.
+func (j *judge) streamed() {
+	t := j.played.taken
+	if t == nil {
+		return // the file asks for nothing, or the call was refused before
+	}
+	if f, ok := j.text.file(j.step.prefix + "stream.out"); ok {
+		if got := t.joined; !bytes.Equal(got, f.data) && !bytes.Equal(got, f.value()) {
+			j.golden(f.name, string(got), "it streams other bytes out")
+		}
+	}
+	if f, ok := j.text.file(j.step.prefix + "frames"); ok {
+		if got := lines(t.parts); got != strings.ReplaceAll(string(f.data), "\r\n", "\n") {
+			j.golden(f.name, got, "it gives other parts")
+		}
+	}
+}
+
+// lines is one text of lines, each ended.
+func lines(of []string) string {
+	if len(of) == 0 {
+		return ""
+	}
+	return strings.Join(of, "\n") + "\n"
 }
 
 // bounds holds the call to the numbers of its file.

@@ -77,7 +77,7 @@ func (n network) Open(ctx context.Context, req abi.HTTPRequest, body []byte, str
 	if stream {
 		function = "http.open"
 	}
-	d, err := n.allowed(function, &req)
+	d, err := n.allowed(ctx, function, &req)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (n network) Open(ctx context.Context, req abi.HTTPRequest, body []byte, str
 }
 
 // allowed judges one hop, as the host's guard does without resolving anything.
-func (n network) allowed(function string, req *abi.HTTPRequest) (netguard.Dest, error) {
+func (n network) allowed(ctx context.Context, function string, req *abi.HTTPRequest) (netguard.Dest, error) {
 	if req.Method == "" {
 		req.Method = http.MethodGet
 	}
@@ -116,6 +116,9 @@ func (n network) allowed(function string, req *abi.HTTPRequest) (netguard.Dest, 
 	}) {
 		return d, n.note(what, abi.Errorf(abi.Denied, "use %q on %q for pack %q: it lies outside the leased scope (%q)", abi.HTTP, req.Method+" "+d.Target(), n.man.Name, n.scopes[abi.HTTP]).
 			WithHint("add it to scope in [capabilities.http] of pack.toml"))
+	}
+	if err := (secrets)(n).carries(ctx, req.Secrets, d.String()); err != nil {
+		return d, n.note(what, err)
 	}
 	return d, nil
 }
@@ -160,14 +163,22 @@ func (x *exchange) Write(_ context.Context, part []byte) error {
 	if x.head != nil || x.function != "http.open" {
 		return abi.Errorf(abi.Invalid, "write to a request: its body is not streamed, or was ended")
 	}
+	if err := x.refuse("stream.write", x.req.URL); err != nil {
+		return x.note("stream.write "+x.req.URL, err)
+	}
 	x.sent = append(x.sent, part...)
 	return nil
 }
 
 // Response implements wasm.Exchange: redirects are followed, each hop judged anew.
-func (x *exchange) Response(context.Context) (abi.HTTPResponse, error) {
+func (x *exchange) Response(ctx context.Context) (abi.HTTPResponse, error) {
+	if x.head == nil && x.function == "http.open" {
+		if err := x.refuse("http.response", x.req.URL); err != nil {
+			return abi.HTTPResponse{}, x.note("http.response "+x.req.URL, err)
+		}
+	}
 	for redirects := 0; x.head == nil; redirects++ {
-		what := x.function + " " + x.req.Method + " " + x.dest.String() + " " + show(x.sent)
+		what := x.function + " " + x.req.Method + " " + x.dest.String() + carrying(x.req.Secrets) + " " + show(x.sent)
 		r, err := x.respond(x.req.Method, x.dest.String(), x.sent)
 		if err == nil && r.Error != "" {
 			code, _ := abi.CodeByName(r.Error)
@@ -186,15 +197,23 @@ func (x *exchange) Response(context.Context) (abi.HTTPResponse, error) {
 		if redirects == 5 {
 			return abi.HTTPResponse{}, abi.Errorf(abi.Denied, "ask %q: it redirects more than 5 times", x.dest.Host)
 		}
-		if err := x.follow(location, head.Status); err != nil {
+		if err := x.follow(ctx, location, head.Status); err != nil {
 			return abi.HTTPResponse{}, err
 		}
 	}
 	return *x.head, nil
 }
 
+// carrying names the tokens of a request.
+func carrying(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return " with " + strings.Join(names, ", ")
+}
+
 // follow turns to where an answer points.
-func (x *exchange) follow(location string, status int) error {
+func (x *exchange) follow(ctx context.Context, location string, status int) error {
 	to, err := x.dest.Redirect(location)
 	if err != nil {
 		return x.note("redirect "+location, abi.Errorf(abi.Denied, "send: %w", err))
@@ -203,7 +222,7 @@ func (x *exchange) follow(location string, status int) error {
 		x.req.Method, x.sent = http.MethodGet, nil
 	}
 	x.req.URL = to.String()
-	x.dest, err = network{x.world}.allowed(x.function, &x.req)
+	x.dest, err = network{x.world}.allowed(ctx, x.function, &x.req)
 	return err
 }
 
@@ -235,6 +254,9 @@ func (x *exchange) Read(ctx context.Context, buf []byte) (int, error) {
 	if _, err := x.Response(ctx); err != nil {
 		return 0, err
 	}
+	if err := x.refuse("stream.read", x.req.URL); err != nil {
+		return 0, x.note("stream.read "+x.req.URL, err)
+	}
 	n := copy(buf, x.body)
 	if x.body = x.body[n:]; n == 0 {
 		return 0, io.EOF
@@ -253,12 +275,12 @@ type socket struct {
 }
 
 // Connect implements wasm.HTTP.
-func (n network) Connect(_ context.Context, req abi.HTTPRequest) (wasm.Socket, error) {
-	d, err := n.allowed("http.connect", &req)
+func (n network) Connect(ctx context.Context, req abi.HTTPRequest) (wasm.Socket, error) {
+	d, err := n.allowed(ctx, "http.connect", &req)
 	if err != nil {
 		return nil, err
 	}
-	what := "http.connect " + d.String()
+	what := "http.connect " + d.String() + carrying(req.Secrets)
 	r, err := n.respond(req.Method, d.String(), nil)
 	if err == nil && r.Error != "" {
 		code, _ := abi.CodeByName(r.Error)
@@ -281,6 +303,9 @@ func (s *socket) Send(_ context.Context, _ int, data []byte) error {
 
 // Receive implements wasm.Socket.
 func (s *socket) Receive(context.Context) (int, []byte, error) {
+	if err := s.refuse("http.receive", s.head.URL); err != nil {
+		return 0, nil, s.note("http.receive", err)
+	}
 	if len(s.left) == 0 {
 		_ = s.note("http.receive -> the end", nil)
 		return 0, nil, io.EOF

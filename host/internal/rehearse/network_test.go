@@ -34,11 +34,13 @@ func TestNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range names {
-		for _, r := range s.Play(t.Context(), parse(t, man, name), false) {
+		c := parse(t, man, name)
+		for _, r := range s.Play(t.Context(), c, *update) {
 			if !r.OK {
 				t.Errorf("%s: %+v", r.Name, r.Problems)
 			}
 		}
+		golden(t, name, string(c.Text()))
 	}
 	// What is not sent, or not answered, fails the case.
 	for head, want := range map[string]string{

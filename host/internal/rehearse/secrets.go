@@ -21,7 +21,8 @@ type (
 	archives struct{ *world }
 )
 
-// parseKey reads a secret of a world: "hmac:" and the key's text, or "ed25519:" and a text from which the key is drawn.
+// parseKey reads a secret of a world: "hmac:" and the key's text, "ed25519:" and a text from which the key is drawn, or
+// "token:" and the beginning of the URLs that it is for; a world has no use for a token's own text.
 // A signature on P-256 differs from run to run, so a world has none.
 func parseKey(text string) (vault.Key, string) {
 	kind, value, ok := strings.Cut(text, ":")
@@ -32,6 +33,8 @@ func parseKey(text string) (vault.Key, string) {
 	case kind == vault.Ed25519:
 		seed := sha256.Sum256([]byte(value))
 		return vault.SeedKey(seed), ""
+	case kind == vault.Token && strings.Contains(value, "://"):
+		return vault.Key{Kind: kind, Value: []byte(value)}, ""
 	}
 	return vault.Key{}, fmt.Sprintf("%q is no secret of a world", text)
 }
@@ -72,6 +75,31 @@ func (s secrets) key(name string) (vault.Key, error) {
 		return k, abi.Errorf(abi.NotFound, "use secret %q: there is none of that name", name)
 	}
 	return k, nil
+}
+
+// carries says whether a request may carry the tokens it names: each leased, there, and meant for where the request goes.
+func (s secrets) carries(ctx context.Context, names []string, url string) error {
+	for _, name := range names {
+		if _, granted := s.scopes[abi.Secret]; !granted {
+			return abi.Errorf(abi.Denied, "send secret %q: [capabilities.secret] is not granted", name)
+		}
+		if _, err := s.Use(ctx, abi.Secret, name, 0); err != nil {
+			return err
+		}
+		if err := s.refuse("secret", name); err != nil {
+			return err
+		}
+		k, err := s.key(name)
+		switch {
+		case err != nil:
+			return err
+		case k.Kind != vault.Token:
+			return abi.Errorf(abi.Unsupported, "send secret %q: it is a key, not a token", name)
+		case !strings.HasPrefix(url, string(k.Value)):
+			return abi.Errorf(abi.Denied, "send secret %q to %q: its audience is %q", name, url, k.Value)
+		}
+	}
+	return nil
 }
 
 // Unpack implements wasm.Archive with the host's own code, in a folder that is there for the length of the call.

@@ -65,13 +65,15 @@ func (s *Stage) Close(ctx context.Context) error { return s.program.Close(ctx) }
 // played is a call and its outcome.
 type played struct {
 	Result
-	kind abi.FrameKind
-	body []byte
-	err  error
+	kind  abi.FrameKind
+	body  []byte
+	err   error
+	taken *taken // what it streamed out; nil when the caller takes nothing
 }
 
 // call makes one call as a host does: the input must fit before, the output after.
-func (s *Stage) call(ctx context.Context, w *world, id string, input []byte, session string) played {
+func (s *Stage) call(ctx context.Context, w *world, id string, st *step, session string) played {
+	input := st.input
 	p := played{Result: Result{Tool: id}}
 	t, ok := s.man.Tool(id)
 	if !ok {
@@ -84,10 +86,18 @@ func (s *Stage) call(ctx context.Context, w *world, id string, input []byte, ses
 	w.calls, w.events, w.log = nil, nil, nil
 	clear(w.refused)
 	l := t.Limits
-	reply, err := s.program.Call(ctx, wasm.Call{
+	c := wasm.Call{
 		Tool: id, Input: input, Session: session, Effects: t.Effects, Gate: w, Host: w.host(),
-		Limits: wasm.Limits{MemoryBytes: l.Memory, Gas: l.Gas, Time: l.Time, Input: l.Input, Output: l.Output},
-	})
+		Limits: wasm.Limits{MemoryBytes: l.Memory, Gas: l.Gas, Time: l.Time, Input: l.Input, Output: l.Output, Streamed: l.Stream},
+	}
+	if st.stream != nil {
+		c.In = st.stream.source(w)
+	}
+	if st.takes {
+		p.taken = &taken{world: w, keep: st.keeps}
+		c.Out = p.taken
+	}
+	reply, err := s.program.Call(ctx, c)
 	u := reply.Usage
 	p.Gas, p.HostCalls, p.Memory, p.Wall = u.Gas, u.HostCalls, u.MemoryBytes, u.Wall
 	p.kind, p.body, p.err = reply.Kind, reply.Body, err
@@ -113,13 +123,14 @@ func (s *Stage) Play(ctx context.Context, c *Case, update bool) []Result {
 		if session != "" {
 			session = run + "/" + session // no case continues another's
 		}
-		p := s.call(ctx, w, st.Tool, st.input, session)
+		p := s.call(ctx, w, st.Tool, st, session)
 		p.Name, p.File = c.Name, c.file
 		if st.prefix != "" {
 			p.Name += "#" + strconv.Itoa(i+1)
 		}
 		j := judge{Case: c, step: st, at: i, world: w, played: &p, update: update}
 		j.outcome()
+		j.streamed()
 		j.bounds()
 		j.traces()
 		if i == len(c.steps)-1 {
@@ -147,7 +158,7 @@ func (s *Stage) Examples(ctx context.Context, keep func(name string) bool) []Res
 			}
 			w := newWorld(s.man)
 			w.bare = true
-			p := s.call(ctx, w, t.ID, ex.Input, "")
+			p := s.call(ctx, w, t.ID, &step{input: ex.Input}, "")
 			p.Name = name
 			s.example(w, &p, ex)
 			p.OK = len(p.Problems) == 0

@@ -252,8 +252,8 @@ func (f folders) Read(_ context.Context, _, name string, off int64, buf []byte) 
 
 func (f folders) Write(_ context.Context, _, name string, data []byte) error {
 	return f.did("fs.write", name, name+" "+show(data), func() (string, error) {
-		if e, ok := f.entry(name); ok && e.Mode != "file" {
-			return "", abi.Errorf(abi.Unsupported, "write %q: it is a folder, not a file", name)
+		if err := f.writable(name); err != nil {
+			return "", err
 		}
 		f.files[name] = bytes.Clone(data)
 		return "", nil

@@ -40,6 +40,7 @@ type world struct {
 	refusals  []refusal
 	answers   []answer
 	responses []response
+	answersOf []modelAnswer // of models
 
 	calls    []string // what happened, for the file calls
 	events   []string
@@ -114,25 +115,12 @@ func (c *Case) world(man *manifests.Pack) *world {
 		w.refusals = append(w.refusals, refusal{rawRefuse: r, code: code})
 	}
 	for _, a := range c.head.Answers {
-		left := int64(1)
-		if a.Times != nil {
-			left = *a.Times
-		}
-		if left == 0 {
-			left = -1
-		}
-		w.answers = append(w.answers, answer{rawAnswer: a, left: left})
+		w.answers = append(w.answers, answer{rawAnswer: a, left: timesOf(a.Times)})
 	}
 	for _, r := range c.head.Responses {
-		left := int64(1)
-		if r.Times != nil {
-			left = *r.Times
-		}
-		if left == 0 {
-			left = -1
-		}
-		w.responses = append(w.responses, response{rawResponse: r, left: left})
+		w.responses = append(w.responses, response{rawResponse: r, left: timesOf(r.Times)})
 	}
+	w.answersOf = slices.Clone(c.models)
 	return w
 }
 
@@ -365,6 +353,11 @@ func (c *Case) left(w *world) []Problem {
 	for i, a := range w.answers {
 		if !a.used || a.left > 0 {
 			add("answer", i, "this answer is left over: %q was not called so often", a.Tool)
+		}
+	}
+	for i, m := range w.answersOf {
+		if !m.used || m.left > 0 {
+			add("model", i, "this answer of a model is left over: %q was not asked so often", cmpOr(m.Model, "*"))
 		}
 	}
 	for i, r := range w.responses {

@@ -126,6 +126,39 @@ func fsWrite(c *call, a []uint64) abi.Status {
 	return c.ok()
 }
 
+func fsOpen(c *call, a []uint64) abi.Status {
+	return c.openFile(a, "read", func(scope, name string) (*opened, error) {
+		f, err := c.host.FS.OpenFile(c, scope, name)
+		return &opened{file: f, path: name}, err
+	})
+}
+
+func fsCreate(c *call, a []uint64) abi.Status {
+	return c.openFile(a, "write", func(scope, name string) (*opened, error) {
+		d, err := c.host.FS.CreateFile(c, scope, name)
+		return &opened{draft: d, path: name}, err
+	})
+}
+
+// openFile gives a handle for a path that is leased in the given mode.
+func (c *call) openFile(a []uint64, mode string, open func(scope, name string) (*opened, error)) abi.Status {
+	if _, fits := c.room(a, 2); !fits {
+		return c.outside("out")
+	}
+	if s, full := c.crowdedHandles(); full {
+		return s
+	}
+	scope, name, s, ok := c.path(a, mode, 0)
+	if !ok {
+		return s
+	}
+	o, err := open(scope, name)
+	if err != nil {
+		return c.refuse(err)
+	}
+	return c.handleReply(a, 2, o)
+}
+
 func fsRemove(c *call, a []uint64) abi.Status {
 	scope, name, s, ok := c.path(a, "write", 0)
 	if !ok {

@@ -44,10 +44,18 @@ func TestHammer(t *testing.T) {
 			call := m.imp("arw:action", "call", "iiiiii", "l")
 			return [][]byte{i32c(100), i32c(1), i32c(100), i32c(1), i32c(200), i32c(64), callf(call), drop}
 		}), []abi.Code{abi.OK}},
+		{"exhausts its handles", hostile(func(m *module) [][]byte {
+			create, write := m.imp("arw:fs", "create", "iiii", "l"), m.imp("arw:stream", "write", "iii", "l")
+			m.bytes(300, "/x")
+			return [][]byte{loop(
+				i32c(300), i32c(2), i32c(400), i32c(4), callf(create), i64c(32), op(0x88), wrap, // until one is refused
+				i32c(2), i32c(300), i32c(2), callf(write), drop, i32c(99), i32c(300), i32c(2), callf(write), drop, op(0x45), brif(0))}
+		}), []abi.Code{abi.OK}},
 		{"changes its table", tableGuest(), []abi.Code{abi.OK}},
 	}
 	var work sync.WaitGroup
 	kv := &mapKV{m: map[string][]byte{"user:42": []byte("honest")}}
+	fs := &tray{files: map[string]string{}}
 	end := time.Now().Add(1500 * time.Millisecond)
 	for _, v := range villains {
 		p := load(t, e, wasm.Spec{Name: "t/" + strings.ReplaceAll(v.name, " ", "-"), Module: v.module, Limits: wasm.Limits{MemoryBytes: 16 << 20}})
@@ -56,7 +64,7 @@ func TestHammer(t *testing.T) {
 			work.Go(func() {
 				for time.Now().Before(end) {
 					_, err := p.Call(context.Background(), wasm.Call{Tool: "bad", Input: []byte("x"), Effects: abi.Writes, Gate: openGate{},
-						Host: wasm.Host{KV: kv, Action: again}, Limits: wasm.Limits{Gas: 3e6}})
+						Host: wasm.Host{KV: kv, Action: again, FS: fs}, Limits: wasm.Limits{Gas: 3e6}})
 					if code := abi.CodeOf(err); code == abi.Quarantined {
 						p.Forgive()
 					} else if !has(v.codes, code) {
@@ -100,6 +108,9 @@ func TestHammer(t *testing.T) {
 		}
 	}
 	work.Wait()
+	if fs.open != 0 || len(fs.files) > 0 {
+		t.Errorf("%d files are open and %d were made by guests that never closed one", fs.open, len(fs.files))
+	}
 	if n, mem := e.Live(); n > 40 || mem > 256<<20 {
 		t.Errorf("%d instances with %d bytes live", n, mem)
 	}

@@ -89,6 +89,24 @@ type FS interface {
 	Read(ctx context.Context, scope, path string, off int64, buf []byte) (int, error)
 	Write(ctx context.Context, scope, path string, data []byte) error
 	Remove(ctx context.Context, scope, path string) error
+	// OpenFile opens a file to be read from its beginning.
+	OpenFile(ctx context.Context, scope, path string) (File, error)
+	// CreateFile begins a file that takes the place of what is at path when it is committed.
+	CreateFile(ctx context.Context, scope, path string) (Draft, error)
+}
+
+// File is an open file. Read answers io.EOF at its end; Close is called once. The gate is asked before every Read.
+type File interface {
+	Read(ctx context.Context, buf []byte) (int, error)
+	Close() error
+}
+
+// Draft is a file in the making. Nobody sees it before Commit, which replaces the file as a whole and durably; Close throws
+// away what was not committed, and is called once. The gate is asked before every Write and before Commit.
+type Draft interface {
+	Write(ctx context.Context, part []byte) error
+	Commit(ctx context.Context) error
+	Close() error
 }
 
 // Clock is the time a guest sees.

@@ -169,6 +169,12 @@ func (r recFS) Read(_ context.Context, scope, path string, off int64, buf []byte
 func (r recFS) Write(_ context.Context, scope, path string, data []byte) error {
 	return r.note("fs write %s %s %q", scope, path, data)
 }
+func (r recFS) OpenFile(_ context.Context, scope, path string) (wasm.File, error) {
+	return &recFile{recorder: r.recorder, left: r.value}, r.note("fs open %s %s", scope, path)
+}
+func (r recFS) CreateFile(_ context.Context, scope, path string) (wasm.Draft, error) {
+	return &recFile{recorder: r.recorder}, r.note("fs create %s %s", scope, path)
+}
 func (r recFS) Remove(_ context.Context, scope, path string) error {
 	return r.note("fs remove %s %s", scope, path)
 }
@@ -244,6 +250,8 @@ func TestHostFunctions(t *testing.T) {
 		{"fs.stat", []any{"/a", windowAt, 1024}, "", abi.MakeStatus(abi.OK, 48), `{"path":"/a","size":4,"mode":"file","mtime_ms":5}`[:48], `gate fs "read:/a" 0; fs stat scope /a`},
 		{"fs.read", []any{"/a", 5, 1, windowAt, 64}, "bytes", abi.MakeStatus(abi.OK, 5), "bytes", `gate fs "read:/a" 64; fs read scope /a 4294967301 64`},
 		{"fs.write", []any{"/a", "data"}, "", 0, "", `gate fs "write:/a" 4; fs write scope /a "data"`},
+		{"fs.open", []any{"/a/./b", windowAt, 4}, "bytes", abi.MakeStatus(abi.OK, 4), "\x02\x00\x00\x00", `gate fs "read:/a/b" 0; fs open scope /a/b; closed`},
+		{"fs.create", []any{"/a", windowAt, 3}, "", abi.MakeStatus(abi.More, 4), "\x02\x00\x00\x00", `gate fs "write:/a" 0; fs create scope /a; closed`},
 		{"fs.remove", []any{"/../a/"}, "", 0, "", `gate fs "write:/a" 0; fs remove scope /a`},
 		{"clock.now", []any{windowAt, 8}, "", abi.MakeStatus(abi.OK, 8), le64(1_000_000_002), `gate clock "" 0; now`},
 		{"clock.monotonic", []any{windowAt, 8}, "", abi.MakeStatus(abi.OK, 8), le64(7), `gate clock "" 0; monotonic`},
@@ -543,6 +551,24 @@ func (x *recExchange) Read(_ context.Context, buf []byte) (int, error) {
 func (x *recExchange) Close() error {
 	return x.note("closed")
 }
+
+// recFile is a file that is read or written by handle.
+type recFile struct {
+	*recorder
+	left []byte
+}
+
+func (f *recFile) Read(_ context.Context, buf []byte) (int, error) {
+	n := copy(buf, f.left)
+	if f.left = f.left[n:]; n == 0 {
+		return 0, io.EOF
+	}
+	return n, f.note("read %d", len(buf))
+}
+
+func (f *recFile) Write(_ context.Context, part []byte) error { return f.note("write %q", part) }
+func (f *recFile) Commit(context.Context) error               { return f.note("commit") }
+func (f *recFile) Close() error                               { return f.note("closed") }
 
 type recSocket struct {
 	*recorder

@@ -26,7 +26,7 @@ func hostFuncs() []hostFunc {
 		"stream.read": streamRead, "stream.write": streamWrite, "stream.send": streamSend, "stream.close": streamClose,
 		"kv.get": kvGet, "kv.put": kvPut, "kv.delete": kvDelete, "kv.list": kvList, "kv.batch": kvBatch,
 		"event.emit": eventEmit, "state.get": stateGet, "state.put": statePut,
-		"fs.list": fsList, "fs.stat": fsStat, "fs.read": fsRead, "fs.write": fsWrite, "fs.remove": fsRemove,
+		"fs.list": fsList, "fs.stat": fsStat, "fs.read": fsRead, "fs.write": fsWrite, "fs.open": fsOpen, "fs.create": fsCreate, "fs.remove": fsRemove,
 		"clock.now": clockNow, "clock.monotonic": clockMonotonic, "rand.bytes": randBytes, "action.call": actionCall,
 		"secret.public": secretPublic, "secret.mac": secretMAC, "secret.sign": secretSign, "archive.unpack": archiveUnpack, "config.get": configGet,
 		"http.fetch": httpFetch, "http.open": httpOpen, "http.response": httpResponse, "http.connect": httpConnect, "http.send": httpSend, "http.receive": httpReceive,

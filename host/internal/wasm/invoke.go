@@ -78,6 +78,9 @@ func (p *Program) invoke(ctx context.Context, req *Call) (Reply, error) {
 		return Reply{}, err
 	}
 	p.stats.calls.Add(1)
+	if !in.machine.compiled {
+		p.stats.interpreted.Add(1)
+	}
 	in.calls++
 	c := &call{
 		parent: ctx, in: in, kept: req.Session != "", tool: req.Tool, effects: req.Effects,

@@ -214,6 +214,8 @@ func (p *player) invent(c *call, f *hostFunc, a []uint64, h HostCall) abi.Status
 			c.moved += g.Len
 		}
 		return c.ok()
+	case "fs.create": // a handle that no record has: writes and the close are taken as done too
+		return c.reply(a, 2, binary.LittleEndian.AppendUint32(nil, uint32(1<<30+len(p.added))))
 	case "clock.now", "clock.monotonic":
 		return c.reply(a, 0, binary.LittleEndian.AppendUint64(nil, p.later(h.Name)))
 	case "rand.bytes":

@@ -296,13 +296,14 @@ type Stats struct {
 	Instances        uint64 // made
 	Restores         uint64 // set back to the snapshot
 	Discards         uint64 // thrown away
+	Interpreted      uint64 // of the calls, those that the interpreter answered
 	Idle, Sessions   int    // instances kept now
 	QuarantinedUntil time.Time
 	Compiled         bool // false while the interpreter answers
 }
 
 type stats struct {
-	calls, failures, instances, restores, discards atomic.Uint64
+	calls, failures, instances, restores, discards, interpreted atomic.Uint64
 }
 
 // Stats reports.
@@ -310,7 +311,7 @@ func (p *Program) Stats() Stats {
 	idle, sessions := p.pool.counts()
 	return Stats{
 		Calls: p.stats.calls.Load(), Failures: p.stats.failures.Load(), Instances: p.stats.instances.Load(),
-		Restores: p.stats.restores.Load(), Discards: p.stats.discards.Load(),
+		Restores: p.stats.restores.Load(), Discards: p.stats.discards.Load(), Interpreted: p.stats.interpreted.Load(),
 		Idle: idle, Sessions: sessions, QuarantinedUntil: p.breaker.until(),
 		Compiled: p.tier.Load().compiled,
 	}

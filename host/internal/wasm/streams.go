@@ -45,15 +45,7 @@ func (c *call) readable(handle uint32) (Source, abi.Status) {
 	case handle == abi.HandleOutput:
 		return nil, c.fail(abi.Invalid, c.inside+": handle 1 is the output, which cannot be read")
 	case handle != abi.HandleInput:
-		o, _ := c.handle(handle)
-		if o != nil && o.answer != nil {
-			return reading{o.answer}, statusOK
-		}
-		x, s := c.exchangeOf(handle)
-		if x == nil {
-			return nil, s
-		}
-		return reading{x}, statusOK
+		return c.sourceOf(handle)
 	case s.in == nil:
 		return nil, c.fail(abi.NotFound, c.inside+": the caller streams nothing in")
 	case s.inClosed:
@@ -136,7 +128,7 @@ func streamSend(c *call, a []uint64) abi.Status {
 // give passes one part on. Nothing of it is copied, or parsed, before the handle and the bounds allow it.
 func (c *call) give(handle uint32, kind abi.FrameKind, part []byte) abi.Status {
 	if handle > abi.HandleOutput {
-		return c.writeBody(handle, kind, part)
+		return c.writeHandle(handle, kind, part)
 	}
 	sink, s := c.writable(handle)
 	if sink == nil {
@@ -173,12 +165,7 @@ func streamClose(c *call, a []uint64) abi.Status {
 	case handle == abi.HandleInput && s.in == nil, handle == abi.HandleOutput && s.out == nil:
 		return c.fail(abi.NotFound, fmt.Sprintf("stream.close: handle %d is not attached", handle))
 	case handle > abi.HandleOutput:
-		o, s := c.handle(handle)
-		if o == nil {
-			return s
-		}
-		delete(c.handles.open, handle)
-		err = o.close()
+		return c.closeHandle(handle)
 	default:
 		return c.closedHandle(handle)
 	}

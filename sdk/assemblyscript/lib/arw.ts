@@ -22,5 +22,5 @@
 // returning fail(...), or null after a function that failed. README.md tells the rest.
 export { Code, Failure, fail, failCode, failWith, failure } from "./arw/error";
 export { Fields, Json, Record } from "./arw/json";
-export { action, Answer, clock, event, fs, http, infer, HttpMessage, HttpRequest, HttpResponse, FileEntry, FilePage, kv, Batch, KeyEntry, KeyPage, log, rand, Reply as ActionReply, state, stream } from "./arw/host";
+export { action, Answer, archive, clock, config, event, fs, FileDraft, FileReader, http, infer, HttpMessage, HttpRequest, HttpResponse, FileEntry, FilePage, kv, Batch, KeyEntry, KeyPage, log, rand, Reply as ActionReply, secret, state, stream, UnpackRequest, Unpacked } from "./arw/host";
 export { arw_alloc, arw_call, bytesTool, jsonTool, tool, utf8, text } from "./arw/tools";

@@ -54,6 +54,22 @@ static arw_code kv(arw_str name, const arw_json *op, arw_buf *out) {
   return ARW_OK;
 }
 
+// copy moves a file by handle, piece by piece.
+static arw_code copy(arw_str from, arw_str to, arw_buf *out) {
+  uint32_t source, target, n;
+  int64_t size = 0;
+  char *buf = arw_new(1 << 16);
+  arw_code code;
+  if ((code = arw_fs_open(from, &source)) || (code = arw_fs_create(to, &target))) return code;
+  for (;; size += n) {
+    if ((code = arw_fs_next(source, buf, 1 << 16, &n))) return code;
+    if (n == 0) break;
+    if ((code = arw_fs_append(target, (arw_str){buf, n}))) return code;
+  }
+  arw_put(out, arw_format(",\"size\":%d", size));
+  return (code = arw_fs_commit(target)) ? code : arw_fs_close(source);
+}
+
 static arw_code fs(arw_str name, const arw_json *op, arw_buf *out) {
   arw_code code;
   arw_str path = text(op, "path"), data;
@@ -84,6 +100,14 @@ static arw_code fs(arw_str name, const arw_json *op, arw_buf *out) {
     return code;
   }
   if (arw_equal(name, ARW_STR("fs.write"))) return arw_fs_write(path, text(op, "value"));
+  if (arw_equal(name, ARW_STR("fs.copy"))) return copy(path, text(op, "to"), out);
+  uint32_t handle;
+  if (arw_equal(name, ARW_STR("fs.draft"))) return (code = arw_fs_create(path, &handle)) ? code : arw_fs_append(handle, text(op, "value"));
+  if (arw_equal(name, ARW_STR("fs.hold"))) {
+    for (int64_t i = 0; i < integer(op, "size"); i++)
+      if ((code = arw_fs_open(path, &handle))) return code;
+    return ARW_OK;
+  }
   return arw_fs_remove(path);
 }
 
@@ -100,6 +124,9 @@ static arw_code body(const arw_response *head, arw_buf *out) {
 static arw_code http(arw_str name, const arw_json *op, arw_buf *out) {
   arw_header header = {ARW_STR("X-A"), text(op, "header")};
   arw_request req = {.method = text(op, "method"), .url = text(op, "url"), .headers = &header, .header_count = header.value.len ? 1 : 0};
+  arw_str secret = text(op, "secret");
+  req.secrets = &secret;
+  req.secret_count = secret.len ? 1 : 0;
   arw_response head = {0};
   arw_code code;
   if (arw_equal(name, ARW_STR("http.fetch"))) return (code = arw_http_fetch(&req, text(op, "value"), &head)) ? code : body(&head, out);
@@ -120,6 +147,35 @@ static arw_code http(arw_str name, const arw_json *op, arw_buf *out) {
   put_text(out, "value", message);
   put_raw(out, "more", again ? ARW_STR("true") : ARW_STR("false"));
   return arw_http_close(head.handle);
+}
+
+static void put_hex(arw_buf *out, arw_str bytes) {
+  arw_buf hex = {0};
+  for (uint32_t i = 0; i < bytes.len; i++) {
+    unsigned char b = (unsigned char)bytes.ptr[i];
+    arw_put_char(&hex, "0123456789abcdef"[b >> 4]);
+    arw_put_char(&hex, "0123456789abcdef"[b & 15]);
+  }
+  put_text(out, "hex", arw_built(&hex));
+}
+
+static arw_code secret(arw_str name, const arw_json *op, arw_buf *out) {
+  arw_str got, of = text(op, "name"), value = text(op, "value");
+  arw_code code = arw_equal(name, ARW_STR("secret.mac"))    ? arw_secret_mac(of, value, &got)
+                  : arw_equal(name, ARW_STR("secret.sign")) ? arw_secret_sign(of, value, &got)
+                                                            : arw_secret_public(of, &got);
+  if (!code) put_hex(out, got);
+  return code;
+}
+
+static arw_code unpack(const arw_json *op, arw_buf *out) {
+  arw_unpack_request req = {.from = text(op, "from"), .to = text(op, "to"), .strip_components = integer(op, "strip"), .max_total_bytes = integer(op, "most")};
+  arw_unpacked made = {0};
+  arw_code code = arw_unpack(&req, &made);
+  if (code) return code;
+  arw_put(out, ARW_STR(",\"unpacked\":"));
+  arw_write(out, &arw_unpacked_type, &made);
+  return ARW_OK;
 }
 
 // asked is a request to a model: its name, and one more text under a key.
@@ -208,15 +264,15 @@ static arw_code rest(arw_str name, const arw_json *op, arw_buf *out) {
   }
   if (arw_equal(name, ARW_STR("rand.bytes"))) {
     uint32_t n = (uint32_t)integer(op, "size");
-    unsigned char *buf = arw_new(n);
-    arw_buf hex = {0};
-    if ((code = arw_random(buf, n))) return code;
-    for (uint32_t i = 0; i < n; i++) {
-      arw_put_char(&hex, "0123456789abcdef"[buf[i] >> 4]);
-      arw_put_char(&hex, "0123456789abcdef"[buf[i] & 15]);
-    }
-    put_text(out, "hex", arw_built(&hex));
-    return ARW_OK;
+    char *buf = arw_new(n);
+    if (!(code = arw_random(buf, n))) put_hex(out, (arw_str){buf, n});
+    return code;
+  }
+  if (name.ptr[0] == 's') return secret(name, op, out);
+  if (arw_equal(name, ARW_STR("archive.unpack"))) return unpack(op, out);
+  if (arw_equal(name, ARW_STR("config.get"))) {
+    if (!(code = arw_config(text(op, "name"), &reply))) put_raw(out, "doc", reply);
+    return code;
   }
   if (arw_equal(name, ARW_STR("action.call"))) {
     bool json;

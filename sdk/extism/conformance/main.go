@@ -220,11 +220,12 @@ type pair struct{ Key, Value string }
 
 type op struct {
 	Op, Key, Value, Prefix, After, Kind, Name, Path, Tool string
-	Limit, Level, Size                                    int
+	URL, Method, Header, Secret, From, To                 string
+	Limit, Level, Size, Strip, Most                       int
 	Offset                                                uint64
 	Recursive                                             bool
 	Puts                                                  []pair
-	Deletes                                               []string
+	Deletes, Texts                                        []string
 	Doc                                                   json.RawMessage
 }
 
@@ -308,6 +309,9 @@ func (o *op) run() (map[string]any, error) {
 			return map[string]any{"value": string(body)}, nil
 		}
 		return map[string]any{"doc": json.RawMessage(body)}, err
+	}
+	if r, known, err := o.more(); known {
+		return r, err
 	}
 	return o.file()
 }

@@ -34,6 +34,11 @@ type op struct {
 	Method    string    `json:"method"`
 	URL       string    `json:"url"`
 	Header    string    `json:"header"`
+	From      string    `json:"from"`
+	To        string    `json:"to"`
+	Strip     int       `json:"strip"`
+	Most      int64     `json:"most"`
+	Secret    string    `json:"secret"`
 	Texts     []string  `json:"texts"`
 	Doc       codec.Raw `json:"doc"`
 }
@@ -49,9 +54,12 @@ type result struct {
 	NS      *int64         `json:"ns,omitempty"`
 	Hex     *string        `json:"hex,omitempty"`
 	Status  *int           `json:"status,omitempty"`
+	Size    *int64         `json:"size,omitempty"`
 	Finish  *string        `json:"finish,omitempty"`
 	Tokens  *int64         `json:"tokens,omitempty"`
 	Doc     codec.Raw      `json:"doc,omitempty"`
+
+	Unpacked *abi.ArchiveUnpacked `json:"unpacked,omitempty"`
 }
 
 type ops struct {
@@ -115,11 +123,21 @@ func (o *op) run(c *guest.Call, r *result) (err error) {
 	case "rand.bytes":
 		buf := make([]byte, o.Size)
 		err := c.Random(buf)
-		text := hex.EncodeToString(buf)
-		r.Hex = &text
-		return err
+		return r.hex(buf, err)
 	case "action.call":
 		return o.call(c, r)
+	case "secret.public":
+		return r.hex(c.Secrets().Public(o.Name))
+	case "secret.mac":
+		return r.hex(c.Secrets().MAC(o.Name, []byte(o.Value)))
+	case "secret.sign":
+		return r.hex(c.Secrets().Sign(o.Name, []byte(o.Value)))
+	case "archive.unpack":
+		got, err := c.Unpack(abi.ArchiveUnpack{From: o.From, To: o.To, StripComponents: o.Strip, MaxTotalBytes: o.Most})
+		r.Unpacked = &got
+		return err
+	case "config.get":
+		return c.Config(o.Name, &r.Doc)
 	case "http.fetch", "http.upload":
 		return o.request(c.HTTP(), r)
 	case "http.chat":
@@ -185,6 +203,9 @@ func (o *op) request(h guest.HTTP, r *result) error {
 	req := abi.HTTPRequest{Method: o.Method, URL: o.URL}
 	if o.Header != "" {
 		req.Headers = [][2]string{{"X-A", o.Header}}
+	}
+	if o.Secret != "" {
+		req.Secrets = []string{o.Secret}
 	}
 	resp, err := (*guest.Response)(nil), error(nil)
 	if o.Op == "http.fetch" {
@@ -256,8 +277,49 @@ func (o *op) file(f guest.FS, r *result) error {
 		return f.Write(o.Path, []byte(o.Value))
 	case "fs.remove":
 		return f.Remove(o.Path)
+	case "fs.copy":
+		return o.copy(f, r)
+	case "fs.draft":
+		d, err := f.Create(o.Path)
+		if err == nil {
+			_, err = io.WriteString(d, o.Value)
+		}
+		return err
+	case "fs.hold":
+		for range o.Size {
+			if _, err := f.OpenFile(o.Path); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	return guest.Errorf(abi.Unsupported, "there is no operation %q", o.Op)
+}
+
+func (o *op) copy(f guest.FS, r *result) error {
+	from, err := f.OpenFile(o.Path)
+	if err != nil {
+		return err
+	}
+	to, err := f.Create(o.To)
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(to, from)
+	if err == nil {
+		err = to.Commit()
+	}
+	if err == nil {
+		err = from.Close()
+	}
+	r.Size = &n
+	return err
+}
+
+func (r *result) hex(b []byte, err error) error {
+	text := hex.EncodeToString(b)
+	r.Hex = &text
+	return err
 }
 
 func (r *result) text(b []byte, err error) error {

@@ -1,7 +1,6 @@
 package guest
 
 import (
-	"encoding/binary"
 	"io"
 
 	"github.com/arw-project/arw/abi"
@@ -43,14 +42,11 @@ func (h HTTP) Open(req abi.HTTPRequest) (*Upload, error) {
 	if err != nil {
 		return nil, err
 	}
-	reply, err := h.c.fetch(hostHTTPOpen(h.c, raw, h.c.scratch[:]))
+	handle, err := h.c.handle(hostHTTPOpen(h.c, raw, h.c.scratch[:]))
 	if err != nil {
 		return nil, err
 	}
-	if len(reply) != 4 {
-		return nil, abi.Errorf(abi.Internal, "the host answered http.open with %d bytes", len(reply))
-	}
-	return &Upload{binary.LittleEndian.Uint32(reply), h.c}, nil
+	return &Upload{handle, h.c}, nil
 }
 
 // Response is the head of an answer and, as an io.Reader, its body.
@@ -98,16 +94,7 @@ type Upload struct {
 }
 
 // Write implements io.Writer; more than 1 MiB goes as several parts. It waits while the network is slow.
-func (u *Upload) Write(data []byte) (n int, err error) {
-	for len(data) > 0 {
-		part := data[:min(len(data), abi.MaxPart)]
-		if err := u.c.check(hostStreamWrite(u.c, u.handle, part)); err != nil {
-			return n, err
-		}
-		n, data = n+len(part), data[len(part):]
-	}
-	return n, nil
-}
+func (u *Upload) Write(data []byte) (n int, err error) { return u.c.writeParts(u.handle, data) }
 
 // Response ends the body and waits for the answer's head.
 func (u *Upload) Response() (*Response, error) {

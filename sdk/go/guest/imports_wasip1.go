@@ -68,6 +68,12 @@ func fsRead(path unsafe.Pointer, pathLen, offLo, offHi uint32, out unsafe.Pointe
 //go:wasmimport arw:fs write
 func fsWrite(path unsafe.Pointer, pathLen uint32, data unsafe.Pointer, dataLen uint32) uint64
 
+//go:wasmimport arw:fs open
+func fsOpen(path unsafe.Pointer, pathLen uint32, out unsafe.Pointer, outCap uint32) uint64
+
+//go:wasmimport arw:fs create
+func fsCreate(path unsafe.Pointer, pathLen uint32, out unsafe.Pointer, outCap uint32) uint64
+
 //go:wasmimport arw:fs remove
 func fsRemove(path unsafe.Pointer, pathLen uint32) uint64
 
@@ -225,6 +231,18 @@ func hostFSWrite(_ *Call, path string, content []byte) abi.Status {
 	p, pn := text(path)
 	d, dn := data(content)
 	return abi.Status(fsWrite(p, pn, d, dn))
+}
+
+func hostFSOpen(_ *Call, path string, out []byte) abi.Status {
+	p, pn := text(path)
+	o, on := data(out)
+	return abi.Status(fsOpen(p, pn, o, on))
+}
+
+func hostFSCreate(_ *Call, path string, out []byte) abi.Status {
+	p, pn := text(path)
+	o, on := data(out)
+	return abi.Status(fsCreate(p, pn, o, on))
 }
 
 func hostFSRemove(_ *Call, path string) abi.Status { return abi.Status(fsRemove(text(path))) }

@@ -50,6 +50,7 @@ type Memory struct {
 	pending             []byte // a reply or message that take collects
 	inClosed, outClosed bool
 	exchanges           map[uint32]*memoryExchange
+	files               map[uint32]*memoryFile
 	lastHandle          uint32
 }
 
@@ -70,7 +71,7 @@ type system struct{ *Memory }
 
 // Call gives a call against this host, for calling a tool's function directly.
 func (m *Memory) Call() *Call {
-	m.inClosed, m.outClosed, m.exchanges, m.lastHandle = false, false, nil, 0 // handles belong to their call
+	m.inClosed, m.outClosed, m.exchanges, m.files, m.lastHandle = false, false, nil, nil, 0 // handles belong to their call
 	return &Call{tool: "test", sys: system{m}}
 }
 

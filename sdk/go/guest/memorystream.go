@@ -38,6 +38,11 @@ func hostStreamRead(c *Call, handle uint32, out []byte) abi.Status {
 			n, _ = x.answer.Read(out[:min(len(out), abi.MaxPart)])
 			return nil
 		}
+		if f := m.files[handle]; f != nil && !f.draft {
+			n = copy(out[:min(len(out), abi.MaxPart)], f.data)
+			f.data = f.data[n:]
+			return nil
+		}
 		switch {
 		case handle != abi.HandleInput || m.inClosed:
 			return abi.Errorf(abi.Invalid, "stream.read: handle %d is not open for reading", handle)
@@ -59,6 +64,10 @@ func (m *Memory) part(function string, handle uint32, kind abi.FrameKind, body [
 	return m.answer(function, func() error {
 		if x := m.exchanges[handle]; x != nil && x.head == nil && len(body) <= abi.MaxPart {
 			x.sent.Write(body)
+			return nil
+		}
+		if f := m.files[handle]; f != nil && f.draft && len(body) <= abi.MaxPart {
+			f.data = append(f.data, body...)
 			return nil
 		}
 		switch {
@@ -90,6 +99,10 @@ func hostStreamClose(c *Call, handle uint32) abi.Status {
 		if m.exchanges[handle] != nil {
 			delete(m.exchanges, handle)
 			return nil
+		}
+		if f := m.files[handle]; f != nil {
+			delete(m.files, handle)
+			return f.close()
 		}
 		closed := map[uint32]*bool{abi.HandleInput: &m.inClosed, abi.HandleOutput: &m.outClosed}[handle]
 		switch {

@@ -49,33 +49,11 @@ type Output struct{ c *Call }
 
 // Write implements io.Writer; more than 1 MiB goes as several parts.
 func (s *Output) Write(data []byte) (n int, err error) {
-	for len(data) > 0 {
-		part := data[:min(len(data), abi.MaxPart)]
-		if err := s.c.check(hostStreamWrite(s.c, abi.HandleOutput, part)); err != nil {
-			return n, err
-		}
-		n, data = n+len(part), data[len(part):]
-	}
-	return n, nil
+	return s.c.writeParts(abi.HandleOutput, data)
 }
 
 // ReadFrom implements io.ReaderFrom, so that io.Copy takes chunks of the right size.
-func (s *Output) ReadFrom(r io.Reader) (n int64, err error) {
-	buf := make([]byte, Chunk)
-	for {
-		m, rerr := r.Read(buf)
-		w, werr := s.Write(buf[:m])
-		n += int64(w)
-		switch {
-		case werr != nil:
-			return n, werr
-		case rerr == io.EOF:
-			return n, nil
-		case rerr != nil:
-			return n, rerr
-		}
-	}
-}
+func (s *Output) ReadFrom(r io.Reader) (n int64, err error) { return copyChunks(s, r) }
 
 // Send gives one JSON value as a part of its own: progress, or a result before the last one.
 func (s *Output) Send(v any) error {

@@ -1,5 +1,5 @@
 // The SDK's conformance guest: the tools that abi/abitest asks for.
-import { ToolError, abort, bytes, callTool, clock, decode, emit, fs, http, infer, input, kv, log, output, randomBytes, state, t, typed } from "arw";
+import { ToolError, abort, bytes, callTool, clock, config, decode, emit, fs, http, infer, input, kv, log, output, randomBytes, secret, state, t, typed, unpack } from "arw";
 
 let count = 0;
 const kept = [];
@@ -33,12 +33,31 @@ const operations = {
   "fs.remove": (o) => fs.remove(o.path),
   "clock.now": () => ({ ns: clock.nanoseconds() }),
   "clock.monotonic": () => ({ ns: Math.round(clock.monotonic() * 1e6) }),
-  "rand.bytes": (o) => ({ hex: [...randomBytes(o.size)].map((b) => b.toString(16).padStart(2, "0")).join("") }),
+  "fs.copy"({ path, to }) {
+    const source = fs.open(path), target = fs.create(to);
+    let size = 0;
+    for (const piece of source) {
+      target.write(piece);
+      size += piece.length;
+    }
+    target.commit();
+    source.close();
+    return { size };
+  },
+  "fs.draft": ({ path, value }) => fs.create(path).write(value),
+  "fs.hold"({ path, size }) { for (let i = 0; i < size; i++) fs.open(path); },
+  "rand.bytes": (o) => hex(randomBytes(o.size)),
+  "secret.public": ({ name }) => hex(secret.publicKey(name)),
+  "secret.mac": ({ name, value }) => hex(secret.mac(name, value)),
+  "secret.sign": ({ name, value }) => hex(secret.sign(name, value)),
+  "archive.unpack": ({ from, to, strip, most }) => ({ unpacked: unpack({ from, to, stripComponents: strip, maxTotalBytes: most }) }),
+  "config.get": ({ name }) => ({ doc: config.need(name) }),
   "action.call"(o) {
     const reply = callTool(o.tool, o.doc ?? null);
     return reply instanceof Uint8Array ? { value: decode(reply) } : { doc: reply };
   },
-  "http.fetch": ({ url, method, header, value }) => told(http.fetch({ url, method, headers: header ? { "X-A": header } : {} }, value ?? "")),
+  "http.fetch": ({ url, method, header, secret, value }) =>
+    told(http.fetch({ url, method, headers: header ? { "X-A": header } : {}, secrets: secret ? [secret] : [] }, value ?? "")),
   "http.upload"({ url, value }) {
     const up = http.open({ url, method: "POST" });
     up.write(value);
@@ -60,6 +79,7 @@ const operations = {
   "infer.count": ({ name, value }) => ({ doc: infer.tokenize({ model: name, prompt: value, count: true }) }),
 };
 
+const hex = (bytes) => ({ hex: [...bytes].map((b) => b.toString(16).padStart(2, "0")).join("") });
 function thought({ name, size }, req) {
   const a = infer.generate({ model: name, max_tokens: size, ...req });
   const value = a.text(), how = a.finish();

@@ -80,6 +80,13 @@ fn reply(run: impl FnOnce(u32, u32) -> u64) -> Result<Vec<u8>> {
     Ok(buf)
 }
 
+// handle reads the handle that a function gives.
+fn handle(run: impl FnOnce(u32, u32) -> u64) -> Result<u32> {
+    let mut buf = [0; 4];
+    done(run(room(&mut buf), 4))?;
+    Ok(u32::from_le_bytes(buf))
+}
+
 fn typed<T: Value>(reply: Result<Vec<u8>>) -> Result<T> {
     T::read(&Json::parse(&reply?)?, "reply")
 }
@@ -211,7 +218,8 @@ pub mod fs {
     imports!("arw:fs",
         fs_list as "list"(req, req_len, out, cap), fs_stat as "stat"(path, path_len, out, cap),
         fs_read as "read"(path, path_len, offset_lo, offset_hi, out, cap), fs_write as "write"(path, path_len, data, data_len),
-        fs_remove as "remove"(path, path_len));
+        fs_remove as "remove"(path, path_len), fs_open as "open"(path, path_len, out, cap), fs_create as "create"(path, path_len, out, cap));
+    imports!("arw:stream", stream_read as "read"(handle, out, cap), stream_write as "write"(handle, data, len), stream_close as "close"(handle));
 
     object! {
         /// A file or folder; `mode` is file, dir, symlink or other.
@@ -262,6 +270,117 @@ pub mod fs {
     /// Removes a file or an empty folder.
     pub fn remove(path: &str) -> Result<()> {
         done(unsafe { fs_remove(ptr(path.as_bytes()), path.len() as u32) }).map(drop)
+    }
+
+    /// A file that is read by handle, piece by piece, from its beginning. The lease is asked at each piece. Dropping it closes it.
+    #[derive(Debug)]
+    pub struct File {
+        handle: u32,
+    }
+
+    /// Opens a file by handle; at most 16 may be open in a call.
+    pub fn open(path: &str) -> Result<File> {
+        let p = path.as_bytes();
+        handle(|out, cap| unsafe { fs_open(ptr(p), p.len() as u32, out, cap) }).map(|handle| File { handle })
+    }
+
+    impl File {
+        /// Reads on into `buf` and says how much; 0 is the end.
+        pub fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
+            done(unsafe { stream_read(self.handle, room(buf), buf.len() as u32) }).map(|n| n as usize)
+        }
+    }
+
+    impl Drop for File {
+        fn drop(&mut self) {
+            unsafe { stream_close(self.handle) };
+        }
+    }
+
+    /// A file in the making. Nothing is at its path before [`Draft::commit`]; one that is dropped or left open is thrown away when
+    /// the call ends.
+    #[derive(Debug)]
+    pub struct Draft {
+        handle: u32,
+    }
+
+    /// Begins a file of any size that will take the place of what is at the path.
+    pub fn create(path: &str) -> Result<Draft> {
+        let p = path.as_bytes();
+        handle(|out, cap| unsafe { fs_create(ptr(p), p.len() as u32, out, cap) }).map(|handle| Draft { handle })
+    }
+
+    impl Draft {
+        /// Adds bytes.
+        pub fn write(&mut self, data: &[u8]) -> Result<()> {
+            for part in data.chunks(stream::MAX_PART) {
+                done(unsafe { stream_write(self.handle, ptr(part), part.len() as u32) })?;
+            }
+            Ok(())
+        }
+        /// Puts the file in its place, whole and durable.
+        pub fn commit(self) -> Result<()> {
+            done(unsafe { stream_close(self.handle) }).map(drop)
+        }
+    }
+}
+
+/// Secrets that the operator stored under names. The pack uses them and never sees one.
+pub mod secret {
+    use super::*;
+    imports!("arw:secret", secret_public as "public"(name, name_len, out, cap), secret_mac as "mac"(name, name_len, data, data_len, out, cap),
+        secret_sign as "sign"(name, name_len, data, data_len, out, cap));
+    /// The public half of a key pair, PKIX in DER.
+    pub fn public(name: &str) -> Result<Vec<u8>> {
+        reply(|out, cap| unsafe { secret_public(ptr(name.as_bytes()), name.len() as u32, out, cap) })
+    }
+    /// The 32 bytes of HMAC-SHA-256 over at most 1 MiB.
+    pub fn mac(name: &str, data: &[u8]) -> Result<Vec<u8>> {
+        reply(|out, cap| unsafe { secret_mac(ptr(name.as_bytes()), name.len() as u32, ptr(data), data.len() as u32, out, cap) })
+    }
+    /// A signature over at most 1 MiB: Ed25519, or ECDSA on P-256 over SHA-256 as ASN.1.
+    pub fn sign(name: &str, data: &[u8]) -> Result<Vec<u8>> {
+        reply(|out, cap| unsafe { secret_sign(ptr(name.as_bytes()), name.len() as u32, ptr(data), data.len() as u32, out, cap) })
+    }
+}
+
+/// Archives, unpacked by the host within its bounds.
+pub mod archive {
+    use super::*;
+    imports!("arw:archive", archive_unpack as "unpack"(req, req_len, out, cap));
+
+    object! {
+        /// What to unpack: the archive `from`, a file of a leased folder, into `to`, a new folder of another. Bounds of 0 are the
+        /// host's own. `nested` unpacks archives inside, too; `skip_links` leaves links out instead of refusing the archive.
+        #[derive(Clone, Debug, Default)]
+        #[allow(missing_docs)]
+        pub struct Request {
+            pub from: String, pub to: String, pub strip_components: u32, pub nested: bool, pub skip_links: bool,
+            pub max_total_bytes: i64, pub max_entries: i64, pub max_depth: i64
+        }
+    }
+    object! {
+        /// What was made.
+        #[derive(Clone, Debug)]
+        #[allow(missing_docs)]
+        pub struct Unpacked { pub format: String, pub files: i64, pub folders: i64, pub bytes: i64, pub skipped: i64, pub depth: i64 }
+    }
+
+    /// Unpacks wholly or not at all.
+    pub fn unpack(req: &Request) -> Result<Unpacked> {
+        let mut raw = Vec::new();
+        req.write(&mut raw);
+        typed(reply(|out, cap| unsafe { archive_unpack(ptr(&raw), raw.len() as u32, out, cap) }))
+    }
+}
+
+/// Documents of the configuration.
+pub mod config {
+    use super::*;
+    imports!("arw:config", config_get as "get"(name, name_len, out, cap));
+    /// Reads a document as it is for the project and the agent that call; [`Code::NotFound`] when there is none.
+    pub fn get<T: Value>(name: &str) -> Result<T> {
+        typed(reply(|out, cap| unsafe { config_get(ptr(name.as_bytes()), name.len() as u32, out, cap) }))
     }
 }
 
@@ -395,6 +514,8 @@ pub mod http {
         pub manual: bool,
         pub timeout_ms: i64,
         pub max_bytes: i64,
+        /// Names of tokens that the host puts in for their audience, at most 4; each needs a lease of `secret`.
+        pub secrets: Vec<String>,
     }
 
     impl Request {
@@ -417,7 +538,9 @@ pub mod http {
                 json::write_text(value, &mut out);
                 out.push(b']');
             }
-            out.extend_from_slice(format!("],\"timeout_ms\":{},\"max_bytes\":{}", self.timeout_ms, self.max_bytes).as_bytes());
+            out.extend_from_slice(b"],\"secrets\":");
+            self.secrets.write(&mut out);
+            out.extend_from_slice(format!(",\"timeout_ms\":{},\"max_bytes\":{}", self.timeout_ms, self.max_bytes).as_bytes());
             out.extend_from_slice(if self.manual { b",\"redirect\":\"manual\"}" } else { b"}" });
             out
         }
@@ -482,11 +605,7 @@ pub mod http {
     /// Begins a request whose body is written to the [`Upload`].
     pub fn open(req: &Request) -> Result<Upload> {
         let raw = req.raw();
-        let b = reply(|out, cap| unsafe { http_open(ptr(&raw), raw.len() as u32, out, cap) })?;
-        match b.get(..4).and_then(|b| b.try_into().ok()) {
-            Some(b) => Ok(Upload { handle: u32::from_le_bytes(b) }),
-            None => Err(Error::new(Code::Internal, "the host gave no handle")),
-        }
+        handle(|out, cap| unsafe { http_open(ptr(&raw), raw.len() as u32, out, cap) }).map(|handle| Upload { handle })
     }
 
     impl Upload {

@@ -30,7 +30,7 @@ mod tools;
 mod value;
 
 pub use error::{Code, Error, Result};
-pub use host::{action, clock, event, fs, http, infer, kv, log, rand, state, stream};
+pub use host::{action, archive, clock, config, event, fs, http, infer, kv, log, rand, secret, state, stream};
 pub use json::Json;
 pub use tools::Tools;
 pub use value::Value;
@@ -39,7 +39,7 @@ pub use value::Value;
 pub use tools::{alloc, call, init};
 
 /// The version of the contract that this crate speaks.
-pub const ABI: &str = "1.2.0";
+pub const ABI: &str = "1.3.0";
 
 /// Exports the module's functions to the host; `register` is called once with the table to fill.
 #[macro_export]

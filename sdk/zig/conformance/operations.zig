@@ -24,6 +24,11 @@ const Op = struct {
     method: []const u8 = "",
     url: []const u8 = "",
     header: []const u8 = "",
+    secret: []const u8 = "",
+    from: []const u8 = "",
+    to: []const u8 = "",
+    strip: u32 = 0,
+    most: i64 = 0,
     texts: []const []const u8 = &.{},
 };
 const Outcome = struct {
@@ -37,6 +42,8 @@ const Outcome = struct {
     ns: ?i64 = null,
     hex: ?[]const u8 = null,
     status: ?i64 = null,
+    size: ?usize = null,
+    unpacked: ?arw.archive.Unpacked = null,
     doc: ?arw.json.Value = null,
     finish: ?[]const u8 = null,
     tokens: ?i64 = null,
@@ -54,7 +61,7 @@ pub fn run(in: struct { ops: []const Op }) anyerror!struct { results: []const Ou
     return .{ .results = results };
 }
 
-const Name = enum { @"log.write", @"kv.get", @"kv.put", @"kv.delete", @"kv.list", @"kv.batch", @"event.emit", @"state.get", @"state.put", @"fs.list", @"fs.stat", @"fs.read", @"fs.read_all", @"fs.write", @"fs.remove", @"clock.now", @"clock.monotonic", @"rand.bytes", @"action.call", @"http.fetch", @"http.upload", @"http.chat", @"infer.generate", @"infer.chat", @"infer.embed", @"infer.rerank", @"infer.tokenize", @"infer.count" };
+const Name = enum { @"log.write", @"kv.get", @"kv.put", @"kv.delete", @"kv.list", @"kv.batch", @"event.emit", @"state.get", @"state.put", @"fs.list", @"fs.stat", @"fs.read", @"fs.read_all", @"fs.write", @"fs.remove", @"fs.copy", @"fs.draft", @"fs.hold", @"secret.public", @"secret.mac", @"secret.sign", @"archive.unpack", @"config.get", @"clock.now", @"clock.monotonic", @"rand.bytes", @"action.call", @"http.fetch", @"http.upload", @"http.chat", @"infer.generate", @"infer.chat", @"infer.embed", @"infer.rerank", @"infer.tokenize", @"infer.count" };
 
 fn one(op: Op, r: *Outcome) anyerror!void {
     const name = std.meta.stringToEnum(Name, op.op) orelse return arw.fail(error.Unsupported, "there is no operation \"{s}\"", .{op.op});
@@ -95,13 +102,18 @@ fn one(op: Op, r: *Outcome) anyerror!void {
         .@"rand.bytes" => {
             const buf = try arw.allocator.alloc(u8, op.size);
             try arw.rand.fill(buf);
-            const hex = try arw.allocator.alloc(u8, buf.len * 2);
-            for (buf, 0..) |b, i| {
-                hex[2 * i] = "0123456789abcdef"[b >> 4];
-                hex[2 * i + 1] = "0123456789abcdef"[b & 15];
-            }
-            r.hex = hex;
+            r.hex = try hexOf(buf);
         },
+        .@"fs.copy" => r.size = try copy(op.path, op.to),
+        .@"fs.draft" => try (try arw.fs.create(op.path)).write(op.value),
+        .@"fs.hold" => for (0..op.size) |_| {
+            _ = try arw.fs.open(op.path);
+        },
+        .@"secret.public" => r.hex = try hexOf(try arw.secret.public(op.name)),
+        .@"secret.mac" => r.hex = try hexOf(try arw.secret.mac(op.name, op.value)),
+        .@"secret.sign" => r.hex = try hexOf(try arw.secret.sign(op.name, op.value)),
+        .@"archive.unpack" => r.unpacked = try arw.archive.unpack(.{ .from = op.from, .to = op.to, .strip_components = op.strip, .max_total_bytes = op.most }),
+        .@"config.get" => r.doc = try arw.config.get(arw.json.Value, op.name),
         .@"action.call" => switch (try arw.action.call(op.tool, op.doc)) {
             .value => |v| r.doc = v,
             .bytes => |b| r.value = b,
@@ -113,6 +125,32 @@ fn one(op: Op, r: *Outcome) anyerror!void {
         .@"infer.rerank" => r.doc = try arw.infer.rerank(.{ .model = op.name, .query = op.value, .documents = op.texts }),
         .@"infer.tokenize", .@"infer.count" => r.doc = try arw.infer.tokenize(.{ .model = op.name, .prompt = op.value, .count = name == .@"infer.count" }),
     }
+}
+
+fn hexOf(bytes: []const u8) anyerror![]u8 {
+    const hex = try arw.allocator.alloc(u8, bytes.len * 2);
+    for (bytes, 0..) |b, i| {
+        hex[2 * i] = "0123456789abcdef"[b >> 4];
+        hex[2 * i + 1] = "0123456789abcdef"[b & 15];
+    }
+    return hex;
+}
+
+/// Moves a file by handle, piece by piece.
+fn copy(from: []const u8, to: []const u8) anyerror!usize {
+    const source = try arw.fs.open(from);
+    const target = try arw.fs.create(to);
+    const buf = try arw.allocator.alloc(u8, 64 << 10);
+    var size: usize = 0;
+    while (true) {
+        const n = try source.read(buf);
+        if (n == 0) break;
+        try target.write(buf[0..n]);
+        size += n;
+    }
+    try target.commit();
+    try source.close();
+    return size;
 }
 
 const Message = struct { role: []const u8, content: []const u8 };
@@ -129,6 +167,8 @@ fn answered(req: anytype, r: *Outcome) anyerror!void {
 fn network(name: Name, op: Op, r: *Outcome) anyerror!void {
     const pairs = [_]arw.http.Pair{.{ "X-A", op.header }};
     var req: arw.http.Request = .{ .url = op.url, .headers = if (op.header.len > 0) &pairs else &.{} };
+    const tokens = [_][]const u8{op.secret};
+    if (op.secret.len > 0) req.secrets = &tokens;
     if (op.method.len > 0) req.method = op.method;
     if (name == .@"http.chat") {
         const s = try arw.http.connect(req);

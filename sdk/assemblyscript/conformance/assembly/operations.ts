@@ -1,5 +1,5 @@
 // conform.do: host functions, one after another.
-import { action, Batch, clock, Code, event, fail, failCode, failure, FileEntry, fs, http, HttpRequest, HttpResponse, infer, Json, kv, log, rand, state, text, utf8 } from "arw";
+import { action, archive, Batch, clock, Code, config, event, fail, failCode, failure, FileEntry, fs, http, HttpRequest, HttpResponse, infer, Json, kv, log, rand, secret, state, text, UnpackRequest, utf8 } from "arw";
 
 function bool_(v: bool): Json {
   const j = new Json();
@@ -54,8 +54,46 @@ function files(op: Json, out: Json): bool {
   return true;
 }
 
-function random(op: Json, out: Json): bool {
-  const bytes = rand.bytes(<i32>op.integer("size"));
+function copy(op: Json, out: Json): bool {
+  const source = fs.open(op.text("path"));
+  if (!source) return false;
+  const target = fs.create(op.text("to"));
+  if (!target) return false;
+  const buf = new Uint8Array(65536);
+  let size: i64 = 0;
+  while (true) {
+    const n = source.readInto(buf);
+    if (n < 0) return false;
+    if (n == 0) break;
+    if (!target.write(Uint8Array.wrap(buf.buffer, 0, n))) return false;
+    size += n;
+  }
+  out.set("size", Json.integer(size));
+  return target.commit() && source.close();
+}
+
+function draft(op: Json): bool {
+  const target = fs.create(op.text("path"));
+  return target ? target.write(utf8(op.text("value"))) : false;
+}
+
+function hold(op: Json): bool {
+  for (let i: i64 = 0; i < op.integer("size"); i++) if (!fs.open(op.text("path"))) return false;
+  return true;
+}
+
+function unpack(op: Json, out: Json): bool {
+  const req = new UnpackRequest(op.text("from"), op.text("to"));
+  req.stripComponents = op.integer("strip");
+  req.maxTotalBytes = op.integer("most");
+  const made = archive.unpack(req);
+  if (!made) return false;
+  out.set("unpacked", Json.object().set("format", Json.of(made.format)).set("files", Json.integer(made.files)).set("folders", Json.integer(made.folders))
+    .set("bytes", Json.integer(made.bytes)).set("skipped", Json.integer(made.skipped)).set("depth", Json.integer(made.depth)));
+  return true;
+}
+
+function hexed(out: Json, bytes: Uint8Array | null): bool {
   if (!bytes) return false;
   let hex = "";
   for (let i = 0; i < bytes.length; i++) hex += "0123456789abcdef".charAt(bytes[i] >> 4) + "0123456789abcdef".charAt(bytes[i] & 15);
@@ -82,6 +120,7 @@ function told(answer: HttpResponse | null, out: Json): bool {
 
 function network(name: string, op: Json, out: Json): bool {
   const method = op.text("method"), body = utf8(op.text("value")), req = new HttpRequest(op.text("url"), method.length > 0 ? method : "GET");
+  if (op.text("secret").length > 0) req.secrets.push(op.text("secret"));
   if (op.text("header").length > 0) req.header("X-A", op.text("header"));
   if (name == "http.fetch") return told(http.fetch(req, body), out);
   if (name == "http.upload") {
@@ -158,7 +197,19 @@ function one(name: string, op: Json, out: Json): bool {
   if (name == "fs.remove") return fs.remove(path);
   if (name == "clock.now") return nanoseconds(out, clock.now());
   if (name == "clock.monotonic") return nanoseconds(out, clock.monotonic());
-  if (name == "rand.bytes") return random(op, out);
+  if (name == "rand.bytes") return hexed(out, rand.bytes(<i32>op.integer("size")));
+  if (name == "fs.copy") return copy(op, out);
+  if (name == "fs.draft") return draft(op);
+  if (name == "fs.hold") return hold(op);
+  if (name == "secret.public") return hexed(out, secret.publicKey(op.text("name")));
+  if (name == "secret.mac") return hexed(out, secret.mac(op.text("name"), utf8(op.text("value"))));
+  if (name == "secret.sign") return hexed(out, secret.sign(op.text("name"), utf8(op.text("value"))));
+  if (name == "archive.unpack") return unpack(op, out);
+  if (name == "config.get") {
+    const v = config.get(op.text("name"));
+    if (v) out.set("doc", v);
+    return v !== null;
+  }
   if (name == "action.call") return call(op, out);
   if (name.startsWith("http.")) return network(name, op, out);
   if (name.startsWith("infer.")) return models(name, op, out);

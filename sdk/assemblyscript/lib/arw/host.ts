@@ -19,6 +19,13 @@ import { Fields, Json, Record } from "./json";
 @external("arw:fs", "read") declare function fs_read(path: usize, pathLen: u32, low: u32, high: u32, out: usize, cap: u32): u64;
 @external("arw:fs", "write") declare function fs_write(path: usize, pathLen: u32, data: usize, dataLen: u32): u64;
 @external("arw:fs", "remove") declare function fs_remove(path: usize, pathLen: u32): u64;
+@external("arw:fs", "open") declare function fs_open(path: usize, pathLen: u32, out: usize, cap: u32): u64;
+@external("arw:fs", "create") declare function fs_create(path: usize, pathLen: u32, out: usize, cap: u32): u64;
+@external("arw:secret", "public") declare function secret_public(name: usize, nameLen: u32, out: usize, cap: u32): u64;
+@external("arw:secret", "mac") declare function secret_mac(name: usize, nameLen: u32, data: usize, dataLen: u32, out: usize, cap: u32): u64;
+@external("arw:secret", "sign") declare function secret_sign(name: usize, nameLen: u32, data: usize, dataLen: u32, out: usize, cap: u32): u64;
+@external("arw:archive", "unpack") declare function archive_unpack(req: usize, reqLen: u32, out: usize, cap: u32): u64;
+@external("arw:config", "get") declare function config_get(name: usize, nameLen: u32, out: usize, cap: u32): u64;
 @external("arw:clock", "now") declare function clock_now(out: usize, cap: u32): u64;
 @external("arw:clock", "monotonic") declare function clock_monotonic(out: usize, cap: u32): u64;
 @external("arw:rand", "bytes") declare function rand_bytes(out: usize, cap: u32): u64;
@@ -199,10 +206,7 @@ export class FilePage extends Record {
 
 export namespace fs {
   export function list(path: string, recursive: bool, after: string, limit: i32): FilePage | null {
-    const truth = new Json();
-    truth.kind = 1;
-    truth.truth = recursive;
-    const req = written(Json.object().set("path", Json.of(path)).set("recursive", truth).set("after", Json.of(after)).set("limit", Json.integer(limit)));
+    const req = written(Json.object().set("path", Json.of(path)).set("recursive", truth(recursive)).set("after", Json.of(after)).set("limit", Json.integer(limit)));
     const v = fetchJson(fs_list(req.ptr, req.length, scratch, small)), page = new FilePage();
     return v && Fields.read(v, page) ? page : null;
   }
@@ -232,6 +236,117 @@ export namespace fs {
   export function remove(path: string): bool {
     const p = new Text(path);
     return done(fs_remove(p.ptr, p.len));
+  }
+  // open reads a file by handle, piece by piece, from its beginning. 16 handles may be open in a call.
+  export function open(path: string): FileReader | null {
+    const p = new Text(path);
+    return done(fs_open(p.ptr, p.len, scratch, small)) ? new FileReader(load<u32>(scratch)) : null;
+  }
+  // create begins a file of any size. Nothing is at its path before commit; one that is left open is thrown away when the call ends.
+  export function create(path: string): FileDraft | null {
+    const p = new Text(path);
+    return done(fs_create(p.ptr, p.len, scratch, small)) ? new FileDraft(load<u32>(scratch)) : null;
+  }
+}
+
+// readInto fills buf from a handle and says how much came; 0 is the end, -1 a failure.
+function readInto(handle: u32, buf: Uint8Array): i32 {
+  const status = stream_read(handle, buf.dataStart, buf.length);
+  return done(status) ? <i32>status : -1;
+}
+// writeParts gives bytes to a handle in parts that the host takes.
+function writeParts(handle: u32, data: Uint8Array): bool {
+  for (let at = 0; at < data.length; at += 1 << 20)
+    if (!done(stream_write(handle, data.dataStart + at, min(data.length - at, 1 << 20)))) return false;
+  return true;
+}
+
+// FileReader is an open file. The lease is asked at each piece.
+export class FileReader {
+  constructor(public handle: u32) {}
+  // readInto reads on and says how much came; 0 is the end, -1 a failure.
+  readInto(buf: Uint8Array): i32 { return readInto(this.handle, buf); }
+  close(): bool { return done(stream_close(this.handle)); }
+}
+
+// FileDraft is a file in the making.
+export class FileDraft {
+  constructor(public handle: u32) {}
+  write(data: Uint8Array): bool { return writeParts(this.handle, data); }
+  // commit puts the file in its place, whole and durable.
+  commit(): bool { return done(stream_close(this.handle)); }
+}
+
+// Secrets that the operator stored under names. The pack uses them and never sees one.
+export namespace secret {
+  // publicKey is the public half of a key pair, PKIX in DER. (public is a word of the language.)
+  export function publicKey(name: string): Uint8Array | null {
+    const n = new Text(name);
+    return fetch(secret_public(n.ptr, n.len, scratch, small));
+  }
+  // mac is the 32 bytes of HMAC-SHA-256 over at most 1 MiB.
+  export function mac(name: string, data: Uint8Array): Uint8Array | null {
+    const n = new Text(name);
+    return fetch(secret_mac(n.ptr, n.len, data.dataStart, data.length, scratch, small));
+  }
+  // sign is a signature over at most 1 MiB: Ed25519, or ECDSA on P-256 as ASN.1.
+  export function sign(name: string, data: Uint8Array): Uint8Array | null {
+    const n = new Text(name);
+    return fetch(secret_sign(n.ptr, n.len, data.dataStart, data.length, scratch, small));
+  }
+}
+
+// UnpackRequest asks for the archive from, a file of a leased folder, to be unpacked into to, a new folder of another. Bounds of 0
+// are the host's own.
+export class UnpackRequest {
+  stripComponents: i64 = 0; // leading folders taken off each name
+  nested: bool = false; // unpack archives found inside, too
+  skipLinks: bool = false; // leave out links instead of refusing the archive
+  maxTotalBytes: i64 = 0;
+  maxEntries: i64 = 0;
+  maxDepth: i64 = 0;
+  constructor(public from: string, public to: string) {}
+}
+export class Unpacked extends Record {
+  format: string = "";
+  files: i64 = 0;
+  folders: i64 = 0;
+  bytes: i64 = 0;
+  skipped: i64 = 0;
+  depth: i64 = 0;
+  fields(f: Fields): void {
+    this.format = f.text("format", this.format);
+    this.files = f.integer("files", this.files);
+    this.folders = f.integer("folders", this.folders);
+    this.bytes = f.integer("bytes", this.bytes);
+    this.skipped = f.integer("skipped", this.skipped);
+    this.depth = f.integer("depth", this.depth);
+  }
+}
+
+function truth(v: bool): Json {
+  const j = new Json();
+  j.kind = 1;
+  j.truth = v;
+  return j;
+}
+
+export namespace archive {
+  // unpack unpacks wholly or not at all.
+  export function unpack(req: UnpackRequest): Unpacked | null {
+    const raw = written(Json.object().set("from", Json.of(req.from)).set("to", Json.of(req.to)).set("strip_components", Json.integer(req.stripComponents))
+      .set("nested", truth(req.nested)).set("skip_links", truth(req.skipLinks)).set("max_total_bytes", Json.integer(req.maxTotalBytes))
+      .set("max_entries", Json.integer(req.maxEntries)).set("max_depth", Json.integer(req.maxDepth)));
+    const v = fetchJson(archive_unpack(raw.ptr, raw.length, scratch, small)), made = new Unpacked();
+    return v && Fields.read(v, made) ? made : null;
+  }
+}
+
+// Documents of the configuration, as they are for the project and the agent that call.
+export namespace config {
+  export function get(name: string): Json | null {
+    const n = new Text(name);
+    return fetchJson(config_get(n.ptr, n.len, scratch, small));
   }
 }
 
@@ -284,15 +399,8 @@ export namespace stream {
     return done(status) ? buf.subarray(0, <i32>status) : null;
   }
   // readInto waits for input and says how much came; 0 is the end, -1 a failure. For streams larger than memory.
-  export function readInto(buf: Uint8Array): i32 {
-    const status = stream_read(0, buf.dataStart, buf.length);
-    return done(status) ? <i32>status : -1;
-  }
-  export function write(data: Uint8Array): bool {
-    for (let at = 0; at < data.length; at += 1 << 20)
-      if (!done(stream_write(1, data.dataStart + at, min(data.length - at, 1 << 20)))) return false;
-    return true;
-  }
+  export function readInto(buf: Uint8Array): i32 { return readInto_(0, buf); }
+  export function write(data: Uint8Array): bool { return writeParts(1, data); }
   // send gives one JSON value as a part of its own.
   export function send(doc: Json): bool {
     const d = written(doc);
@@ -307,6 +415,7 @@ export class HttpRequest {
   manual: bool = false; // a redirect is an answer; otherwise it is followed, each hop judged anew
   timeoutMS: i64 = 0; // 0: the host's own bounds
   maxBytes: i64 = 0;
+  secrets: string[] = []; // names of tokens that the host puts in for their audience, at most 4
   constructor(public url: string, public method: string = "GET") {}
   header(name: string, value: string): HttpRequest {
     this.headers.push(name);
@@ -316,7 +425,9 @@ export class HttpRequest {
   raw(): Bytes {
     const headers = Json.list();
     for (let i = 0; i + 1 < this.headers.length; i += 2) headers.push(Json.list().push(Json.of(this.headers[i])).push(Json.of(this.headers[i + 1])));
-    return written(Json.object().set("url", Json.of(this.url)).set("method", Json.of(this.method)).set("headers", headers)
+    const secrets = Json.list();
+    for (let i = 0; i < this.secrets.length; i++) secrets.push(Json.of(this.secrets[i]));
+    return written(Json.object().set("url", Json.of(this.url)).set("secrets", secrets).set("method", Json.of(this.method)).set("headers", headers)
       .set("redirect", Json.of(this.manual ? "manual" : "follow")).set("timeout_ms", Json.integer(this.timeoutMS)).set("max_bytes", Json.integer(this.maxBytes)));
   }
 }
@@ -370,11 +481,7 @@ export namespace http {
     const r = req.raw();
     return done(http_open(r.ptr, r.length, scratch, small)) ? load<u32>(scratch) : 0;
   }
-  export function write(handle: u32, data: Uint8Array): bool {
-    for (let at = 0; at < data.length; at += 1 << 20)
-      if (!done(stream_write(handle, data.dataStart + at, min(data.length - at, 1 << 20)))) return false;
-    return true;
-  }
+  export function write(handle: u32, data: Uint8Array): bool { return writeParts(handle, data); }
   // response ends the body and waits for the head of the answer.
   export function response(handle: u32): HttpResponse | null { return HttpResponse.of(fetchJson(http_response(handle, scratch, small))); }
   // connect opens a WebSocket, which send, receive and the response's close use.
@@ -394,8 +501,9 @@ export namespace http {
   }
 }
 
-// fetch_ is fetch for the namespace above, which has one of its own.
+// fetch_ and readInto_ are fetch and readInto for namespaces that have one of their own.
 function fetch_(status: u64): Uint8Array | null { return fetch(status); }
+function readInto_(handle: u32, buf: Uint8Array): i32 { return readInto(handle, buf); }
 
 // Answer is a text that a model is making, read as it comes; a read may end within a character. Closing it frees the model.
 export class Answer {

@@ -2,7 +2,7 @@ import { Bytes } from "./bytes";
 import { Code, fail, Failure, failure, forget } from "./error";
 import { Fields, Json, Record } from "./json";
 
-const ABI = "1.2.0";
+const ABI = "1.3.0";
 
 abstract class Tool {
   constructor(public id: string) {}

@@ -1,6 +1,6 @@
 //! conform.do: host functions, one after another.
 
-use arw_guest::{action, clock, event, fs, http, infer, kv, log, object, rand, state, Code, Error, Json, Result, Value};
+use arw_guest::{action, archive, clock, config, event, fs, http, infer, kv, log, object, rand, secret, state, Code, Error, Json, Result, Value};
 
 object! { pub struct Pair { key: String, value: String } }
 object! {
@@ -8,7 +8,8 @@ object! {
         op: String, key: Option<String>, value: Option<String>, prefix: Option<String>, after: Option<String>, limit: Option<u32>,
         puts: Option<Vec<Pair>>, deletes: Option<Vec<String>>, level: Option<u32>, kind: Option<String>, name: Option<String>,
         path: Option<String>, recursive: Option<bool>, offset: Option<u64>, size: Option<usize>, tool: Option<String>, doc: Option<Json>,
-        method: Option<String>, url: Option<String>, header: Option<String>, texts: Option<Vec<String>>,
+        method: Option<String>, url: Option<String>, header: Option<String>, secret: Option<String>,
+        from: Option<String>, to: Option<String>, strip: Option<u32>, most: Option<i64>, texts: Option<Vec<String>>,
     }
 }
 object! { pub struct Ops { ops: Vec<Op> } }
@@ -16,7 +17,8 @@ object! {
     #[derive(Default)]
     pub struct Outcome {
         code: u32, message: Option<String>, value: Option<String>, keys: Option<Vec<kv::Key>>, more: Option<bool>,
-        entries: Option<Vec<fs::Entry>>, entry: Option<fs::Entry>, ns: Option<i64>, hex: Option<String>, doc: Option<Json>, status: Option<i64>, finish: Option<String>, tokens: Option<i64>,
+        entries: Option<Vec<fs::Entry>>, entry: Option<fs::Entry>, ns: Option<i64>, hex: Option<String>, doc: Option<Json>, status: Option<i64>,
+        size: Option<usize>, unpacked: Option<archive::Unpacked>, finish: Option<String>, tokens: Option<i64>,
     }
 }
 object! { pub struct Outcomes { results: Vec<Outcome> } }
@@ -36,6 +38,7 @@ fn text(bytes: Vec<u8>) -> Result<Outcome> {
 fn network(op: Op) -> Result<Outcome> {
     let value = op.value.unwrap_or_default();
     let mut req = http::Request { method: op.method.unwrap_or_default(), url: op.url.unwrap_or_default(), ..http::Request::default() };
+    req.secrets.extend(op.secret);
     req.headers.extend(op.header.map(|v| ("X-A".to_string(), v)));
     let mut answer = match op.op.as_str() {
         "http.fetch" => http::fetch(&req, value.as_bytes())?,
@@ -57,6 +60,27 @@ fn network(op: Op) -> Result<Outcome> {
         }
     };
     Ok(Outcome { status: Some(answer.status), ..text(answer.read_all()?)? })
+}
+
+fn hex(bytes: Vec<u8>) -> Result<Outcome> {
+    Ok(Outcome { hex: Some(bytes.iter().map(|b| format!("{:02x}", b)).collect()), ..Outcome::default() })
+}
+
+// copy moves a file by handle, piece by piece.
+fn copy(from: &str, to: &str) -> Result<Outcome> {
+    let (mut source, mut target) = (fs::open(from)?, fs::create(to)?);
+    let (mut buf, mut size) = (vec![0; 64 << 10], 0);
+    loop {
+        match source.read(&mut buf)? {
+            0 => break,
+            n => {
+                target.write(&buf[..n])?;
+                size += n;
+            }
+        }
+    }
+    target.commit()?;
+    Ok(Outcome { size: Some(size), ..Outcome::default() })
 }
 
 object! { pub struct Message { role: String, content: String } }
@@ -160,12 +184,34 @@ fn one(op: Op) -> Result<Outcome> {
         "fs.read_all" => return text(fs::read(&path)?),
         "fs.write" => fs::write(&path, value.as_bytes())?,
         "fs.remove" => fs::remove(&path)?,
+        "fs.copy" => return copy(&path, &op.to.unwrap_or_default()),
+        "fs.draft" => fs::create(&path)?.write(value.as_bytes())?,
+        "fs.hold" => {
+            let mut held = Vec::new();
+            for _ in 0..op.size.unwrap_or(0) {
+                held.push(fs::open(&path)?);
+            }
+        }
+        "secret.public" => return hex(secret::public(&name)?),
+        "secret.mac" => return hex(secret::mac(&name, value.as_bytes())?),
+        "secret.sign" => return hex(secret::sign(&name, value.as_bytes())?),
+        "archive.unpack" => {
+            let req = archive::Request {
+                from: op.from.unwrap_or_default(),
+                to: op.to.unwrap_or_default(),
+                strip_components: op.strip.unwrap_or(0),
+                max_total_bytes: op.most.unwrap_or(0),
+                ..archive::Request::default()
+            };
+            out.unpacked = Some(archive::unpack(&req)?);
+        }
+        "config.get" => out.doc = Some(config::get(&name)?),
         "clock.now" => out.ns = Some(clock::now()?),
         "clock.monotonic" => out.ns = Some(clock::monotonic()?),
         "rand.bytes" => {
             let mut buf = vec![0; op.size.unwrap_or(0)];
             rand::fill(&mut buf)?;
-            out.hex = Some(buf.iter().map(|b| format!("{:02x}", b)).collect());
+            return hex(buf);
         }
         "action.call" => match action::call_raw(&op.tool.unwrap_or_default(), doc.to_string().as_bytes())? {
             action::Reply::Json(v) => out.doc = Some(v),

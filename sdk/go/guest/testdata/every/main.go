@@ -88,6 +88,10 @@ func everyFunction(c *guest.Call, _ nothing) (r report, err error) {
 	say("read %d %v", len(data), err)
 	say("write %v", c.FS().Write("/f/b", []byte("out")))
 	say("remove %v", c.FS().Remove("/f/b"))
+	held, err := c.FS().OpenFile("/f/a")
+	say("open %v %v", held != nil, err)
+	draft, err := c.FS().Create("/f/c")
+	say("create %v %v", draft != nil, err)
 
 	mac, err := c.Secrets().MAC("hook", []byte("data"))
 	say("mac %s %v", mac, err)
