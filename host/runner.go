@@ -84,9 +84,9 @@ func (r runner) run(ctx context.Context, job action.Job) (action.Result, error) 
 	call := pack.Call{
 		Pack: a.Pack, Tool: a.Kind, Input: a.Input, Checked: job.Tool.Version, Session: a.Session,
 		Actor: cmp.Or(a.Actor, anyone), Corr: a.Corr, Project: a.Project, Action: a.ID, Nested: a.Parent != "",
-		Invoke: func(ctx context.Context, tool string, input []byte) (abi.FrameKind, []byte, error) {
+		Invoke: func(ctx context.Context, tool string, input []byte) (abi.FrameKind, []byte, uint64, error) {
 			res, err := job.Call(ctx, tool, input)
-			return res.Kind, res.Body, err
+			return res.Kind, res.Body, res.Usage.Gas, err
 		},
 		Record: a.Record != nil,
 		Idle:   job.Idle,

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/manifests/pattern"
 )
 
 // Spend counts n bytes more of a use that Use or Take has begun, as they pass: the use of a stream ends when its lease does. It
@@ -31,11 +32,17 @@ func (s Seat) Spend(ctx context.Context, capability abi.Capability, wanted strin
 
 // Charge is Holder.Charge at this place.
 func (s Seat) Charge(ctx context.Context, capability abi.Capability, wanted string, amount Budget) error {
+	return s.ChargeWith(ctx, capability, wanted, nil, amount)
+}
+
+// ChargeWith is Charge for the call of a tool with these arguments.
+func (s Seat) ChargeWith(ctx context.Context, capability abi.Capability, wanted string, args []byte, amount Budget) error {
 	if !amount.sound() {
 		return abi.Errorf(abi.Invalid, "charge %q for pack %q: an amount is not negative", capability, s.h.pack)
 	}
 	b, sides := s.h.book, amount.sides()
 	leases, t := s.h.of(capability, wanted)
+	t.args = pattern.NewArguments(args)
 	now := b.now()
 	for _, e := range leases {
 		if !e.usable(now) || !e.grant.Where.holds(&s.at) {

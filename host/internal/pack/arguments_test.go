@@ -12,6 +12,7 @@ import (
 	"github.com/arw-project/arw/host/hosttest"
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/pack"
 )
 
@@ -36,6 +37,32 @@ func TestALeaseOnAToolMayHaveConditionsOnItsArguments(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestGasOfWhatIsCalledEndsALease: the gas of a tool that is called counts against the lease of the call, and ends it.
+func TestGasOfWhatIsCalledEndsALease(t *testing.T) {
+	t.Parallel()
+	h := installed(t, hosttest.Options{})
+	l, err := h.Services().Packs.Grant(t.Context(), "", "operator", pack.Grant{
+		Pack: sinkName, Capability: abi.Action, Scope: []string{"test/sink:* where /n in 1..10"}, Budget: lease.Budget{Gas: 1 << 50}, TTL: time.Hour,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.MustCall("sink.call", callEcho("7"))
+	now, err := h.Services().Leases.Get(l.ID)
+	if err != nil || now.Used.Gas == 0 || now.Used.Gas > 1<<40 {
+		t.Fatalf("used %+v, %v", now.Used, err)
+	}
+	if _, err := h.Services().Leases.Revoke(t.Context(), "", l.ID, "operator", "another"); err != nil {
+		t.Fatal(err)
+	}
+	small := pack.Grant{Pack: sinkName, Capability: abi.Action, Scope: []string{"test/sink:*"}, Budget: lease.Budget{Gas: 1}, TTL: time.Hour}
+	if _, err := h.Services().Packs.Grant(t.Context(), "", "operator", small); err != nil {
+		t.Fatal(err)
+	}
+	h.MustCall("sink.call", callEcho("7")) // what it comes to is known when it ends
+	h.FailCall("sink.call", callEcho("7"), abi.BudgetExhausted)
 }
 
 func TestAManifestMayAskForSomeArgumentsAlone(t *testing.T) {

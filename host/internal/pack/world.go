@@ -372,7 +372,10 @@ func (a *caller) Call(ctx context.Context, tool string, input []byte) (abi.Frame
 	if a.c.Invoke == nil {
 		return 0, nil, abi.Errorf(abi.Denied, "call %q: this call may not call other tools", tool)
 	}
-	kind, body, err := a.c.Invoke(ctx, tool, bytes.Clone(input))
+	kind, body, gas, err := a.c.Invoke(ctx, tool, bytes.Clone(input))
+	if gas > 0 { // what does not fit ends the lease; the call has happened, and the next one is refused
+		_ = (*world)(a).seat().ChargeWith(context.WithoutCancel(ctx), abi.Action, tool, input, lease.Budget{Gas: int64(min(gas, uint64(lease.MaxBudget)))})
+	}
 	if err != nil {
 		(*world)(a).said(err)
 	}
