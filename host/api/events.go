@@ -23,6 +23,11 @@ func Events() []EventKind {
 		{"service.dev.start", "From here on the key of a developer's session is trusted for one pack", DevEvent{}},
 		{"service.dev.end", "The key of a developer's session is trusted no more", DevEvent{}},
 
+		{"journal.pruned", "The oldest records were removed; a signed anchor stands in their place", JournalPruned{}},
+		{"journal.redacted", "A part of records was taken out, for good", JournalRedacted{}},
+
+		{"snappy.notice", "A route begins to answer too slowly, or does so no longer", SnappyNotice{}},
+
 		{"access.token.created", "Someone was given a token for this host", TokenEvent{}},
 		{"access.token.revoked", "A token holds no more", TokenEvent{}},
 
@@ -101,7 +106,11 @@ func Events() []EventKind {
 
 		{"infer.done", "A model was asked and answered", InferEvent{}},
 		{"infer.failed", "A model was asked and did not answer to the end", InferEvent{}},
-		{"infer.refused", "A policy refused that a model be asked", InferEvent{}},
+		{"infer.refused", "A policy or a lease refused that a model be asked", InferEvent{}},
+		{"models.pull.progress", "A model file is being fetched", ModelFile{}},
+		{"models.pulled", "A model file is here and named in models.toml", ModelFile{}},
+		{"models.pull.failed", "A model file was not fetched; what came may be kept for the next try", ModelFile{}},
+		{"models.swept", "A model file that nothing names or uses was removed", ModelFile{}},
 
 		{"secrets.stored", "A secret was stored or changed", Secret{}},
 		{"secrets.removed", "A secret was removed", SecretName{}},

@@ -41,6 +41,10 @@ func (a *asker) may(ctx context.Context, m serve.Model, own bounds) (infer.Budge
 		return infer.Budget{}, halted
 	}
 	id, err := "", w.railed(abi.Infer, m.Name)
+	if err == nil && m.Remote && a.t.Effects < abi.OpenWorld {
+		err = abi.Errorf(abi.Denied, "ask model %q: it is on somebody else's server, and the tool %q declares effects = %q", m.Name, a.t.ID, a.t.Effects.String()).
+			WithHint("set effects = %q for the tool in pack.toml, or ask a model of this host", abi.OpenWorld.String())
+	}
 	if err == nil {
 		err = w.mayUse(ctx, abi.Infer, m.Name)
 	}
