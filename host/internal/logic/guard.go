@@ -1,6 +1,7 @@
 package logic
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -8,9 +9,9 @@ import (
 	"time"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/measure"
-	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/manifests"
 )
 
@@ -63,7 +64,7 @@ func (l *layer) concerns(r *journal.Record) bool {
 		return false
 	}
 	if name, ok := strings.CutPrefix(string(l.scope), "project/"); ok {
-		return project.Name(r.Project) == name
+		return cmp.Or(r.Project, api.DefaultProject) == name
 	}
 	if agent, ok := strings.CutPrefix(string(l.scope), "agent/"); ok {
 		return r.Actor == "agent:"+agent
