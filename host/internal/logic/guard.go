@@ -211,11 +211,9 @@ func (s *Store) breaches(ctx context.Context, watches []*watch) (bool, error) {
 		case abi.OK:
 		case abi.NotFound:
 			continue // somebody was faster
-		case abi.Conflict: // something stands on it: a person must see to that, the host does not try again and again
+		default: // something stands on it, or the disk is full: a person must see to that, the host does not try again and again
 			s.stuck[w.layer.seq] = true
 			body["error"] = err.Error()
-		default:
-			return false, err
 		}
 		_, err = s.journal.Append(ctx, journal.Event{Kind: "logic.unit.breached", Actor: "host", Corr: corr, Body: body})
 		return true, err
