@@ -156,7 +156,11 @@ func (d *doctor) database() {
 		return
 	}
 	d.ok("database", "every page of arw.db is sound")
-	rep, err := journal.VerifyFile(d.ctx, file)
+	keys, err := journal.KeysIn(d.Config.StateDir)
+	var rep journal.Report
+	if err == nil {
+		rep, err = journal.VerifyFile(d.ctx, file, keys)
+	}
 	if err != nil {
 		d.fail("journal", err)
 		return
@@ -227,7 +231,7 @@ func (d *doctor) policy() {
 	h := &Host{cfg: d.Config}
 	posture, err := h.posture()
 	if err == nil {
-		_, _, err = h.readAuthority(posture)
+		_, err = h.readAuthority(posture)
 	}
 	if err != nil {
 		d.fail("policy", err)

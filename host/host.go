@@ -3,15 +3,22 @@
 //
 //	<state>/arw.db          journal, actions, leases, keys, read models, packs
 //	<state>/cas/            blobs by digest
+//	<state>/models.toml     which models may be asked; read again when it changes; may be missing
+//	<state>/runtimes.toml   how runtimes are started; read again when it changes; may be missing
+//	<state>/models/         model files by digest
+//	<state>/run/            sockets of runtimes
 //	<state>/cache/wasm/     compiled code; may be deleted at any time
 //	<state>/vault.key       what secrets are sealed with, mode 0600
 //	<state>/starts.json     whether the host ended well, and whether it runs safe
+//	<state>/journal.key     what checkpoints of the journal are signed with, mode 0600
+//	<state>/journal.pub     the public keys it was ever signed with
 //	<state>/operator.token  the operator's credential, mode 0600
 //	<state>/trust.toml      who may sign what; missing: nobody
 //	<state>/policy/*.cedar  policies beside the shipped ones
 //	<state>/cache.toml      which answers are kept and for how long; missing: the defaults; read again when it changes
 //	<state>/posture         which posture was chosen; may be missing
 //	<state>/capsules.toml   whose policy capsules may be adopted; missing: nobody's
+//	<state>/quotas.toml     what may be used in which time; missing: as much as leases allow
 //	<state>/grants.toml     grants the operator declares beforehand; may be missing
 //
 // A Host is safe for concurrent use. One state directory serves one Host at a time; a second Open answers Conflict.
@@ -36,6 +43,9 @@ import (
 	"github.com/arw-project/arw/host/internal/experiment"
 	"github.com/arw-project/arw/host/internal/files"
 	"github.com/arw-project/arw/host/internal/infer"
+	"github.com/arw-project/arw/host/internal/infer/serve"
+	"github.com/arw-project/arw/host/internal/infer/shelf"
+	"github.com/arw-project/arw/host/internal/infer/supervise"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/kv"
 	"github.com/arw-project/arw/host/internal/lease"
@@ -46,7 +56,9 @@ import (
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/queue/local"
+	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/redact"
+	"github.com/arw-project/arw/host/internal/snappy"
 	"github.com/arw-project/arw/host/internal/starts"
 	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/vault"
@@ -78,6 +90,10 @@ type Config struct {
 	Queue Queue
 	// Upgrade is how new versions of packs are watched, and what is kept of old ones.
 	Upgrade Upgrade
+	// Snappy is how fast the host means to answer, and from when on it says that it does not.
+	Snappy snappy.Config
+	// Journal is how the record of everything is signed and what is kept of it.
+	Journal Journal
 	// Egress is how the network is reached.
 	Egress Egress
 	// Edge is how the API is reached.
@@ -115,6 +131,7 @@ type Limits struct {
 	Drain     time.Duration // running calls at an upgrade: 30 s
 	Sweep     time.Duration // how often unused blobs are looked for: 1 h
 	Record    int64         // bytes of the record of one call: 64 MiB
+	Models    int64         // bytes of model files that the host fetched: no bound
 	BlobGrace time.Duration // how long an unused blob is kept: 24 h
 }
 
@@ -134,6 +151,7 @@ type Host struct {
 	second    *wasm.Engine
 	index     *catalogue     // nil when none is configured
 	grants    *prompt.Grants // as read at the start
+	quotas    *quota.Rules   // as read at the start
 	authority authority
 	tasks     tasks
 	tracer    *trace.Tracer
@@ -164,11 +182,19 @@ type Services struct {
 	Capsules *capsule.Book
 	// Projects are which there are, and what one lets another read.
 	Projects *project.Book
+	Quotas   *quota.Book
 	Trust    *signing.Policy
 	Memo     *memo.Memo
+	Snappy   *snappy.Governor
 	Vault    *vault.Vault
 	Redact   *redact.Redactor
 	Engine   *wasm.Engine // the one that runs packs
+	// Shelf holds model files.
+	Shelf *shelf.Shelf
+	// Models answers requests for inference.
+	Models *serve.Service
+	// Runtimes is the supervisor; nil until a runtime was needed.
+	Runtimes func() *supervise.Supervisor
 	DB       func() db.Stats
 	// Operator reports in constant time whether a token is the operator's credential.
 	Operator func(token string) bool
@@ -236,10 +262,11 @@ func (h *Host) open(ctx context.Context) (err error) {
 		return err
 	}
 	h.onClose(s.CAS.Close)
-	if s.Journal, err = journal.Open(ctx, h.db); err != nil {
+	if err = h.openJournal(ctx); err != nil {
 		return err
 	}
 	s.View = view.Open(h.db, s.Journal)
+	s.Snappy = snappy.New(s.Journal, cfg.Snappy)
 	if s.Leases, err = lease.Open(ctx, h.db, s.Journal); err != nil {
 		return err
 	}
@@ -256,6 +283,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 		return err
 	}
 	if err = h.openCapsules(ctx); err != nil {
+		return err
+	}
+	if s.Quotas, err = quota.Open(ctx, quota.Parts{DB: h.db, Journal: s.Journal, Rules: h.quotas, Log: cfg.Log}); err != nil {
 		return err
 	}
 	if err = h.openEgress(ctx); err != nil {
@@ -285,7 +315,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	s.Packs, err = pack.Open(ctx, pack.Parts{
 		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Prompts: s.Prompts, Projects: s.Projects, Trust: s.Trust, Vault: s.Vault, Redact: s.Redact,
-		Engine: h.engine, Second: h.second, Egress: s.Egress, Memo: s.Memo, Units: s.Logic, Config: effective{s.Logic}, Models: h.infer, Revocations: revocations, Catalogue: names, Rails: s.Capsules, Log: cfg.Log,
+		Engine: h.engine, Second: h.second, Egress: s.Egress, Memo: s.Memo, Units: s.Logic, Config: effective{s.Logic}, Models: h.infer, Revocations: revocations, Catalogue: names, Rails: s.Capsules, Quotas: s.Quotas, Log: cfg.Log,
 	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain,
 		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now, Record: cfg.Limits.Record, Held: h.held})
 	if err != nil {
@@ -359,6 +389,7 @@ func schema() []db.Migration {
 		{Owner: "access", Steps: access.Schema},
 		{Owner: "capsule", Steps: capsule.Schema},
 		{Owner: "experiment", Steps: experiment.Schema},
+		{Owner: "quota", Steps: quota.Schema},
 	}
 }
 
@@ -389,7 +420,10 @@ func (h *Host) Run(ctx context.Context) error {
 		})
 	}
 	keep(below, "read_models", h.readModels)
+	keep(below, "journal", h.keepJournal)
+	keep(below, "snappy", h.parts.Snappy.Run)
 	keep(below, "leases", h.parts.Leases.Run)
+	keep(below, "quotas", h.parts.Quotas.Run)
 	keep(below, "prompts", h.parts.Prompts.Run)
 	keep(below, "authority", h.followAuthority)
 	keep(below, "capsules", h.parts.Capsules.Run)
@@ -419,6 +453,9 @@ func (h *Host) sweep(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
+		if _, err := h.infer.sweepModels(ctx, h.cfg.Limits.BlobGrace); err != nil && ctx.Err() == nil {
+			h.cfg.Log.Error("sweep model files", "error", err)
+		}
 		if _, err := h.parts.CAS.Sweep(ctx, h.live, h.cfg.Limits.BlobGrace); err != nil && ctx.Err() == nil {
 			h.cfg.Log.Error("sweep blobs", "error", err)
 		}
@@ -436,6 +473,8 @@ func (h *Host) Close() error {
 		var errs []error
 		if h.parts.Actions != nil {
 			errs = append(errs, h.announce(context.Background(), "service.stop"))
+			_, err := h.parts.Journal.Checkpoint(context.Background()) // the last word is signed too
+			errs = append(errs, err)
 		}
 		for i := len(h.undo) - 1; i >= 0; i-- {
 			errs = append(errs, h.undo[i]())

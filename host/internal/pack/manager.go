@@ -23,6 +23,7 @@ import (
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/redact"
 	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
@@ -67,6 +68,8 @@ type Parts struct {
 	Units Units
 	// Projects knows what one project lets another read; nil lets nobody read anything.
 	Projects *project.Book
+	// Quotas count what everybody else allows; nil counts nothing.
+	Quotas *quota.Book
 	// Rails deny above every lease and policy; nil denies nothing.
 	Rails Rails
 	Log   *slog.Logger

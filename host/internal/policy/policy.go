@@ -47,12 +47,14 @@ type Budget struct {
 
 // Rule describes one policy of a set, for explaining a decision.
 type Rule struct {
-	ID      string        `json:"id"`
-	Effect  string        `json:"effect"` // permit or forbid
-	Actions []string      `json:"actions"`
-	Mode    string        `json:"mode,omitempty"` // ask, for a permit that only opens the question to a person
-	Hold    time.Duration `json:"hold,omitempty"` // how long a use waits for that person; 0: not at all
-	Log     bool          `json:"log,omitempty"`  // every decision it takes part in is journaled
+	ID          string        `json:"id"`
+	Effect      string        `json:"effect"` // permit or forbid
+	Actions     []string      `json:"actions"`
+	Mode        string        `json:"mode,omitempty"`            // ask, for a permit that only opens the question to a person
+	Hold        time.Duration `json:"hold,omitempty"`            // how long a use waits for that person; 0: not at all
+	Log         bool          `json:"log,omitempty"`             // every decision it takes part in is journaled
+	Redact      bool          `json:"redact,omitempty"`          // of a call: what the tool answers is given out without secrets
+	NeedsReason bool          `json:"reason_required,omitempty"` // of a grant: whoever grants says why
 	// Approvals is how many different people must have agreed to a promotion that it permits.
 	Approvals int           `json:"approvals,omitempty"`
 	TTL       time.Duration `json:"ttl,omitempty"` // 0 when the policy names none
