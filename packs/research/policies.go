@@ -77,7 +77,7 @@ func (p policies) affords(out *SearchOut, r Result) bool {
 	if p.TokensSoft <= 0 && p.TokensHard <= 0 {
 		return true
 	}
-	tokens := out.Tokens + (len(r.Heading)+len(r.Snippet)+len(r.Pointer)+3)/4
+	tokens := out.Tokens + (len(r.Heading)+len(r.Snippet)+3)/4
 	if p.TokensHard > 0 && tokens > p.TokensHard && len(out.Results) > 0 {
 		out.Budget = "hard"
 		return false

@@ -78,7 +78,7 @@ func stories(t *testing.T, scripts, cache string, variables map[string]string) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ready": ready, "address": address, "cut": cut, "stray": stray, "dockerlogin": dockerLogin, "flip": flip,
 			"until": untilEvent, "liar": liar, "occupy": occupy, "component": component, "big": big, "ingest": ingest,
-			"labelled": labelled, "mcp": mcpClient, "lastaction": lastAction, "unmark": unmark, "encoder": encoderFiles,
+			"envfile": envfile, "labelled": labelled, "mcp": mcpClient, "lastaction": lastAction, "unmark": unmark, "encoder": encoderFiles,
 		},
 	})
 }

@@ -46,3 +46,10 @@ func labelled(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), raw, 0o644))
 }
+
+// envfile FILE VAR puts what a file holds into VAR, without the line's end.
+func envfile(ts *testscript.TestScript, _ bool, args []string) {
+	raw, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Setenv(args[1], strings.TrimSpace(string(raw)))
+}

@@ -321,36 +321,6 @@ func (a *app) changeLogicBeside(ctx context.Context, verb string, in api.ChangeL
 	return a.planBeside(beside, func(c *client.Client) (json.RawMessage, error) { return c.ChangeLogic(ctx, verb, in) })
 }
 
-func (a *app) unitRevertCmd() *cobra.Command {
-	var in api.ChangeLogic
-	cmd := &cobra.Command{
-		Use: "revert UNIT", Short: "Take a unit out of a scope; what others changed since stays", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			in.Unit = args[0]
-			return a.changeLogic(cmd.Context(), "revert", in)
-		},
-	}
-	cmd.Flags().StringVar(&in.Scope, "scope", "workspace", "where: workspace, project/ID or agent/ID")
-	cmd.Flags().BoolVar(&in.DryRun, "dry-run", false, "only show what would change")
-	return cmd
-}
-
-func (a *app) unitPromoteCmd() *cobra.Command {
-	var in api.ChangeLogic
-	cmd := &cobra.Command{
-		Use: "promote UNIT", Short: "Make a unit that was tried in a scope the workspace's default", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			in.Unit = args[0]
-			return a.changeLogic(cmd.Context(), "promote", in)
-		},
-	}
-	cmd.Flags().StringVar(&in.Scope, "from", "workspace", "the scope in which it was tried")
-	cmd.Flags().BoolVar(&in.Shadow, "shadow", false, "first replay what was recorded there with the unit as the default, and show the difference")
-	cmd.Flags().BoolVar(&in.Accept, "accept-permissions", false, "accept what packs may do more with the unit")
-	cmd.Flags().BoolVar(&in.DryRun, "dry-run", false, "only show what would change")
-	return cmd
-}
-
 // plan asks for a change and tells it.
 func (a *app) plan(ask func(*client.Client) (json.RawMessage, error)) error {
 	return a.planBeside(false, ask)

@@ -38,6 +38,9 @@ type How struct {
 // happened, or with DryRun what would. Errors: NotFound, Invalid for parameters or outcomes that do not fit, Conflict
 // with the whole plan as its detail.
 func (s *Store) Apply(ctx context.Context, scope Scope, uses []Use, how How) (Plan, error) {
+	if how.Share < 0 || how.Share > 100 {
+		return Plan{}, abi.Errorf(abi.Invalid, "apply units to %d percent of runs: a share lies between 1 and 99, 0 is all", how.Share)
+	}
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	c := s.begin(how, "logic.unit.applied")

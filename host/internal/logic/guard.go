@@ -1,6 +1,7 @@
 package logic
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -8,9 +9,9 @@ import (
 	"time"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/measure"
-	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/manifests"
 )
 
@@ -63,7 +64,7 @@ func (l *layer) concerns(r *journal.Record) bool {
 		return false
 	}
 	if name, ok := strings.CutPrefix(string(l.scope), "project/"); ok {
-		return project.Name(r.Project) == name
+		return cmp.Or(r.Project, api.DefaultProject) == name
 	}
 	if agent, ok := strings.CutPrefix(string(l.scope), "agent/"); ok {
 		return r.Actor == "agent:"+agent
@@ -210,11 +211,9 @@ func (s *Store) breaches(ctx context.Context, watches []*watch) (bool, error) {
 		case abi.OK:
 		case abi.NotFound:
 			continue // somebody was faster
-		case abi.Conflict: // something stands on it: a person must see to that, the host does not try again and again
+		default: // something stands on it, or the disk is full: a person must see to that, the host does not try again and again
 			s.stuck[w.layer.seq] = true
 			body["error"] = err.Error()
-		default:
-			return false, err
 		}
 		_, err = s.journal.Append(ctx, journal.Event{Kind: "logic.unit.breached", Actor: "host", Corr: corr, Body: body})
 		return true, err

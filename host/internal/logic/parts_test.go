@@ -467,6 +467,11 @@ func TestAShareOfRuns(t *testing.T) {
 	if _, err := s.Apply(t.Context(), "project/p", []Use{{Unit: "u"}}, How{By: "operator", Share: 25}); err != nil {
 		t.Fatal(err)
 	}
+	install(t, s, text("v", 60, "", merge("recipes/retrieval", `{"rrf_k":9}`)))
+	_, err := s.Apply(t.Context(), Workspace, []Use{{Unit: "v"}}, How{By: "operator", Share: 10})
+	wantErr(t, err, abi.Conflict, "for a share of runs")
+	_, err = s.Apply(t.Context(), Workspace, []Use{{Unit: "v"}}, How{By: "operator", Share: 101})
+	wantErr(t, err, abi.Invalid, "101 percent")
 	have := 0
 	for i := range 2000 {
 		run := fmt.Sprintf("corr-%d", i)

@@ -182,6 +182,10 @@ func (s *Store) conflicts(joining, holding []*layer, keepHand bool) (found []Con
 			}
 		}
 		for _, l := range others {
+			if target := bothShared(n, l); target != "" {
+				found = append(found, Conflict{Kind: "share", Unit: n.unit, With: l.unit, Target: target,
+					Text: fmt.Sprintf("%s and %s would both change %s for a share of runs, so that nobody could tell which did what", n.unit, l.unit, target)})
+			}
 			if l.scope != n.scope {
 				continue
 			}
@@ -193,6 +197,18 @@ func (s *Store) conflicts(joining, holding []*layer, keepHand bool) (found []Con
 		}
 	}
 	return found, notes
+}
+
+// bothShared is a document that two layers change, each for a share of runs.
+func bothShared(a, b *layer) string {
+	if a.share < 100 && b.share < 100 {
+		for _, p := range a.patches {
+			if b.docs[p.Target] != nil {
+				return p.Target
+			}
+		}
+	}
+	return ""
 }
 
 // sees reports whether what is active in one scope holds in another too.
