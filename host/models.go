@@ -77,6 +77,7 @@ func (h *Host) computed() []view.Computed {
 		{ID: "projects", Kinds: []string{"project", "leases", "service"}, Every: metricsEvery, Make: h.projects},
 		{ID: "tasks", Every: metricsEvery, Make: func(context.Context) (any, error) { return h.tasks.document(), nil }},
 		{ID: "metrics", Every: metricsEvery, Make: h.metrics},
+		{ID: "budgets", Kinds: []string{"infer", "service"}, Every: metricsEvery, Make: func(context.Context) (any, error) { return map[string]any{"items": h.infer.budgets.List()}, nil }},
 		{ID: "runtime_matrix", Every: metricsEvery, Make: h.runtimeMatrix},
 	}
 }
