@@ -10,12 +10,14 @@
 //	<state>/run/            sockets of runtimes
 //	<state>/cache/wasm/     compiled code; may be deleted at any time
 //	<state>/vault.key       what secrets are sealed with, mode 0600
+//	<state>/starts.json     whether the host ended well, and whether it runs safe
 //	<state>/operator.token  the operator's credential, mode 0600
 //	<state>/trust.toml      who may sign what; missing: nobody
 //	<state>/policy/*.cedar  policies beside the shipped ones
 //	<state>/cache.toml      which answers are kept and for how long; missing: the defaults; read again when it changes
 //	<state>/posture         which posture was chosen; may be missing
 //	<state>/capsules.toml   whose policy capsules may be adopted; missing: nobody's
+//	<state>/quotas.toml     what may be used in which time; missing: as much as leases allow
 //	<state>/grants.toml     grants the operator declares beforehand; may be missing
 //
 // A Host is safe for concurrent use. One state directory serves one Host at a time; a second Open answers Conflict.
@@ -51,7 +53,10 @@ import (
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/queue/local"
+	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/redact"
+	"github.com/arw-project/arw/host/internal/starts"
 	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
@@ -78,6 +83,8 @@ type Config struct {
 	Workers int
 	// Limits bound the rest.
 	Limits Limits
+	// Queue is where actions wait.
+	Queue Queue
 	// Upgrade is how new versions of packs are watched, and what is kept of old ones.
 	Upgrade Upgrade
 	// Egress is how the network is reached.
@@ -94,6 +101,10 @@ type Config struct {
 	ModelsEvery time.Duration
 	// Telemetry is where traces go; the zero value is nowhere.
 	Telemetry Telemetry
+	// Crashes say when a host that keeps dying starts safe.
+	Crashes starts.Limits
+	// Safe, when not empty, starts the host safe, with this reason: nothing of any pack is loaded or run.
+	Safe string
 	// Version of the program, for the record.
 	Version string
 	// Log receives what has no caller to return to, and what guests log; nil means nowhere.
@@ -133,9 +144,12 @@ type Host struct {
 	second    *wasm.Engine
 	index     *catalogue     // nil when none is configured
 	grants    *prompt.Grants // as read at the start
+	quotas    *quota.Rules   // as read at the start
 	authority authority
 	tasks     tasks
 	tracer    *trace.Tracer
+	starts    *starts.Book
+	normal    chan struct{}  // closed when packs may run
 	infer     inference      // how models are asked
 	undo      []func() error // what Close does, in reverse order
 	closing   sync.Once
@@ -159,6 +173,7 @@ type Services struct {
 	Capsules *capsule.Book
 	// Projects are which there are, and what one lets another read.
 	Projects *project.Book
+	Quotas   *quota.Book
 	Trust    *signing.Policy
 	Memo     *memo.Memo
 	Vault    *vault.Vault
@@ -227,6 +242,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	h.onClose(h.db.Close)
 	s.DB = h.db.Stats
+	if err = h.begin(); err != nil {
+		return err
+	}
 	if err = h.settings(); err != nil {
 		return err
 	}
@@ -256,6 +274,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err = h.openCapsules(ctx); err != nil {
 		return err
 	}
+	if s.Quotas, err = quota.Open(ctx, quota.Parts{DB: h.db, Journal: s.Journal, Rules: h.quotas, Log: cfg.Log}); err != nil {
+		return err
+	}
 	if err = h.openEgress(ctx); err != nil {
 		return err
 	}
@@ -283,23 +304,28 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	s.Packs, err = pack.Open(ctx, pack.Parts{
 		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Prompts: s.Prompts, Projects: s.Projects, Trust: s.Trust, Vault: s.Vault, Redact: s.Redact,
-		Engine: h.engine, Second: h.second, Egress: s.Egress, Memo: s.Memo, Units: s.Logic, Config: effective{s.Logic}, Models: h.infer, Revocations: revocations, Catalogue: names, Rails: s.Capsules, Log: cfg.Log,
+		Engine: h.engine, Second: h.second, Egress: s.Egress, Memo: s.Memo, Units: s.Logic, Config: effective{s.Logic}, Models: h.infer, Revocations: revocations, Catalogue: names, Rails: s.Capsules, Quotas: s.Quotas, Log: cfg.Log,
 	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain,
-		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now, Record: cfg.Limits.Record})
+		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now, Record: cfg.Limits.Record, Held: h.held})
 	if err != nil {
 		return err
 	}
 	h.onClose(s.Packs.Close)
 	s.Packs.Declare(h.grants)
-	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{packs: s.Packs, infer: h.infer, trace: h.tracer, rails: s.Capsules, known: s.Projects}, action.Config{
+	line, err := h.openQueue(ctx)
+	if err != nil {
+		return err
+	}
+	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{packs: s.Packs, infer: h.infer, trace: h.tracer, held: h.held, rails: s.Capsules, known: s.Projects}, action.Config{
 		Workers: cfg.Workers, PerPack: cfg.Limits.PerPack, Queue: cfg.Limits.Queue, MaxInput: cfg.Limits.Input,
 		MaxOutput: cfg.Limits.Output, MaxDepth: cfg.Limits.Depth, Grace: cfg.Limits.Grace, Resume: s.Prompts.Resumes,
+		Line: line, Backend: cfg.Queue.backend(), Lease: cfg.Queue.Lease, Attempts: cfg.Queue.Attempts,
 	}, cfg.Log)
 	if err != nil {
 		return err
 	}
 	h.onClose(func() error { s.Actions.Close(); return nil })
-	return h.announce(ctx, "service.start")
+	return errors.Join(h.announce(ctx, "service.start"), h.tellSafe(ctx))
 }
 
 // settings reads what the operator decides: the credential, the policies and whom to trust.
@@ -341,12 +367,14 @@ func schema() []db.Migration {
 		{Owner: "logic", Steps: logic.Schema},
 		{Owner: "memo", Steps: memo.Schema},
 		{Owner: "pack", Steps: pack.Schema},
+		{Owner: "queue", Steps: local.Schema},
 		{Owner: "action", Steps: action.Schema},
 		{Owner: "egress", Steps: egress.Schema},
 		{Owner: "prompt", Steps: prompt.Schema},
 		{Owner: "project", Steps: project.Schema},
 		{Owner: "access", Steps: access.Schema},
 		{Owner: "capsule", Steps: capsule.Schema},
+		{Owner: "quota", Steps: quota.Schema},
 	}
 }
 
@@ -378,16 +406,17 @@ func (h *Host) Run(ctx context.Context) error {
 	}
 	keep(below, "read_models", h.readModels)
 	keep(below, "leases", h.parts.Leases.Run)
+	keep(below, "quotas", h.parts.Quotas.Run)
 	keep(below, "prompts", h.parts.Prompts.Run)
 	keep(below, "authority", h.followAuthority)
 	keep(below, "capsules", h.parts.Capsules.Run)
-	keep(below, "packs", h.parts.Packs.Run)
+	keep(below, "packs", h.unlessSafe(h.parts.Packs.Run))
 	keep(below, "egress", h.parts.Egress.Run)
-	keep(below, "runtimes", h.runtimes)
+	keep(below, "runtimes", h.unlessSafe(h.runtimes))
 	keep(below, "sweep", h.sweep)
 	keep(below, "index", h.news)
 	keep(below, "memory", h.memory)
-	err := h.parts.Actions.Run(ctx)
+	err := h.unlessSafe(h.parts.Actions.Run)(ctx)
 	stopBelow()
 	wg.Wait()
 	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {

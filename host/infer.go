@@ -25,6 +25,7 @@ import (
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/netguard"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/redact"
 	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
@@ -51,6 +52,7 @@ type inference struct {
 	dir      string // of the state
 	policy   *policy.Live
 	journal  *journal.Journal
+	quotas   *quota.Book
 	egress   *egress.Guard
 	budgets  *budget.Book
 	vault    *vault.Vault
@@ -71,6 +73,7 @@ func (h *Host) openInfer(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	i.quotas = h.parts.Quotas
 	if i.shelf, err = shelf.Open(filepath.Join(h.cfg.StateDir, "models"), h.cfg.Limits.Models); err != nil {
 		return err
 	}
@@ -213,9 +216,13 @@ func (i inference) run(ctx context.Context, job action.Job) (action.Result, erro
 		out = func(text string) error { return s.Out.Write(ctx, abi.FrameBytes, []byte(text)) }
 	}
 	by := journal.Event{Corr: a.Corr, Actor: cmp.Or(a.Actor, anyone), Project: a.Project, Action: a.ID}
+	who := quota.Who{Actor: by.Actor, Project: a.Project, Corr: a.Corr}
 	o, err := i.Ask(ctx, by, serve.Call{
 		Kind: a.Kind, Input: a.Input, Scope: "project\x00" + a.Project, Out: out,
-		May: func(m serve.Model) (infer.Budget, error) { return i.may(a, m) },
+		May: func(m serve.Model) (infer.Budget, error) { return i.may(ctx, a, m) },
+		Spend: func(tokens, money int64) error {
+			return i.quotas.Spend(context.WithoutCancel(ctx), "infer", &who, quota.Amount{Tokens: tokens, Money: money})
+		},
 	})
 	if err != nil {
 		return action.Result{}, err
@@ -246,7 +253,7 @@ func (i inference) foresee(ctx context.Context, a action.Action) (action.Result,
 	}
 	m, err := i.Find(ask.Model)
 	if err == nil {
-		_, err = i.may(a, m)
+		_, err = i.may(ctx, a, m)
 	}
 	if err != nil {
 		return action.Result{}, err
@@ -260,7 +267,7 @@ func (i inference) foresee(ctx context.Context, a action.Action) (action.Result,
 }
 
 // may asks Cedar whether the actor may ask the model. The narrowest budget of the deciding policies bounds the one request.
-func (i inference) may(a action.Action, m serve.Model) (infer.Budget, error) {
+func (i inference) may(ctx context.Context, a action.Action, m serve.Model) (infer.Budget, error) {
 	actor := cmp.Or(a.Actor, anyone)
 	got := i.policy.Decide(policy.Request{
 		Action: policy.ActionInfer, Pack: policy.Pack{Name: inferPack}, Actor: actor, Model: m.Name, Project: a.Project,
@@ -268,6 +275,10 @@ func (i inference) may(a action.Action, m serve.Model) (infer.Budget, error) {
 	if !got.Allowed {
 		e := abi.Errorf(abi.Denied, "ask model %q as %q: %s", m.Name, actor, got.Reason).WithDetail(got)
 		return infer.Budget{}, fmt.Errorf("%w: %w", serve.ErrRefused, e)
+	}
+	who := quota.Who{Actor: actor, Project: a.Project, Corr: a.Corr}
+	if err := i.quotas.Take(ctx, "infer", &who, quota.Amount{Calls: 1}); err != nil {
+		return infer.Budget{}, fmt.Errorf("%w: %w", serve.ErrRefused, err)
 	}
 	return infer.Budget{Tokens: got.Budget.Tokens, Money: got.Budget.Money}, nil
 }

@@ -5,9 +5,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/models"
 	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/queue"
 	"github.com/arw-project/arw/host/internal/view"
 )
 
@@ -75,7 +77,18 @@ func (h *Host) computed() []view.Computed {
 		}},
 		{ID: "policy/capsules", Kinds: []string{"policy.capsule", "service"}, Every: metricsEvery, Make: func(context.Context) (any, error) { return p.Capsules.Document(), nil }},
 		{ID: "projects", Kinds: []string{"project", "leases", "service"}, Every: metricsEvery, Make: h.projects},
-		{ID: "tasks", Every: metricsEvery, Make: func(context.Context) (any, error) { return h.tasks.document(), nil }},
+		{ID: "quotas", Kinds: []string{"quota", "policy"}, Every: metricsEvery, Make: func(context.Context) (any, error) {
+			items := map[string]any{}
+			for _, q := range p.Quotas.List() {
+				items[q.ID+"/"+q.Subject] = q
+			}
+			rules := map[string]any{}
+			for _, r := range p.Quotas.Rules() {
+				rules[r.ID] = r
+			}
+			return map[string]any{"rules": rules, "items": items}, nil
+		}},
+		{ID: "tasks", Every: metricsEvery, Make: h.tasksDocument},
 		{ID: "metrics", Every: metricsEvery, Make: h.metrics},
 		{ID: "budgets", Kinds: []string{"infer", "service"}, Every: metricsEvery, Make: func(context.Context) (any, error) { return map[string]any{"items": h.infer.budgets.List()}, nil }},
 		{ID: "runtime_matrix", Every: metricsEvery, Make: h.runtimeMatrix},
@@ -135,7 +148,31 @@ func (t *tasks) set(name string, at task) {
 	t.items[name] = at
 }
 
-func (t *tasks) document() any {
+// maxJobs bounds the jobs of one state that the document tasks shows.
+const maxJobs = 100
+
+// tasksDocument is what this host has to do: its own goroutines, and the actions that wait, run or need a person.
+func (h *Host) tasksDocument(ctx context.Context) (any, error) {
+	doc := h.tasks.document()
+	jobs := map[string]api.QueueJob{}
+	for _, state := range []queue.State{queue.Leased, queue.Ready, queue.Dead} {
+		list, err := h.parts.Actions.Jobs(ctx, state, "", maxJobs)
+		if err != nil {
+			return nil, err
+		}
+		for i := range list {
+			jobs[list[i].ID] = list[i].Wire()
+		}
+	}
+	st := h.parts.Actions.Stats()
+	doc["jobs"] = jobs
+	doc["queue"] = map[string]any{
+		"backend": st.Backend, "paused": st.Paused, "ready": st.Line.Ready, "delayed": st.Line.Delayed, "leased": st.Line.Leased, "dead": st.Line.Dead,
+	}
+	return doc, nil
+}
+
+func (t *tasks) document() map[string]any {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	items := make(map[string]task, len(t.items))

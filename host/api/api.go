@@ -42,9 +42,11 @@ type Action struct {
 	Started *time.Time      `json:"started,omitempty"` // first instruction
 	Ended   *time.Time      `json:"ended,omitempty"`
 	Attempt int             `json:"attempt,omitempty"` // how often it began to run; above 1 after the host was killed in its course
-	Streams []string        `json:"streams,omitempty"` // those the caller attached
-	Record  *Recording      `json:"record,omitempty"`  // when one was asked for
-	Reused  bool            `json:"reused,omitempty"`  // answered by an earlier action with the same idempotency key
+	// Priority orders what waits: "high" or "low"; absent is normal.
+	Priority string     `json:"priority,omitempty"`
+	Streams  []string   `json:"streams,omitempty"` // those the caller attached
+	Record   *Recording `json:"record,omitempty"`  // when one was asked for
+	Reused   bool       `json:"reused,omitempty"`  // answered by an earlier action with the same idempotency key
 }
 
 // The states of an action. Queued and running are passing, the others final.
@@ -96,8 +98,9 @@ type SubmitAction struct {
 	Project    string          `json:"project,omitempty"`
 	Session    string          `json:"session,omitempty"` // keeps state between calls of tools whose isolation is "session"
 	DeadlineMS int64           `json:"deadline_ms,omitempty"`
-	Streams    []string        `json:"streams,omitempty"` // "input", "output": see /actions/ID/stream
-	Record     bool            `json:"record,omitempty"`  // keep the call for a replay; for the operator alone
+	Priority   string          `json:"priority,omitempty"` // of what waits: "high", "normal" (the default) or "low"
+	Streams    []string        `json:"streams,omitempty"`  // "input", "output": see /actions/ID/stream
+	Record     bool            `json:"record,omitempty"`   // keep the call for a replay; for the operator alone
 }
 
 // InstallPack is the body of POST /packs. The answer is newline-delimited JSON of InstallStep when the client accepts
@@ -190,7 +193,8 @@ type List[T any] struct {
 
 // Health is the answer of GET /healthz.
 type Health struct {
-	Status  string `json:"status"` // "ok", or "degraded" when a pack is broken or suspended
+	Status  string `json:"status"`           // "ok"; "degraded" when a pack is broken or suspended; "safe" when nothing runs
+	Reason  string `json:"reason,omitempty"` // of "safe"
 	Version string `json:"version"`
 	ABI     string `json:"abi"`
 	Events  int64  `json:"events"` // id of the last event

@@ -19,6 +19,7 @@ func Events() []EventKind {
 		{"service.start", "The host has started", ServiceEvent{}},
 		{"service.stop", "The host stops", ServiceEvent{}},
 		{"service.safe", "The host started with all packs suspended, because it crashed too often or was told to", SafeEvent{}},
+		{"service.safe.left", "A person let the host run packs again", SafeLeft{}},
 		{"service.dev.start", "From here on the key of a developer's session is trusted for one pack", DevEvent{}},
 		{"service.dev.end", "The key of a developer's session is trusted no more", DevEvent{}},
 
@@ -26,11 +27,14 @@ func Events() []EventKind {
 		{"access.token.revoked", "A token holds no more", TokenEvent{}},
 
 		{"actions.submitted", "An action was accepted and is durable", ActionEvent{}},
-		{"actions.queued", "An action waits again: its run was cut short, or it waits for a person", ActionEvent{}},
+		{"actions.queued", "An action waits again: its run was cut short, it is to be tried later, or it waits for a person", ActionEvent{}},
 		{"actions.running", "An action's call has begun", ActionEvent{}},
 		{"actions.completed", "An action ended with an output", ActionEvent{}},
 		{"actions.failed", "An action ended without an output", ActionEvent{}},
 		{"actions.cancelled", "An action was taken back", ActionEvent{}},
+		{"actions.dead", "An action lies among the dead letters: it does not begin again by itself", LetterEvent{}},
+		{"actions.requeued", "A dead letter was submitted again, as another action", LetterEvent{}},
+		{"actions.dropped", "A dead letter was forgotten", LetterEvent{}},
 
 		{"queue.paused", "Nothing new begins to run", QueueEvent{}},
 		{"queue.resumed", "What waits begins again", QueueEvent{}},
@@ -76,6 +80,10 @@ func Events() []EventKind {
 		{"project.created", "A project was made, or first named by a call", ProjectEvent{}},
 		{"project.export.created", "A pack may read in one project what it wrote in another", ExportEvent{}},
 		{"project.export.revoked", "An export was taken back", ExportEvent{}},
+
+		{"quota.nearing", "Most of a quota is used", Quota{}},
+		{"quota.exhausted", "A quota is used up, or something did not fit what was left of it", Quota{}},
+		{"quota.reset", "The operator let a quota's window begin anew; the body is what it was", Quota{}},
 
 		{"egress.ledger.appended", "Something leaves for the network, or was kept from it", LedgerRow{}},
 		{"egress.ledger.settled", "What became of a row of the ledger", LedgerSettled{}},
@@ -126,6 +134,11 @@ type SafeEvent struct {
 	Packs   []string    `json:"packs"`
 }
 
+// SafeLeft is the body of service.safe.left.
+type SafeLeft struct {
+	By string `json:"by"`
+}
+
 // DevEvent is the body of service.dev.start and service.dev.end.
 type DevEvent struct {
 	Key string `json:"key_id"`
@@ -152,6 +165,9 @@ type ActionEvent struct {
 	WaitedMS    int64           `json:"waited_ms,omitempty"`
 	Attempt     int             `json:"attempt,omitempty"`
 	RanMS       int64           `json:"ran_ms,omitempty"`
+	Priority    string          `json:"priority,omitempty"`
+	Reason      string          `json:"reason,omitempty"`
+	RetryMS     int64           `json:"retry_ms,omitempty"`
 }
 
 // ActionUsage is what a call cost.

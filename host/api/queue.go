@@ -1,10 +1,22 @@
 package api
 
+import "time"
+
 // QueueEvent is the body of queue.paused and queue.resumed.
 type QueueEvent struct {
 	Reason  string `json:"reason,omitempty"`
 	Running int    `json:"running"`
 	Waiting int    `json:"waiting"`
+}
+
+// LetterEvent is the body of actions.dead, actions.requeued and actions.dropped.
+type LetterEvent struct {
+	ID      string `json:"id"`
+	Kind    string `json:"kind"`
+	Attempt int    `json:"attempt"`
+	Reason  string `json:"reason,omitempty"`
+	By      string `json:"by,omitempty"`
+	As      string `json:"as,omitempty"`
 }
 
 // CacheEvent is the body of tool.cache; docs/spec/events.md has what each field means.
@@ -31,13 +43,41 @@ type CachePolicy struct {
 	Deny   []string `json:"deny"`
 }
 
-// Queue is how the work of a host stands: the answer of GET /queue, POST /queue/pause and POST /queue/resume.
+// Queue is how the work of a host stands: the answer of GET /queue, POST /queue/pause, POST /queue/resume and POST /queue/drain.
 type Queue struct {
-	Paused  bool `json:"paused"`  // nothing new begins
-	Workers int  `json:"workers"` // actions that may run at once
-	Running int  `json:"running"`
-	Waiting int  `json:"waiting"`
-	Limit   int  `json:"limit"` // waiting actions beyond which a submit is answered busy
+	Paused  bool   `json:"paused"`  // nothing new begins
+	Backend string `json:"backend"` // where what waits is kept: "sqlite" or "nats"
+	Workers int    `json:"workers"` // actions that may run at once
+	Running int    `json:"running"`
+	Waiting int    `json:"waiting"` // delayed ones among them
+	Delayed int    `json:"delayed"` // those whose next attempt is not due yet
+	Dead    int    `json:"dead"`    // letters that need a person
+	Limit   int    `json:"limit"`   // waiting actions beyond which a submit is answered busy
+}
+
+// QueueJob is an action as the queue has it. Its payloads are in the action.
+type QueueJob struct {
+	ID         string     `json:"id"` // of the action
+	Kind       string     `json:"kind"`
+	Pack       string     `json:"pack,omitempty"`
+	State      string     `json:"state"`   // "ready", "leased" or "dead"
+	Attempt    int        `json:"attempt"` // how often it was given out
+	Attempts   int        `json:"attempts"`
+	Priority   string     `json:"priority"`
+	Actor      string     `json:"actor,omitempty"`
+	Corr       string     `json:"corr_id,omitempty"`
+	Created    time.Time  `json:"created"`
+	Moved      time.Time  `json:"moved"`
+	LeaseUntil *time.Time `json:"lease_until,omitempty"` // of a leased one, unless it is renewed
+	NextRun    *time.Time `json:"next_run,omitempty"`    // of one that waits for its next attempt
+	Deadline   *time.Time `json:"deadline,omitempty"`
+	LastError  string     `json:"last_error,omitempty"` // why it came back, or is dead
+}
+
+// DrainQueue is the body of POST /queue/drain; it may be left out.
+type DrainQueue struct {
+	Reason string `json:"reason,omitempty"`
+	WaitMS int64  `json:"wait_ms,omitempty"` // how long to wait for what runs: 30 s when it is 0, at most 60 s
 }
 
 // PauseQueue is the body of POST /queue/pause; it may be left out.

@@ -72,6 +72,7 @@ A tool is named by its id, or in full where two packs could be meant: NAMESPACE/
 	f.StringVar(&files.in, "input-file", "", "stream this file in while the call runs (- is standard input)")
 	f.StringVar(&files.out, "output-file", "", "write what the call streams out to this file (- is standard output, in the reply's stead)")
 	f.BoolVar(&in.Record, "record", false, "keep all that the call sees, for \"arw replay\"; needs the operator's token")
+	f.StringVar(&in.Priority, "priority", "", `"high", "normal" or "low": who goes first among what waits (default normal)`)
 	f.BoolVar(&detach, "detach", false, "print the action and do not wait for its end")
 	return cmd
 }

@@ -2,12 +2,18 @@
 // legal edges, ended once.
 //
 //	queued ──▶ running ──▶ completed
-//	  │           ├──────▶ failed      (error, denial, deadline, crash of the host: code interrupted)
-//	  └───────────┴──────▶ cancelled
+//	  │  ▲ ◀──────┤ ├────▶ failed      (error, denial, deadline, cut off: code interrupted)
+//	  │  └ again  │ │
+//	  ├───────────│─┴────▶ cancelled
+//	  └───────────┴──────▶ failed      (its deadline passed while it waited)
 //
-// One edge leads back, at Open: what ran when the host was killed is queued again under its id, as its next attempt, if running
-// it twice does no harm (its tool writes nothing, its caller gave an IdemKey, or Config.Resume says that nothing had come of it)
-// and it has attempts left. Otherwise it has failed (interrupted), and Retry is a person's decision.
+// One edge leads back. What was cut off, because the host was killed or because it stopped and could not wait any longer, is
+// queued again under its id, as its next attempt, if running it twice does no harm (its tool writes nothing, its caller gave an
+// IdemKey, or Config.Resume says that nothing had come of it) and it has attempts left. Otherwise it has failed (interrupted)
+// and lies among the dead letters, and Requeue is a person's decision. A Runner may also give a job back by an Again error.
+//
+// What waits stands in a queue.Queue, which gives it out under a lease: package queue has the rules, of fairness among packs
+// and of priority. The record here decides what is true of an action; the queue decides who runs it next.
 //
 // There is one executor for everything; a CLI command, an HTTP request and a pack that calls another pack all become
 // actions. Every move is a compare-and-set in the database, made together with its journal event, so the journal and
@@ -23,6 +29,7 @@ import (
 	"time"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/queue"
 	"github.com/arw-project/arw/host/internal/stream"
 )
 
@@ -60,6 +67,8 @@ type Request struct {
 	Record bool
 	// Deadline ends the action wherever it stands; zero means the tool's own limit alone.
 	Deadline time.Time
+	// Priority orders what waits, over all packs.
+	Priority queue.Priority
 	// Trace is where the caller's trace stands, as the header traceparent has it. It is kept in memory alone.
 	Trace string
 }
@@ -83,6 +92,7 @@ type Action struct {
 	Attempt  int        // how often it began to run
 	Effects  abi.Effect // of its tool when it was submitted
 	Depth    int        // 0 for a submitted action, parent's + 1 for a nested one
+	Priority queue.Priority
 	Deadline time.Time
 	Created  time.Time
 	Started  time.Time // zero until it ran
@@ -91,7 +101,9 @@ type Action struct {
 	Streams  []string   // those the caller attached
 	Record   *Recording // nil when none was asked for
 	seq      int64
-	Trace    string // of the Request; empty after a restart
+	note     string        // why it goes back to the queue, for the event
+	delay    time.Duration // until it may begin again
+	Trace    string        // of the Request; empty after a restart
 }
 
 // Recording says where the record of a call is, or why there is none.
@@ -185,15 +197,18 @@ type Runner interface {
 type Config struct {
 	Workers   int           // calls running at once; 0 means twice the processors, between 4 and 32
 	PerPack   int           // calls of one pack at once; 0 means Workers less a quarter, so that no pack holds them all
+	Line      queue.Queue   // where actions wait; required, and closed by whoever made it
+	Backend   string        // what Line is, for people
+	Lease     time.Duration // how long the queue waits for a sign of life of this process; 0 means 30 seconds
 	Queue     int           // actions waiting before Submit answers Busy; 0 means 1,024
 	MaxInput  int64         // bytes of input; 0 means 8 MiB
 	MaxOutput int64         // bytes of output; 0 means 8 MiB
 	MaxDepth  int           // nesting; 0 means 8
 	IdemTTL   time.Duration // how long a key is remembered; 0 means 24 hours
-	Attempts  int           // how often an action may begin to run, when the host is killed in its course; 0 means 3
+	Attempts  int           // how often an action may begin to run, when it is cut off in its course; 0 means 3
 	Grace     time.Duration // how long Run lets running calls finish when it is told to stop; 0 means 5 seconds
-	// Resume reports, at Open, whether an action that was running when the host stopped may run again from its beginning
-	// under the same id, because nothing had come of it yet; nil says no.
+	// Resume reports whether an action that was running when the host stopped may run again from its beginning under the same
+	// id, because nothing had come of it yet; nil says no.
 	Resume func(tx *sql.Tx, action string) (bool, error)
 }
 
@@ -224,4 +239,6 @@ type Stats struct {
 	Paused                                          bool // nothing new begins: see Pause
 	Workers, Running, Waiting, Queue                int
 	Submitted, Completed, Failed, Cancelled, Reused uint64
+	Backend                                         string // of Line
+	Line                                            queue.Stats
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/arw-project/arw/host/internal/db"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/project"
+	"github.com/arw-project/arw/host/internal/queue"
 	"github.com/arw-project/arw/host/internal/stream"
 )
 
@@ -27,8 +28,20 @@ var (
 )
 
 // ErrHeld is what a Runner's error wraps when the job had done nothing yet but wait for somebody. If the host is stopping then,
-// the action stays as it is for the next Open, which asks Config.Resume.
+// the action waits for the next start, and this attempt does not count for the queue.
 var ErrHeld = errors.New("the action was waiting for somebody")
+
+// Again is what a Runner returns when a job had no effect and is better tried later: it goes back to the queue until its
+// attempts are used up, and then fails with Err.
+type Again struct {
+	After time.Duration
+	Err   error
+}
+
+func (a *Again) Error() string { return a.Err.Error() }
+
+// Unwrap is the reason.
+func (a *Again) Unwrap() error { return a.Err }
 
 // Executor takes actions in, runs them and keeps their record. Make one with Open; nothing runs before Run.
 type Executor struct {
@@ -38,8 +51,11 @@ type Executor struct {
 	log    *slog.Logger
 	cfg    Config
 
+	line queue.Queue
+	kick chan struct{} // a worker is free: see dispatch
+
 	mu    sync.Mutex // guards what follows; never held across I/O or a call
-	queue queue
+	slots slots
 	live  map[string]*entry // every action that is not final, by id
 	phase phase
 	held  bool            // Pause
@@ -70,6 +86,9 @@ type entry struct {
 	done    chan struct{}
 	last    Action // the final action, set before done is closed; empty when its end could not be recorded
 
+	waits  bool                    // it is counted among the waiting; guarded by Executor.mu
+	runs   bool                    // a worker has it; guarded by Executor.mu
+	lease  queue.Lease             // while it runs, of a submitted action; guarded by Executor.mu
 	cancel context.CancelCauseFunc // set while running; guarded by Executor.mu
 	why    *Failure                // a requested cancel; guarded by Executor.mu
 }
@@ -85,14 +104,19 @@ const keepInput = 64 << 10
 // maxKey bounds what a client chooses freely; the journal bounds the other names the same.
 const maxKey = 256
 
-// Open reads the record and heals it: what was running when the host last stopped has failed (code interrupted, with
-// its event), what was queued waits to be run again. The runner is first asked when Run is called.
+// Open reads the record and heals it: what was running when the host was killed waits to be run again, or has failed (code
+// interrupted, with its event), what was queued waits; and the queue is made to agree. The runner is first asked when Run is
+// called. Invalid without Config.Line.
 func Open(ctx context.Context, d *db.DB, j *journal.Journal, r Runner, cfg Config, log *slog.Logger) (*Executor, error) {
 	cfg = cfg.withDefaults()
+	if cfg.Line == nil {
+		return nil, abi.Errorf(abi.Invalid, "open actions: no queue was given")
+	}
 	e := &Executor{
-		db: d, jrn: j, runner: r, log: log, cfg: cfg,
+		db: d, jrn: j, runner: r, log: log, cfg: cfg, line: cfg.Line, kick: make(chan struct{}, 1),
 		live:  map[string]*entry{},
-		queue: queue{perPack: cfg.PerPack, limit: cfg.Queue, lanes: map[string]*lane{}},
+		slots: slots{perPack: cfg.PerPack, limit: cfg.Queue, packs: map[string]int{}},
+		ctx:   context.WithoutCancel(ctx), // Run has its own
 	}
 	if err := e.recover(ctx); err != nil {
 		return nil, err
@@ -110,6 +134,7 @@ func (c Config) withDefaults() Config {
 	c.IdemTTL = cmp.Or(c.IdemTTL, 24*time.Hour)
 	c.Attempts = cmp.Or(c.Attempts, 3)
 	c.Grace = cmp.Or(c.Grace, 5*time.Second)
+	c.Lease = max(cmp.Or(c.Lease, queue.DefaultLease), queue.MinLease)
 	return c
 }
 
@@ -156,7 +181,7 @@ func (e *Executor) admit(r Request) (*entry, error) {
 	a := Action{
 		ID: newID("act_"), Kind: tool.Kind, Pack: tool.Pack, State: Queued, Input: in, IdemKey: r.IdemKey,
 		Actor: r.Actor, Project: r.Project, Corr: r.Corr, Session: r.Session, Deadline: r.Deadline, Created: now,
-		Streams: r.Streams, Effects: tool.Effects, Trace: r.Trace,
+		Streams: r.Streams, Effects: tool.Effects, Priority: r.Priority, Trace: r.Trace,
 	}
 	if r.Record {
 		a.Record = &Recording{}
@@ -190,118 +215,116 @@ func (e *Executor) input(tool Tool, in []byte) (json.RawMessage, error) {
 	return buf.Bytes(), nil
 }
 
+// errKnown takes back the step of a request whose key is known.
+var errKnown = errors.New("the key is known")
+
 // enter writes a judged action, running if a worker is free and queued otherwise.
 func (e *Executor) enter(ctx context.Context, ent *entry) (Action, bool, error) {
-	started, err := e.place(ent)
+	claimed, err := e.place(ent)
 	if err != nil {
 		return Action{}, false, err
 	}
 	var earlier *Action
-	err = e.db.Write(ctx, func(tx *sql.Tx) error {
-		var err error
-		if earlier, err = e.findKey(tx, ent.act); err != nil || earlier != nil {
+	also := func(tx *sql.Tx) (err error) {
+		if earlier, err = e.findKey(tx, ent.act); err != nil {
 			return err
 		}
-		if err := e.insert(tx, ent.act); err != nil || !started {
-			return err
+		if earlier != nil {
+			return errKnown
 		}
-		return e.move(tx, Queued, ent.act.running())
-	})
-	if err != nil || earlier != nil {
-		e.unplace(ent, started)
+		return e.insert(tx, ent.act)
+	}
+	ask, t := e.ask(1)
+	ask.Slot = func(string) bool { return claimed }
+	ask.Free = nil
+	out := ent.act // from here on it may belong to a worker
+	lease, err := e.line.Put(ctx, e.job(out), ask, also)
+	if err != nil {
+		e.unplace(ent, claimed)
 	}
 	switch {
-	case err != nil:
-		return Action{}, false, err
 	case earlier != nil:
 		e.reused.Add(1)
 		return *earlier, true, nil
+	case err != nil:
+		return Action{}, false, err
 	}
 	e.submitted.Add(1)
-	if started {
-		ent.act = ent.act.running()
-	}
-	out := ent.act
 	if ent.streams != nil {
 		e.streams.Add(ent.id, ent.streams)
 	}
-	e.goOn(ent, started)
+	if e.goOn(ent, claimed, lease, t) {
+		out = t.begun[0].start
+	}
 	return out, false, nil
 }
 
 // place finds room for an action, a free worker (true) or a place in the queue (false), and makes it live: a follower
 // of the journal may ask for it before its submitter hears of the commit.
-func (e *Executor) place(ent *entry) (started bool, err error) {
+func (e *Executor) place(ent *entry) (claimed bool, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
 	case e.phase == stopping:
 		return false, abi.Errorf(abi.Unavailable, "submit %q: the host is stopping", ent.act.Kind)
-	case e.phase == working && !e.held && e.queue.takeSlot(ent.pack):
+	case e.phase == working && !e.held && e.slots.take(ent.pack):
 		e.wg.Add(1) // the slot is a goroutine of Run from here on
-		started = true
-	case !e.queue.reserve():
-		return false, abi.Errorf(abi.Busy, "submit %q: %d actions are waiting, the most this host keeps", ent.act.Kind, e.queue.limit).
-			WithDetail(map[string]int{"queued": e.queue.waiting, "limit": e.queue.limit})
+		claimed = true
+	case !e.slots.reserve():
+		return false, abi.Errorf(abi.Busy, "submit %q: %d actions are waiting, the most this host keeps", ent.act.Kind, e.slots.limit).
+			WithDetail(map[string]int{"queued": e.slots.waiting, "limit": e.slots.limit})
 	}
+	ent.waits = !claimed
 	e.live[ent.id] = ent
-	return started, nil
+	return claimed, nil
 }
 
 // unplace takes place back after a write that added nothing.
-func (e *Executor) unplace(ent *entry, started bool) {
+func (e *Executor) unplace(ent *entry, claimed bool) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	delete(e.live, ent.id)
-	close(ent.done)
-	if !started {
-		e.queue.unreserve()
-		return
+	if claimed {
+		e.slots.free(ent.pack)
+	} else {
+		e.slots.waiting--
 	}
-	e.queue.freeSlot(ent.pack)
-	e.dispatch()
-	e.wg.Done()
+	e.mu.Unlock()
+	close(ent.done)
+	if claimed {
+		e.nudge()
+		e.wg.Done()
+	}
 }
 
-// goOn lets a durable action proceed: its goroutine starts, or it stands in line.
-func (e *Executor) goOn(ent *entry, started bool) {
-	if started {
+// goOn lets a durable action proceed: its goroutine starts, or it waits in the queue, and the worker that was kept for it, if
+// one was, is free again. The action may have begun by then: it belongs to its worker.
+func (e *Executor) goOn(ent *entry, claimed bool, lease *queue.Lease, t *taking) (started bool) {
+	if lease != nil && len(t.started()) == 1 {
 		go e.work(ent)
-		return
+		return true
 	}
-	if len(ent.act.Input) > keepInput {
+	e.mu.Lock()
+	if !ent.runs && !ent.waits {
+		ent.waits = true
+		e.slots.waiting++
+	}
+	if !ent.runs && len(ent.act.Input) > keepInput {
 		ent.act.Input = nil
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.queue.push(ent)
-	e.dispatch()
+	if claimed {
+		e.slots.free(ent.pack)
+	}
+	e.mu.Unlock()
+	if claimed {
+		e.nudge()
+		e.wg.Done()
+	}
+	return false
 }
 
-// dispatch starts whatever may run now. The caller holds mu.
-func (e *Executor) dispatch() {
-	if e.phase != working || e.held {
-		return
-	}
-	for ent := e.queue.pop(); ent != nil; ent = e.queue.pop() {
-		e.wg.Add(1)
-		go e.work(ent)
-	}
-}
-
-// handOver gives the pack's worker slot to the next action that may have it; nil when none waits.
-func (e *Executor) handOver(pack string) *entry {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.queue.freeSlot(pack)
-	if e.phase != working || e.held {
-		return nil
-	}
-	return e.queue.pop()
-}
-
-// Run works until ctx ends. Then it takes no more work, lets running calls finish for Config.Grace, cancels the rest
-// (they end as failed, code interrupted) and returns nil; queued actions stay queued for the next start. Call it once.
+// Run works until ctx ends. Then it takes no more work and lets running calls finish for Config.Grace. What still runs then is
+// cut off: it waits for the next start where running it twice does no harm, and has failed (interrupted) otherwise. Queued
+// actions stay queued. Call it once.
 func (e *Executor) Run(ctx context.Context) error {
 	calls, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
@@ -310,12 +333,32 @@ func (e *Executor) Run(ctx context.Context) error {
 		e.mu.Unlock()
 		return abi.Errorf(abi.Conflict, "run actions: already running or closed")
 	}
-	e.phase, e.ctx, e.queue.workers = working, calls, e.cfg.Workers
-	e.dispatch()
+	e.phase, e.ctx, e.slots.workers = working, calls, e.cfg.Workers
 	e.mu.Unlock()
+	below, end := context.WithCancel(calls) // what running calls need, until the last has ended
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	defer end()
+	failed := make(chan error, 1)
+	parts.Go(func() { e.heartbeat(below) })
+	parts.Go(func() {
+		if err := e.line.Run(below, e.buried); err != nil && below.Err() == nil {
+			failed <- err
+		}
+	})
+	taking, enough := context.WithCancel(ctx)
+	defer enough()
+	dispatching := make(chan struct{})
+	go func() { defer close(dispatching); e.dispatch(taking) }()
 
-	<-ctx.Done()
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
 	e.Close()
+	enough()
+	<-dispatching
 	quiet := make(chan struct{})
 	go func() { e.wg.Wait(); close(quiet) }()
 	grace := time.NewTimer(e.cfg.Grace)
@@ -326,7 +369,7 @@ func (e *Executor) Run(ctx context.Context) error {
 		stop(errStopping)
 		<-quiet
 	}
-	return nil
+	return err
 }
 
 // Close makes Submit refuse. Run, when it is on, is ended by its own context.
@@ -338,10 +381,11 @@ func (e *Executor) Close() {
 
 // Stats is a snapshot; the counters count since Open.
 func (e *Executor) Stats() Stats {
+	line := e.line.Stats()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return Stats{
-		Working: e.phase == working, Paused: e.held, Workers: e.cfg.Workers, Running: e.queue.running, Waiting: e.queue.waiting, Queue: e.cfg.Queue,
+		Backend: e.cfg.Backend, Line: line, Working: e.phase == working, Paused: e.held, Workers: e.cfg.Workers, Running: e.slots.running, Waiting: e.slots.waiting, Queue: e.cfg.Queue,
 		Submitted: e.submitted.Load(), Completed: e.completed.Load(), Failed: e.failed.Load(),
 		Cancelled: e.cancelled.Load(), Reused: e.reused.Load(),
 	}

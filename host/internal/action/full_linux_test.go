@@ -15,6 +15,7 @@ import (
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/db"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/queue/local"
 )
 
 // The disk fills up while a tool runs. Its answer must not be lost: the action stays running until there is room, and
@@ -49,7 +50,7 @@ func (a alarm) Handle(_ context.Context, r slog.Record) error {
 func fillUp(t *testing.T, dir string) {
 	signal.Ignore(syscall.SIGXFSZ)
 	ctx := context.Background()
-	d, err := db.Open(ctx, filepath.Join(dir, "arw.db"), []db.Migration{{Owner: "journal", Steps: journal.Schema}, {Owner: "action", Steps: action.Schema}})
+	d, err := db.Open(ctx, filepath.Join(dir, "arw.db"), []db.Migration{{Owner: "journal", Steps: journal.Schema}, {Owner: "action", Steps: action.Schema}, {Owner: "queue", Steps: local.Schema}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +61,11 @@ func fillUp(t *testing.T, dir string) {
 	}
 	bell := alarm{slog.NewTextHandler(os.Stderr, nil), make(chan string, 1)}
 	r := &tools{}
-	e, err := action.Open(ctx, d, j, r, action.Config{}, slog.New(bell))
+	q, err := local.Open(ctx, d, local.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := action.Open(ctx, d, j, r, action.Config{Line: q}, slog.New(bell))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/db"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/queue/local"
 )
 
 // tools is a Runner of Go functions, named "pack:tool".
@@ -105,7 +106,7 @@ func open(t testing.TB, dir string, r *tools, cfg action.Config) *bench {
 	t.Helper()
 	ctx := context.Background()
 	d, err := db.Open(ctx, filepath.Join(dir, "arw.db"), []db.Migration{
-		{Owner: "journal", Steps: journal.Schema}, {Owner: "action", Steps: action.Schema},
+		{Owner: "journal", Steps: journal.Schema}, {Owner: "action", Steps: action.Schema}, {Owner: "queue", Steps: local.Schema},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -114,6 +115,11 @@ func open(t testing.TB, dir string, r *tools, cfg action.Config) *bench {
 	j, err := journal.Open(ctx, d)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if cfg.Line == nil {
+		if cfg.Line, err = local.Open(ctx, d, local.Options{}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	e, err := action.Open(ctx, d, j, r, cfg, slog.New(slog.DiscardHandler))
 	if err != nil {

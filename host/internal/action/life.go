@@ -38,7 +38,6 @@ func (e *Executor) Wait(ctx context.Context, id string) (Action, error) {
 func (e *Executor) Cancel(ctx context.Context, id, by, reason string) (Action, error) {
 	e.mu.Lock()
 	ent := e.live[id]
-	inLine := false
 	if ent != nil {
 		if ent.why == nil {
 			ent.why = cancelFailure(ent.kind, by, reason)
@@ -46,10 +45,9 @@ func (e *Executor) Cancel(ctx context.Context, id, by, reason string) (Action, e
 		if ent.cancel != nil {
 			ent.cancel(errCancel)
 		}
-		inLine = e.queue.remove(ent)
 	}
 	e.mu.Unlock()
-	if inLine {
+	if ent != nil {
 		if err := e.cancelQueued(ctx, ent); err != nil {
 			return Action{}, err
 		}
@@ -72,19 +70,26 @@ func cancelFailure(kind, by, reason string) *Failure {
 	return failure(err)
 }
 
-// cancelQueued ends an action that was taken out of the line; when it cannot be written the action stands in line again.
+// cancelQueued ends an action that waits; one that runs, or that the queue does not have because another called it, is told by
+// its context.
 func (e *Executor) cancelQueued(ctx context.Context, ent *entry) error {
-	a := ent.act
-	a.State, a.Failure, a.Ended = Cancelled, ent.why, time.Now().UTC().Truncate(time.Millisecond)
-	err := e.db.Write(context.WithoutCancel(ctx), func(tx *sql.Tx) error { return e.move(tx, Queued, a) })
-	if err != nil {
+	var a Action
+	var moved error
+	err := e.line.Cancel(context.WithoutCancel(ctx), ent.id, func(tx *sql.Tx) error {
 		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.queue.waiting++ // its own place, which nobody can have refilled beyond the limit by more than one
-		e.queue.push(ent)
-		e.dispatch()
-		return err
+		a = ent.act
+		a.State, a.Failure, a.Ended = Cancelled, ent.why, time.Now().UTC().Truncate(time.Millisecond)
+		e.mu.Unlock()
+		moved = e.move(tx, Queued, a)
+		return moved
+	})
+	code := abi.CodeOf(err)
+	switch {
+	case err == nil:
+		e.publish(ent, a)
+		return nil
+	case moved == nil && (code == abi.Conflict || code == abi.NotFound):
+		return nil
 	}
-	e.publish(ent, a)
-	return nil
+	return err
 }

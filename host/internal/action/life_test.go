@@ -14,6 +14,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/queue"
 )
 
 func TestCancel(t *testing.T) {
@@ -146,33 +147,59 @@ func TestFollowerMayWaitAtOnce(t *testing.T) {
 	}
 }
 
+// A stop whose patience is over and a kill end alike: see TestAKilledHostRunsAgainWhatDoesNoHarm.
 func TestStopInterruptsWhatRunsAndKeepsWhatWaits(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	b := open(t, dir, &tools{}, action.Config{Workers: 1, Grace: time.Millisecond})
+	b := open(t, dir, &tools{}, action.Config{Workers: 4, PerPack: 4, Grace: time.Millisecond})
 	g := newGate()
-	b.tools.set("a/b:t", g.tool())
+	look, change := g.tool(), g.tool()
+	look.effects, change.effects = abi.Reads, abi.Writes
+	b.tools.set("a/b:look", look)
+	b.tools.set("a/b:change", change)
+	b.tools.set("a/b:calls", tool{effects: abi.Writes, run: func(ctx context.Context, job action.Job) (action.Result, error) { return job.Call(ctx, "look", nil) }})
 	b.start(t)
-	running := b.submit(t, action.Request{Kind: "t"})
-	<-g.started
-	queued := b.submit(t, action.Request{Kind: "t"})
+	harmless := b.submit(t, action.Request{Kind: "look"})
+	keyed := b.submit(t, action.Request{Kind: "change", IdemKey: "k"})
+	harmful := b.submit(t, action.Request{Kind: "change"})
+	caller := b.submit(t, action.Request{Kind: "calls"})
+	for range 4 {
+		<-g.started
+	}
+	queued := b.submit(t, action.Request{Kind: "look"})
 	b.stop()
-	end, err := b.Get(t.Context(), running.ID)
-	if err != nil || end.State != action.Failed || end.Failure.Code != abi.Interrupted {
-		t.Fatalf("running: %+v, %v", end, err)
+	for what, a := range map[string]action.Action{"harmful": harmful, "caller": caller} {
+		end, err := b.Get(t.Context(), a.ID)
+		if err != nil || end.State != action.Failed || end.Failure.Code != abi.Interrupted {
+			t.Fatalf("%s: %+v, %v", what, end, err)
+		}
+		if kinds := b.events(t, a.ID); !slices.Equal(kinds, []string{"actions.submitted", "actions.running", "actions.failed", "actions.dead"}) {
+			t.Fatalf("%s: %v", what, kinds)
+		}
 	}
-	if a, err := b.Get(t.Context(), queued.ID); err != nil || a.State != action.Queued {
-		t.Fatalf("queued: %+v, %v", a, err)
+	for what, a := range map[string]action.Action{"harmless": harmless, "keyed": keyed, "queued": queued} {
+		if end, err := b.Get(t.Context(), a.ID); err != nil || end.State != action.Queued {
+			t.Fatalf("%s: %+v, %v", what, end, err)
+		}
 	}
-	_, _, err = b.Submit(t.Context(), action.Request{Kind: "t"})
+	_, _, err := b.Submit(t.Context(), action.Request{Kind: "look"})
 	wantCode(t, err, abi.Unavailable)
 	b.db.Close()
 
 	again := open(t, dir, b.tools, action.Config{})
 	close(g.open)
 	again.start(t)
-	if a := again.wait(t, queued.ID); a.State != action.Completed {
-		t.Fatalf("after restart: %+v", a)
+	for what, want := range map[string]struct {
+		id      string
+		attempt int
+	}{"harmless": {harmless.ID, 2}, "keyed": {keyed.ID, 2}, "queued": {queued.ID, 1}} {
+		if a := again.wait(t, want.id); a.State != action.Completed || a.Attempt != want.attempt {
+			t.Fatalf("%s after restart: %+v", what, a)
+		}
+	}
+	dead, err := again.Jobs(t.Context(), queue.Dead, "", 10)
+	if err != nil || len(dead) != 2 {
+		t.Fatalf("dead letters %+v, %v", dead, err)
 	}
 	wantCode(t, again.Run(t.Context()), abi.Conflict)
 }

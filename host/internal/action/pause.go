@@ -38,14 +38,14 @@ func (e *Executor) Pause(ctx context.Context, by, reason string) (Stats, error) 
 	if was {
 		return st, nil
 	}
-	err := e.db.Write(ctx, func(tx *sql.Tx) error {
+	err := e.line.Hold(ctx, true, func(tx *sql.Tx) error {
 		if _, err := tx.Exec(`INSERT OR REPLACE INTO action_pause (one, by, reason, at) VALUES (1, ?, ?, ?)`, by, reason, time.Now().UnixMilli()); err != nil {
 			return err
 		}
 		return e.tellPause(tx, EventPaused, by, reason, st)
 	})
 	if err != nil {
-		e.release()
+		e.open()
 		return Stats{}, err
 	}
 	return st, nil
@@ -57,7 +57,7 @@ func (e *Executor) Unpause(ctx context.Context, by string) (Stats, error) {
 	if !st.Paused {
 		return st, nil
 	}
-	err := e.db.Write(ctx, func(tx *sql.Tx) error {
+	err := e.line.Hold(ctx, false, func(tx *sql.Tx) error {
 		if _, err := tx.Exec(`DELETE FROM action_pause`); err != nil {
 			return err
 		}
@@ -66,16 +66,16 @@ func (e *Executor) Unpause(ctx context.Context, by string) (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	e.release()
+	e.open()
 	return e.Stats(), nil
 }
 
-// release dispatches what has waited.
-func (e *Executor) release() {
+// open lets what has waited begin.
+func (e *Executor) open() {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.held = false
-	e.dispatch()
+	e.mu.Unlock()
+	e.nudge()
 }
 
 func (e *Executor) tellPause(tx *sql.Tx, kind, by, reason string, st Stats) error {
@@ -91,6 +91,9 @@ func (e *Executor) readPause(ctx context.Context) error {
 		return e.db.Explain("read whether the queue is paused", err)
 	}
 	e.held = err == nil
+	if e.line.Stats().Held != e.held { // the record decides
+		return e.line.Hold(ctx, e.held, nil)
+	}
 	return nil
 }
 
@@ -107,8 +110,12 @@ func (e *Executor) Retry(ctx context.Context, id, by string) (Action, error) {
 	case len(a.Streams) > 0:
 		return Action{}, abi.Errorf(abi.Invalid, "retry action %q: it had streams, which are gone", id)
 	}
-	again, _, err := e.Submit(ctx, Request{
-		Kind: a.Pack + ":" + a.Kind, Input: a.Input, Actor: by, Project: a.Project, Corr: a.Corr, Session: a.Session, Record: a.Record != nil,
-	})
+	if f := a.Failure; f != nil && (f.Code == abi.Interrupted || f.Code == abi.Deadline) { // perhaps a dead letter
+		again, err := e.Requeue(ctx, id, by)
+		if code := abi.CodeOf(err); code != abi.NotFound && code != abi.Conflict {
+			return again, err
+		}
+	}
+	again, _, err := e.Submit(ctx, e.once(a, by))
 	return again, err
 }

@@ -13,7 +13,7 @@ import (
 
 const (
 	columns = `seq, id, kind, pack, state, out_kind, code, failure, idem_key, actor, project, corr, session, parent, depth,
-		deadline, created, started, ended, usage, streams, recording, attempt, effects`
+		deadline, created, started, ended, usage, streams, recording, attempt, effects, priority`
 	payload = `, input, output`
 )
 
@@ -26,7 +26,7 @@ func scan(row scanner, withPayload bool) (Action, error) {
 	var usage, streams, recording string
 	var deadline, created, started, ended int64
 	into := []any{&a.seq, &a.ID, &a.Kind, &a.Pack, &a.State, &a.OutKind, &code, &fail, &a.IdemKey, &a.Actor, &a.Project, &a.Corr,
-		&a.Session, &a.Parent, &a.Depth, &deadline, &created, &started, &ended, &usage, &streams, &recording, &a.Attempt, &a.Effects}
+		&a.Session, &a.Parent, &a.Depth, &deadline, &created, &started, &ended, &usage, &streams, &recording, &a.Attempt, &a.Effects, &a.Priority}
 	if withPayload {
 		into = append(into, (*[]byte)(&a.Input), &a.Output)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/queue"
 )
 
 // Schema creates the action table. Times are milliseconds since 1970, 0 for none. idem_key is emptied when it expires.
@@ -69,13 +70,15 @@ UPDATE action SET project = '' WHERE project = 'default';
 DROP INDEX action_idem;
 CREATE UNIQUE INDEX action_idem ON action (actor, project, pack, kind, idem_key) WHERE idem_key <> '';
 CREATE INDEX action_project ON action (project, seq);
+`, `
+ALTER TABLE action ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
 `}
 
 func newID(prefix string) string { return prefix + uuid.Must(uuid.NewV7()).String() }
 
 // moves are the edges of the package comment's picture.
 var moves = map[State][]State{
-	Queued:  {Running, Cancelled},
+	Queued:  {Running, Cancelled, Failed},
 	Running: {Completed, Failed, Cancelled, Queued},
 }
 
@@ -96,12 +99,12 @@ func inputHash(in []byte) []byte {
 // insert writes a new action as queued, with its event.
 func (e *Executor) insert(tx *sql.Tx, a Action) error {
 	stmt, err := e.db.Stmt(tx, `INSERT INTO action (id, kind, pack, state, input, input_sha, idem_key, actor, project, corr, session,
-		parent, depth, deadline, created, moved, streams, recording, attempt, effects) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0,?)`)
+		parent, depth, deadline, created, moved, streams, recording, attempt, effects, priority) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0,?,?)`)
 	if err != nil {
 		return err
 	}
 	_, err = stmt.Exec(a.ID, a.Kind, a.Pack, Queued, []byte(a.Input), inputHash(a.Input), a.IdemKey, a.Actor, a.Project, a.Corr, a.Session,
-		a.Parent, a.Depth, ms(a.Deadline), ms(a.Created), ms(a.Created), strings.Join(a.Streams, ","), recordingText(a.Record), a.Effects)
+		a.Parent, a.Depth, ms(a.Deadline), ms(a.Created), ms(a.Created), strings.Join(a.Streams, ","), recordingText(a.Record), a.Effects, int(a.Priority))
 	if err != nil {
 		return fmt.Errorf("record action %q: %w", a.ID, err)
 	}
@@ -158,6 +161,9 @@ type body struct {
 	WaitedMS    int64           `json:"waited_ms,omitempty"`
 	Attempt     int             `json:"attempt,omitempty"`
 	RanMS       int64           `json:"ran_ms,omitempty"`
+	Priority    string          `json:"priority,omitempty"`
+	Reason      string          `json:"reason,omitempty"`
+	RetryMS     int64           `json:"retry_ms,omitempty"`
 }
 
 // event appends the journal's line. Payloads stay out of the journal: they may be large or secret, and they are in the
@@ -166,10 +172,14 @@ func (e *Executor) event(tx *sql.Tx, a Action, kind string, s State) error {
 	b := body{ID: a.ID, Kind: a.Kind, State: s, Parent: a.Parent}
 	switch s {
 	case Queued:
-		if !a.Started.IsZero() {
-			break // back from running
+		if !a.Started.IsZero() { // back from running
+			b.Attempt, b.Reason, b.RetryMS = a.Attempt, a.note, a.delay.Milliseconds()
+			break
 		}
 		b.IdemKey, b.InputBytes = a.IdemKey, len(a.Input)
+		if a.Priority != queue.Normal {
+			b.Priority = a.Priority.String()
+		}
 	case Running:
 		b.Attempt = a.Attempt
 		b.WaitedMS = a.Started.Sub(a.Created).Milliseconds()

@@ -11,81 +11,112 @@ import (
 	"unicode/utf8"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/queue"
 )
 
 // work runs actions on one worker slot until none waits. The end of one and the start of the next are one commit.
 func (e *Executor) work(ent *entry) {
 	defer e.wg.Done()
-	if ent.act.State == Queued {
-		ent = e.begin(ent)
-	}
 	for ent != nil {
-		end := e.run(e.ctx, ent)
-		if !end.State.Final() {
-			ent = e.begin(e.giveUp(ent))
-			continue
-		}
-		next := e.handOver(ent.pack)
-		if err := e.record(ent, end, next); err != nil && next != nil {
-			next = e.begin(e.giveUp(next))
-		}
-		ent = next
+		ran, err := e.run(e.ctx, ent)
+		end, how := e.verdict(ent.act, ran, err)
+		ent = e.finish(ent, end, how)
 	}
 }
 
-// begin records that an action starts and returns it; when that fails, the one behind it, and so on.
-func (e *Executor) begin(ent *entry) *entry {
-	for ent != nil && e.record(nil, Action{}, ent) != nil {
-		ent = e.giveUp(ent)
+// verdict says what the queue is told about a run.
+func (e *Executor) verdict(ran, end Action, err error) (Action, queue.End) {
+	var again *Again
+	stopped := end.Failure != nil && end.Failure.Code == abi.Interrupted && e.ctx.Err() != nil
+	switch {
+	case stopped && e.cutOff(ran, err):
+		ran.State, ran.note = Queued, "the host stopped while it ran"
+		return ran, queue.End{How: queue.Again, Uncounted: errors.Is(err, ErrHeld), Why: ran.note}
+	case stopped:
+		return end, queue.End{How: queue.Bury, Why: end.Failure.Message}
+	case end.State == Failed && errors.As(err, &again) && ran.Attempt < e.cfg.Attempts && len(ran.Streams) == 0:
+		ran.State, ran.note, ran.delay = Queued, clip(err.Error(), maxMessage), again.After
+		return ran, queue.End{How: queue.Again, Delay: again.After, Why: ran.note}
+	case end.State == Failed && errors.As(err, &again):
+		return end, queue.End{How: queue.Bury, Why: end.Failure.Message}
 	}
-	return ent
+	return end, queue.End{How: queue.Done}
 }
 
-// giveUp leaves an action that could not be recorded as running, so that it must not run, to the next Open, and hands its
-// slot over.
-func (e *Executor) giveUp(ent *entry) *entry {
-	e.forget(ent)
-	return e.handOver(ent.pack)
-}
-
-// record makes durable, in one commit, that one action has ended and the next has started, and tells the waiters.
-// Either may be nil. On an error neither has moved.
-func (e *Executor) record(ended *entry, end Action, next *entry) error {
-	var start Action
-	if next != nil {
-		start = next.act.running()
+// finish makes durable, in one commit, that one action has ended or goes back, and that the next has started, and tells the
+// waiters. It returns the next. When nothing could be written before the host stopped, the record still says running, and the
+// next Open tells the truth about it.
+func (e *Executor) finish(ent *entry, end Action, how queue.End) *entry {
+	e.mu.Lock()
+	e.slots.free(ent.slot)
+	if !end.State.Final() {
+		// Before the queue has it: it may be given out again at once.
+		ent.act, ent.runs, ent.cancel, ent.waits = end, false, nil, true
+		e.slots.waiting++
 	}
-	err := e.persist(func(tx *sql.Tx) error {
-		if ended != nil {
-			if err := e.move(tx, Running, end); err != nil {
-				return err
-			}
+	e.mu.Unlock()
+	var t *taking
+	taken := false
+	err := e.persist(func(ctx context.Context) error {
+		lease := e.leaseOf(ent)
+		var refused error
+		how.Also = func(tx *sql.Tx) error {
+			refused = e.ending(tx, end, how.How)
+			return refused
 		}
-		if next != nil {
-			return e.move(tx, Queued, start)
+		how.Next, t = e.ask(1)
+		next, err := e.line.End(ctx, lease, how)
+		taken = len(next) > 0
+		if code := abi.CodeOf(err); err == nil || refused != nil || code != abi.Conflict && code != abi.NotFound {
+			return err
 		}
-		return nil
+		if e.leaseOf(ent).Token != lease.Token {
+			return errors.New("the lease was renewed under another token")
+		}
+		// The queue has given the job up meanwhile; the record has not, and the record decides.
+		return e.db.Write(ctx, func(tx *sql.Tx) error { return e.ending(tx, end, how.How) })
 	})
 	switch {
-	case ended != nil && next != nil && abi.CodeOf(err) == abi.Conflict:
-		// One of the two rows is not where it should be; the end that really happened must not be lost for the other.
-		_ = e.record(ended, end, nil)
-	case ended != nil && err == nil:
-		e.publish(ended, end)
-	case ended != nil:
-		e.forget(ended)
+	case err == nil && end.State.Final():
+		e.publish(ent, end)
+	case err != nil || e.stopping(): // who waits for it is told how it stands
+		e.forget(ent)
 	}
-	if next != nil && err == nil {
-		next.act = start
+	if err == nil && taken {
+		if next := t.started(); len(next) == 1 {
+			return next[0]
+		}
+	}
+	e.nudge()
+	return nil
+}
+
+// ending moves a running action, and tells of those that need a person.
+func (e *Executor) ending(tx *sql.Tx, end Action, how queue.Move) error {
+	err := e.move(tx, Running, end)
+	if err == nil && how == queue.Bury {
+		err = e.tellDead(tx, end, end.Failure.Message)
 	}
 	return err
 }
 
+func (e *Executor) leaseOf(ent *entry) queue.Lease {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return ent.lease
+}
+
+func (e *Executor) stopping() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.phase == stopping
+}
+
 // persist writes until it succeeds: a full disk must not turn a finished call into a lie. It gives up when the host
 // stops; then the row still says running and the next Open tells the truth about it. A Conflict is never retried.
-func (e *Executor) persist(fn func(tx *sql.Tx) error) error {
+func (e *Executor) persist(write func(ctx context.Context) error) error {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := e.db.Write(context.WithoutCancel(e.ctx), fn)
+		err := write(context.WithoutCancel(e.ctx))
 		if err == nil || abi.CodeOf(err) == abi.Conflict {
 			return err
 		}
@@ -117,6 +148,10 @@ func (e *Executor) publish(ent *entry, end Action) {
 func (e *Executor) forget(ent *entry) {
 	e.mu.Lock()
 	delete(e.live, ent.id)
+	if ent.waits {
+		ent.waits = false
+		e.slots.waiting--
+	}
 	e.mu.Unlock()
 	close(ent.done)
 	if ent.streams != nil { // after done: whoever sees the stream end finds the action final
@@ -124,8 +159,8 @@ func (e *Executor) forget(ent *entry) {
 	}
 }
 
-// run calls the tool and says how the action ended. Nothing is written.
-func (e *Executor) run(parent context.Context, ent *entry) Action {
+// run calls the tool and says how the action ended, beside what the runner said. Nothing is written.
+func (e *Executor) run(parent context.Context, ent *entry) (Action, error) {
 	ctx, stop := context.WithCancelCause(parent)
 	defer stop(nil)
 	if !ent.act.Deadline.IsZero() {
@@ -140,7 +175,7 @@ func (e *Executor) run(parent context.Context, ent *entry) Action {
 	}
 	e.mu.Unlock()
 	res, err := e.call(ctx, ent)
-	return e.judge(ctx, ent, res, err)
+	return e.judge(ctx, ent, res, err), err
 }
 
 // call resolves what a restart forgot and runs the tool; a panic below is an error of this one action.
@@ -180,13 +215,11 @@ func (e *Executor) call(ctx context.Context, ent *entry) (res Result, err error)
 
 // idle lends the action's worker to others while wait runs.
 func (e *Executor) idle(ent *entry, wait func() error) error {
-	e.mu.Lock()
-	e.queue.freeSlot(ent.slot)
-	e.dispatch()
-	e.mu.Unlock()
+	e.release(ent.slot)
+	e.nudge()
 	defer func() {
 		e.mu.Lock()
-		e.queue.forceSlot(ent.slot)
+		e.slots.force(ent.slot)
 		e.mu.Unlock()
 	}()
 	return wait()
@@ -208,12 +241,10 @@ func (e *Executor) judge(ctx context.Context, ent *entry, res Result, err error)
 	}
 	a.State = Failed
 	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, errStopping) && errors.Is(err, ErrHeld) && ent.act.Depth == 0:
-		return ent.act
 	case errors.Is(cause, errCancel):
 		a.State, a.Failure = Cancelled, e.cancelledBy(ent)
 	case errors.Is(cause, errStopping):
-		a.Failure = failure(abi.Errorf(abi.Interrupted, "run %q: the host stopped while this was running", a.Kind))
+		a.Failure = failure(interrupted(a))
 	case errors.Is(cause, context.DeadlineExceeded) && abi.CodeOf(err) != abi.Deadline:
 		a.Failure = failure(abi.Errorf(abi.Deadline, "run %q: its deadline passed: %w", a.Kind, err))
 	default:
@@ -297,7 +328,7 @@ func (a Action) running() Action {
 	return a
 }
 
-// nested runs a call that one tool makes of another, in the caller's own goroutine and on its worker slot: if nested
+// nested runs a call that one tool makes of another, in the caller's own goroutine, on its worker and under its lease: if nested
 // calls queued for workers, callers could hold them all and wait for ever.
 func (e *Executor) nested(ctx context.Context, parent *entry, kind string, input []byte) (Result, error) {
 	depth := parent.act.Depth + 1
@@ -320,11 +351,16 @@ func (e *Executor) nested(ctx context.Context, parent *entry, kind string, input
 			ent.kind, parent.kind, parent.tool.Effects, ent.tool.Effects).
 			WithHint("declare effects = %q for %q in pack.toml", ent.tool.Effects, parent.kind))
 	} else {
-		end = e.run(ctx, ent)
+		end, _ = e.run(ctx, ent)
 	}
-	if err := e.record(ent, end, nil); err != nil {
+	err = e.persist(func(ctx context.Context) error {
+		return e.db.Write(ctx, func(tx *sql.Tx) error { return e.move(tx, Running, end) })
+	})
+	if err != nil {
+		e.forget(ent)
 		return Result{Usage: end.Usage}, err
 	}
+	e.publish(ent, end)
 	if end.Failure != nil {
 		return Result{Kind: abi.FrameError, Usage: end.Usage}, end.Failure.Err()
 	}

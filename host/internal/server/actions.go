@@ -12,6 +12,7 @@ import (
 	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/access"
 	"github.com/arw-project/arw/host/internal/action"
+	"github.com/arw-project/arw/host/internal/queue"
 )
 
 // maxWait bounds how long one request may hold on for an action; a client that wants more asks again.
@@ -36,6 +37,9 @@ func (s *Server) postAction(c *fiber.Ctx) error {
 		Kind: body.Kind, Input: body.Input, IdemKey: body.IdemKey, Actor: s.actor(c),
 		Project: in, Corr: corr(c), Session: body.Session,
 		Streams: body.Streams, Record: body.Record, Trace: traceOf(c),
+	}
+	if req.Priority, err = queue.ParsePriority(body.Priority); err != nil {
+		return err
 	}
 	if p, err := s.who(c); body.Record && (err != nil || !p.Role.May(access.ActionRecord)) {
 		return abi.Errorf(abi.Unauthenticated, "submit %q: a record holds all that the call sees, so only the operator may ask for one", body.Kind).
@@ -175,6 +179,9 @@ func wireAction(a *action.Action) api.Action {
 		ID: a.ID, Kind: a.Kind, State: string(a.State), Pack: a.Pack, Corr: a.Corr, Parent: a.Parent,
 		Actor: a.Actor, Project: a.Project, Input: a.Input, Created: a.Created,
 		Started: optional(a.Started), Ended: optional(a.Ended), Streams: a.Streams, Attempt: a.Attempt,
+	}
+	if a.Priority != queue.Normal {
+		out.Priority = a.Priority.String()
 	}
 	if r := a.Record; r != nil {
 		out.Record = &api.Recording{Digest: r.Digest, Bytes: r.Bytes, Calls: r.Calls, Code: r.Code, Error: r.Error}

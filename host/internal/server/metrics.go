@@ -59,6 +59,8 @@ var (
 	descWorkers = prometheus.NewDesc("arw_workers_configured", "Calls that may run at once.", nil, nil)
 	descBusy    = prometheus.NewDesc("arw_workers_busy", "Calls that run now.", nil, nil)
 	descQueue   = prometheus.NewDesc("arw_actions_queue_depth", "Actions that wait.", nil, nil)
+	descJobs    = prometheus.NewDesc("arw_queue_jobs", "Jobs in the queue, by state.", []string{"state"}, nil)
+	descSteps   = prometheus.NewDesc("arw_queue_steps_total", "Steps of jobs since start: put in, given out, done, given back, lease run out, buried by the queue.", []string{"step"}, nil)
 	descActions = prometheus.NewDesc("arw_actions_total", "Actions since start, by outcome.", []string{"outcome"}, nil)
 	descEvents  = prometheus.NewDesc("arw_journal_events_total", "Records in the journal.", nil, nil)
 	descStreams = prometheus.NewDesc("arw_events_sse_clients", "Open event streams.", nil, nil)
@@ -66,6 +68,9 @@ var (
 	descEgress  = prometheus.NewDesc("arw_egress_decisions_total", "Decisions of the egress guard since start, by reason.", []string{"decision", "reason"}, nil)
 	descLeft    = prometheus.NewDesc("arw_egress_bytes_total", "Bytes that passed the egress guard since start.", []string{"direction"}, nil)
 	descTunnels = prometheus.NewDesc("arw_egress_tunnels", "Tunnels of the egress proxy that are open.", nil, nil)
+	descUsed    = prometheus.NewDesc("arw_quota_used", "Used of a quota in its present window.", []string{"quota", "subject", "side"}, nil)
+	descLimit   = prometheus.NewDesc("arw_quota_limit", "What a quota allows in a window.", []string{"quota", "subject", "side"}, nil)
+	descRefused = prometheus.NewDesc("arw_quota_refused", "Uses that a quota refused in its present window, since the host started.", []string{"quota", "subject"}, nil)
 	descAsked   = prometheus.NewDesc("arw_infer_requests_total", "Requests for inference since start, by model and outcome.", []string{"model", "outcome"}, nil)
 	descTokens  = prometheus.NewDesc("arw_infer_tokens_total", "Tokens of models since start; cached ones are among those of prompts.", []string{"model", "kind"}, nil)
 	descCost    = prometheus.NewDesc("arw_infer_cost_usd_micros_total", "What models cost since start, in millionths of a USD.", []string{"model"}, nil)
@@ -95,6 +100,12 @@ func (n *snapshot) Collect(out chan<- prometheus.Metric) {
 	gauge(descWorkers, float64(st.Workers))
 	gauge(descBusy, float64(st.Running))
 	gauge(descQueue, float64(st.Waiting))
+	for state, n := range map[string]int{"ready": st.Line.Ready, "delayed": st.Line.Delayed, "leased": st.Line.Leased, "dead": st.Line.Dead} {
+		gauge(descJobs, float64(n), state)
+	}
+	for step, n := range map[string]uint64{"put": st.Line.Put, "taken": st.Line.Taken, "done": st.Line.Done, "again": st.Line.Again, "expired": st.Line.Expired, "lost": st.Line.Lost} {
+		count(descSteps, float64(n), step)
+	}
 	count(descActions, float64(st.Submitted), "submitted")
 	count(descActions, float64(st.Completed), "completed")
 	count(descActions, float64(st.Failed), "failed")
@@ -110,6 +121,7 @@ func (n *snapshot) Collect(out chan<- prometheus.Metric) {
 		gauge(descLeases, float64(number), state)
 	}
 	n.egress(gauge, count)
+	n.quotas(gauge)
 	n.models(gauge, count)
 	for _, p := range n.s.svc.Packs.List() {
 		gauge(descPacks, 1, p.Name, p.Version, string(p.State))
@@ -124,6 +136,24 @@ func (n *snapshot) egress(gauge, count func(*prometheus.Desc, float64, ...string
 	count(descLeft, float64(st.Out), "out")
 	count(descLeft, float64(st.In), "in")
 	gauge(descTunnels, float64(st.Tunnels))
+}
+
+func (n *snapshot) quotas(gauge func(*prometheus.Desc, float64, ...string)) {
+	for _, q := range n.s.svc.Quotas.List() {
+		gauge(descRefused, float64(q.Refused), q.ID, q.Subject)
+		for _, side := range []struct {
+			name        string
+			used, limit int64
+		}{
+			{"calls", q.Used.Calls, q.Limit.Calls}, {"bytes", q.Used.Bytes, q.Limit.Bytes}, {"tokens", q.Used.Tokens, q.Limit.Tokens},
+			{"gas", q.Used.Gas, q.Limit.Gas}, {"usd_micros", q.Used.Money, q.Limit.Money},
+		} {
+			if side.limit > 0 {
+				gauge(descUsed, float64(side.used), q.ID, q.Subject, side.name)
+				gauge(descLimit, float64(side.limit), q.ID, q.Subject, side.name)
+			}
+		}
+	}
 }
 
 func (n *snapshot) models(gauge, count func(*prometheus.Desc, float64, ...string)) {

@@ -33,6 +33,7 @@ import (
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
@@ -56,6 +57,7 @@ type Services struct {
 	Runtimes func() *supervise.Supervisor
 	// Capsules are the signed guard-rails.
 	Capsules *capsule.Book
+	Quotas   *quota.Book
 	// TrustDigest names the trust policy in force.
 	TrustDigest string
 	// Projects are which there are, and what one lets another read.
@@ -66,6 +68,9 @@ type Services struct {
 	MCP func(ctx context.Context) ([]byte, error)
 	// RefreshIndex asks the signed index for news and returns what is known of it then.
 	RefreshIndex func(ctx context.Context) (any, error)
+	// Safe says why no pack runs, "" when all may; LeaveSafe lets them run again.
+	Safe      func() string
+	LeaveSafe func(ctx context.Context, corr, by string) error
 	// Authority reads, reloads and replaces the policies in force.
 	Authority Authority
 }
@@ -75,6 +80,7 @@ type Authority struct {
 	State   func() (posture, stale string)
 	Reload  func(ctx context.Context, corr, by string) (any, error)
 	Posture func(ctx context.Context, corr, by, name string, dry bool) (any, error)
+	Diff    func(files []policy.Source, cases []policy.Case) (any, error)
 }
 
 // Options bound a Server; the zero value works.
