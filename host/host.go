@@ -5,7 +5,6 @@
 //	<state>/cas/            blobs by digest
 //	<state>/models.toml     which models may be asked; read again when it changes; may be missing
 //	<state>/runtimes.toml   how runtimes are started; read again when it changes; may be missing
-//	<state>/budgets.toml    what models may cost whom, in which time; may be missing
 //	<state>/models/         model files by digest
 //	<state>/run/            sockets of runtimes
 //	<state>/cache/wasm/     compiled code; may be deleted at any time

@@ -18,7 +18,6 @@ import (
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/egress"
 	"github.com/arw-project/arw/host/internal/infer"
-	"github.com/arw-project/arw/host/internal/infer/budget"
 	"github.com/arw-project/arw/host/internal/infer/serve"
 	"github.com/arw-project/arw/host/internal/infer/shelf"
 	"github.com/arw-project/arw/host/internal/infer/supervise"
@@ -54,7 +53,6 @@ type inference struct {
 	journal  *journal.Journal
 	quotas   *quota.Book
 	egress   *egress.Guard
-	budgets  *budget.Book
 	vault    *vault.Vault
 	redact   *redact.Redactor
 	judge    func(ctx context.Context, c egress.Caller, target string, d netguard.Dest) ([]string, error)
@@ -80,10 +78,6 @@ func (h *Host) openInfer(ctx context.Context) (err error) {
 	h.parts.Shelf, h.parts.Runtimes = i.shelf, i.runtimes.now
 	i.Service, err = serve.Open(h.cfg.StateDir, i.runtimes, h.cfg.Models)
 	h.parts.Models = i.Service
-	if err != nil {
-		return err
-	}
-	i.budgets, err = h.openBudgets(ctx)
 	return err
 }
 
@@ -233,7 +227,6 @@ func (i inference) run(ctx context.Context, job action.Job) (action.Result, erro
 // Ask implements pack.Models: it runs a request and journals what came of it. by says who asks.
 func (i inference) Ask(ctx context.Context, by journal.Event, c serve.Call) (serve.Outcome, error) {
 	start := time.Now()
-	i.hold(by, &c)
 	c.Remote = func(_ context.Context, m serve.Model, p supervise.Profile) (infer.Model, error) {
 		return i.remote(by, m, p)
 	}

@@ -90,7 +90,6 @@ func (h *Host) computed() []view.Computed {
 		}},
 		{ID: "tasks", Every: metricsEvery, Make: h.tasksDocument},
 		{ID: "metrics", Every: metricsEvery, Make: h.metrics},
-		{ID: "budgets", Kinds: []string{"infer", "service"}, Every: metricsEvery, Make: func(context.Context) (any, error) { return map[string]any{"items": h.infer.budgets.List()}, nil }},
 		{ID: "runtime_matrix", Every: metricsEvery, Make: h.runtimeMatrix},
 	}
 }
