@@ -10,6 +10,8 @@
 //	<state>/cache/wasm/     compiled code; may be deleted at any time
 //	<state>/vault.key       what secrets are sealed with, mode 0600
 //	<state>/starts.json     whether the host ended well, and whether it runs safe
+//	<state>/journal.key     what checkpoints of the journal are signed with, mode 0600
+//	<state>/journal.pub     the public keys it was ever signed with
 //	<state>/operator.token  the operator's credential, mode 0600
 //	<state>/trust.toml      who may sign what; missing: nobody
 //	<state>/policy/*.cedar  policies beside the shipped ones
@@ -29,6 +31,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/arw-project/arw/abi"
@@ -38,6 +41,7 @@ import (
 	"github.com/arw-project/arw/host/internal/cas"
 	"github.com/arw-project/arw/host/internal/db"
 	"github.com/arw-project/arw/host/internal/egress"
+	"github.com/arw-project/arw/host/internal/experiment"
 	"github.com/arw-project/arw/host/internal/files"
 	"github.com/arw-project/arw/host/internal/infer"
 	"github.com/arw-project/arw/host/internal/infer/serve"
@@ -55,6 +59,7 @@ import (
 	"github.com/arw-project/arw/host/internal/queue/local"
 	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/redact"
+	"github.com/arw-project/arw/host/internal/snappy"
 	"github.com/arw-project/arw/host/internal/starts"
 	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/vault"
@@ -86,6 +91,10 @@ type Config struct {
 	Queue Queue
 	// Upgrade is how new versions of packs are watched, and what is kept of old ones.
 	Upgrade Upgrade
+	// Snappy is how fast the host means to answer, and from when on it says that it does not.
+	Snappy snappy.Config
+	// Journal is how the record of everything is signed and what is kept of it.
+	Journal Journal
 	// Egress is how the network is reached.
 	Egress Egress
 	// Edge is how the API is reached.
@@ -145,6 +154,7 @@ type Host struct {
 	grants    *prompt.Grants // as read at the start
 	quotas    *quota.Rules   // as read at the start
 	authority authority
+	rails     atomic.Pointer[capsule.Book] // Capsules, for who asks from a goroutine of its own
 	tasks     tasks
 	tracer    *trace.Tracer
 	starts    *starts.Book
@@ -167,7 +177,9 @@ type Services struct {
 	Policy  *policy.Live
 	Prompts *prompt.Book
 	Logic   *logic.Store
-	Egress  *egress.Guard
+	// Experiments compare candidates of the configuration.
+	Experiments *experiment.Book
+	Egress      *egress.Guard
 	// Capsules are the signed guard-rails that hold above leases and policies.
 	Capsules *capsule.Book
 	// Projects are which there are, and what one lets another read.
@@ -175,6 +187,7 @@ type Services struct {
 	Quotas   *quota.Book
 	Trust    *signing.Policy
 	Memo     *memo.Memo
+	Snappy   *snappy.Governor
 	Vault    *vault.Vault
 	Redact   *redact.Redactor
 	Engine   *wasm.Engine // the one that runs packs
@@ -218,6 +231,7 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 	}
 	cfg.Log = slog.New(trace.Handler(cfg.Log.Handler()))
 	h := &Host{cfg: cfg}
+	h.cfg.Registry.Deny = h.clientMay
 	if err := h.open(ctx); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
@@ -251,10 +265,11 @@ func (h *Host) open(ctx context.Context) (err error) {
 		return err
 	}
 	h.onClose(s.CAS.Close)
-	if s.Journal, err = journal.Open(ctx, h.db); err != nil {
+	if err = h.openJournal(ctx); err != nil {
 		return err
 	}
 	s.View = view.Open(h.db, s.Journal)
+	s.Snappy = snappy.New(s.Journal, cfg.Snappy)
 	if s.Leases, err = lease.Open(ctx, h.db, s.Journal); err != nil {
 		return err
 	}
@@ -311,6 +326,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	h.onClose(s.Packs.Close)
 	s.Packs.Declare(h.grants)
+	if err = h.openExperiments(ctx); err != nil {
+		return err
+	}
 	line, err := h.openQueue(ctx)
 	if err != nil {
 		return err
@@ -374,6 +392,7 @@ func schema() []db.Migration {
 		{Owner: "access", Steps: access.Schema},
 		{Owner: "capsule", Steps: capsule.Schema},
 		{Owner: "quota", Steps: quota.Schema},
+		{Owner: "experiment", Steps: experiment.Schema},
 	}
 }
 
@@ -404,6 +423,8 @@ func (h *Host) Run(ctx context.Context) error {
 		})
 	}
 	keep(below, "read_models", h.readModels)
+	keep(below, "journal", h.keepJournal)
+	keep(below, "snappy", h.parts.Snappy.Run)
 	keep(below, "leases", h.parts.Leases.Run)
 	keep(below, "quotas", h.parts.Quotas.Run)
 	keep(below, "prompts", h.parts.Prompts.Run)
@@ -415,6 +436,7 @@ func (h *Host) Run(ctx context.Context) error {
 	keep(below, "sweep", h.sweep)
 	keep(below, "index", h.news)
 	keep(below, "memory", h.memory)
+	keep(below, "guards", h.parts.Logic.Guard)
 	err := h.unlessSafe(h.parts.Actions.Run)(ctx)
 	stopBelow()
 	wg.Wait()
@@ -445,7 +467,7 @@ func (h *Host) sweep(ctx context.Context) error {
 
 // live reports whether anything refers to a blob.
 func (h *Host) live(digest string) bool {
-	return h.parts.Packs.Live(digest) || h.parts.Actions.Keeps(digest) || h.parts.Memo.Keeps(digest)
+	return h.parts.Packs.Live(digest) || h.parts.Actions.Keeps(digest) || h.parts.Memo.Keeps(digest) || h.parts.Experiments.Keeps(digest)
 }
 
 // Close takes everything down in the reverse order of Open. Run must have returned. A second Close does nothing.
@@ -454,6 +476,8 @@ func (h *Host) Close() error {
 		var errs []error
 		if h.parts.Actions != nil {
 			errs = append(errs, h.announce(context.Background(), "service.stop"))
+			_, err := h.parts.Journal.Checkpoint(context.Background()) // the last word is signed too
+			errs = append(errs, err)
 		}
 		for i := len(h.undo) - 1; i >= 0; i-- {
 			errs = append(errs, h.undo[i]())

@@ -90,6 +90,14 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 	if err != nil {
 		return err
 	}
+	kept, err := cfg.Journal.settings()
+	if err != nil {
+		return err
+	}
+	pace, err := cfg.Snappy.settings()
+	if err != nil {
+		return err
+	}
 	crashes, err := cfg.SafeMode.limits()
 	if err != nil {
 		return err
@@ -99,10 +107,11 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 		told = "it was started with --safe"
 	}
 	h, err := host.Open(ctx, host.Config{
+		Journal: kept, Snappy: pace,
 		Crashes: crashes, Safe: told,
 		Edge: edge, Index: ix, Upgrade: upgrade, Limits: host.Limits{Drain: drain},
 		Telemetry: host.Telemetry{Endpoint: cfg.Telemetry.Endpoint, Headers: cfg.Telemetry.Headers, Ratio: cfg.Telemetry.Ratio},
-		StateDir:  dir, TrustFile: filepath.Join(dir, cfg.Trust), PolicyDir: filepath.Join(dir, cfg.Policy),
+		StateDir:  dir, TrustFile: within(dir, cfg.Trust), PolicyDir: within(dir, cfg.Policy),
 		CacheDir: a.std.env("ARW_CACHE_DIR"), Registries: []string{cfg.Registry}, Registry: a.registryOptions(false), Workers: cfg.Workers, Version: version, Log: log,
 	})
 	if err != nil {
