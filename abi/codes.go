@@ -82,7 +82,7 @@ var Codes = [...]CodeInfo{
 	ToolFailed:      {ToolFailed, "tool_failed", 422, "the tool itself answered with an error", "see its message"},
 	StorageFull:     {StorageFull, "storage_full", 507, "the disk is full", "free space; nothing was lost"},
 	Internal:        {Internal, "internal", 500, "a fault of the host", "report it with the correlation id"},
-	NoModel:         {NoModel, "no_model_configured", 503, "no model is configured that could answer", "configure one in models.toml and runtimes.toml, and restart"},
+	NoModel:         {NoModel, "no_model_configured", 503, "no model is configured that could answer", "arw model pull, or arw model add; runtimes.toml says how it runs"},
 }
 
 // Info returns the row of a code; an unknown number has Internal's row.

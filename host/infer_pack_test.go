@@ -288,3 +288,29 @@ permit (principal is Pack, action == Action::"infer", resource == Model::"talker
 		t.Errorf("with a policy's 4 tokens: %s", out)
 	}
 }
+
+// A quota holds packs as it holds people: it ends an answer in its middle, and a restart resets none.
+func TestAQuotaOfTokensHoldsPacks(t *testing.T) {
+	t.Parallel()
+	h, _, _ := thinkers(t, nil)
+	grant(t, h, lease.Budget{}, "talker")
+	h.WriteState("quotas.toml", "schema = 1\n[[quota]]\nid = \"packs\"\non = \"infer\"\nper = \"pack\"\nwindow = \"30d\"\ntokens = 20\nreason = \"enough\"\n")
+	h.Restart()
+	ask := `{"model":"talker","prompt":"one two","max_tokens":9}`
+	h.MustCall("thinker.think", ask) // 3 and 9
+	var got struct{ Text, Code, Msg string }
+	for range 2 {
+		out := h.MustCall("thinker.hear", ask)
+		if err := json.Unmarshal([]byte(out), &got); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got.Code != "budget_exhausted" || !strings.Contains(got.Msg, "packs") {
+		t.Errorf("beyond it: %+v", got)
+	}
+	h.MustCall("infer.generate", ask) // nobody's pack
+	h.Restart()
+	if out := h.MustCall("thinker.hear", ask); !strings.Contains(out, "budget_exhausted") {
+		t.Errorf("after a restart: %s", out)
+	}
+}

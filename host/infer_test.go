@@ -31,6 +31,19 @@ func TestWithoutAModelInferenceSaysSo(t *testing.T) {
 	if got := h.MustCall("infer.models", `{}`); got != `{"models":[]}` {
 		t.Errorf("models %s", got)
 	}
+	// What needs no model is there by its own name, and says what it is.
+	for kind, in := range map[string]string{
+		"infer.embed": `{"model":"lexical-hash-v1","texts":["a"]}`, "infer.rerank": `{"model":"bm25","query":"a","documents":["a","b"]}`,
+		"infer.extract": `{"text":"One thing. Another thing. A third.","query":"another","sentences":1}`,
+	} {
+		if got := h.MustCall(kind, in); !strings.Contains(got, `"engine_kind":"lexical"`) {
+			t.Errorf("%s: %s", kind, got)
+		}
+	}
+	if got := h.MustCall("infer.extract", `{"text":"One thing. Another thing. A third.","query":"another","sentences":1}`); !strings.Contains(got, `"sentences":[{"text":"Another thing.","from":11,"to":25}]`) {
+		t.Errorf("quoted %s", got)
+	}
+	h.FailCall("infer.generate", `{"model":"bm25","prompt":"a"}`, abi.Unsupported)
 }
 
 // models are files of the state directory of a host that asks a real llama-server.

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/infer/lexical"
 )
 
 // What follows changes models.toml of a folder, for the one who runs the host; a running host reads it when it has changed. Other
@@ -25,6 +26,9 @@ var nameShape = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 func CheckName(name string) error {
 	if !nameShape.MatchString(name) {
 		return abi.Errorf(abi.Invalid, "add model %.80q: a name has 1 to 63 of a-z, 0-9 and, not at the beginning, . _ -", name)
+	}
+	if _, always := lexical.Models()[name]; always || name == lexical.Extract {
+		return abi.Errorf(abi.Invalid, "add model %q: the name is of something that is no model", name)
 	}
 	return nil
 }

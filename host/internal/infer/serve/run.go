@@ -2,12 +2,14 @@ package serve
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/infer"
+	"github.com/arw-project/arw/host/internal/infer/lexical"
 	"github.com/arw-project/arw/host/internal/infer/supervise"
 )
 
@@ -19,6 +21,8 @@ type Ask struct {
 	Query     string   `json:"query,omitempty"`
 	Documents []string `json:"documents,omitempty"`
 	Count     bool     `json:"count,omitempty"` // tokens: their number alone
+	Text      string   `json:"text,omitempty"`  // to be shortened
+	Sentences int      `json:"sentences,omitempty"`
 }
 
 // Check reads an input and says what is wrong with it, without a model.
@@ -29,8 +33,11 @@ func Check(kind string, input []byte) (*Ask, error) {
 	if err := dec.Decode(&a); err != nil {
 		return nil, abi.Errorf(abi.Invalid, "%s: %v", kind, err)
 	}
-	if kind == Generate {
+	switch {
+	case kind == Generate:
 		return &a, a.Request.Check()
+	case kind == Extract && (a.Text == "" || len(a.Text) > infer.MaxPrompt || a.Sentences < 0):
+		return nil, abi.Errorf(abi.Invalid, `%s: "text" is 1 to %d bytes, "sentences" not negative`, kind, infer.MaxPrompt)
 	}
 	return &a, nil
 }
@@ -79,6 +86,12 @@ func (s *Service) Run(ctx context.Context, c Call) (o Outcome, err error) {
 	}
 	if c.Kind == Models {
 		o.Body, err = json.Marshal(map[string]any{"models": s.shown(c.May)})
+		return o, err
+	}
+	if c.Kind == Extract { // it asks nobody
+		short := lexical.Shorten(a.Text, a.Query, cmp.Or(a.Sentences, 3))
+		o.Model, o.Engine = Model{Name: lexical.Extract}, short.Engine
+		o.Body, err = json.Marshal(short)
 		return o, err
 	}
 	if o.Model, err = s.Find(a.Model); err != nil {

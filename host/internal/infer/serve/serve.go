@@ -2,9 +2,9 @@
 // name, proven to be the file it was, or is refused with what to do.
 //
 // Models are named in models.toml, how they run in runtimes.toml; without either every request answers no_model_configured
-// and never anything made up. A file's digest is checked before it is loaded, and again when the file has changed.
+// and never anything made up; what needs no model (package lexical) is there under names of its own, and is asked for by them alone. A file's digest is checked before it is loaded, and again when the file has changed.
 //
-// Actions of the kinds infer.generate, infer.embed, infer.rerank, infer.tokenize and infer.models end here. A Service is safe
+// Actions of the kinds infer.generate, infer.embed, infer.rerank, infer.tokenize, infer.models and infer.extract end here. A Service is safe
 // for concurrent use and owns no goroutine: the supervisor does.
 package serve
 
@@ -27,6 +27,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/infer"
 	"github.com/arw-project/arw/host/internal/infer/gguf"
+	"github.com/arw-project/arw/host/internal/infer/lexical"
 	"github.com/arw-project/arw/host/internal/infer/onnx"
 	"github.com/arw-project/arw/host/internal/infer/supervise"
 	"github.com/arw-project/arw/manifests/strict"
@@ -39,10 +40,11 @@ const (
 	Rerank   = "infer.rerank"
 	Tokenize = "infer.tokenize"
 	Models   = "infer.models"
+	Extract  = "infer.extract"
 )
 
 // Kinds lists them.
-var Kinds = []string{Generate, Embed, Rerank, Tokenize, Models}
+var Kinds = []string{Generate, Embed, Rerank, Tokenize, Models, Extract}
 
 // Model is one [model.NAME] of models.toml.
 type Model struct {
@@ -170,6 +172,9 @@ func (s *Service) List() []Model {
 // Find gives the named model, or the default for "". Errors: NoModel, NotFound.
 func (s *Service) Find(name string) (Model, error) {
 	t := s.table()
+	if _, always := lexical.Models()[name]; always {
+		return Model{Name: name}, nil
+	}
 	if len(t.models) == 0 {
 		return Model{}, abi.Errorf(abi.NoModel, "ask a model: none is configured on this host").
 			WithHint(`put [model.NAME] with file, digest and profile into models.toml and [profile.NAME] into runtimes.toml of the state directory; "arw model pull" and "arw model add" write the former`)
@@ -192,6 +197,9 @@ func (s *Service) Find(name string) (Model, error) {
 func (s *Service) lend(ctx context.Context, m Model, remote func(context.Context, Model, supervise.Profile) (infer.Model, error)) (infer.Model, func(), error) {
 	if given, ok := s.given[m.Name]; ok {
 		return given, func() {}, nil
+	}
+	if always, ok := lexical.Models()[m.Name]; ok {
+		return always, func() {}, nil
 	}
 	if m.Remote {
 		if remote == nil {
