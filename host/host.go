@@ -41,6 +41,7 @@ import (
 	"github.com/arw-project/arw/host/internal/memo"
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/queue/local"
 	"github.com/arw-project/arw/host/internal/redact"
@@ -150,6 +151,8 @@ type Services struct {
 	Egress  *egress.Guard
 	// Capsules are the signed guard-rails that hold above leases and policies.
 	Capsules *capsule.Book
+	// Projects are which there are, and what one lets another read.
+	Projects *project.Book
 	Trust    *signing.Policy
 	Memo     *memo.Memo
 	Vault    *vault.Vault
@@ -232,6 +235,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err = h.openVault(ctx); err != nil {
 		return err
 	}
+	if err = h.openProjects(ctx); err != nil {
+		return err
+	}
 	if err = h.openPrompts(ctx); err != nil {
 		return err
 	}
@@ -264,7 +270,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 		}
 	}
 	s.Packs, err = pack.Open(ctx, pack.Parts{
-		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Prompts: s.Prompts, Trust: s.Trust, Vault: s.Vault, Redact: s.Redact,
+		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Prompts: s.Prompts, Projects: s.Projects, Trust: s.Trust, Vault: s.Vault, Redact: s.Redact,
 		Engine: h.engine, Second: h.second, Egress: s.Egress, Memo: s.Memo, Units: s.Logic, Config: effective{s.Logic}, Models: h.infer, Revocations: revocations, Catalogue: names, Rails: s.Capsules, Log: cfg.Log,
 	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain,
 		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now, Record: cfg.Limits.Record})
@@ -277,7 +283,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{packs: s.Packs, infer: h.infer, trace: h.tracer, rails: s.Capsules}, action.Config{
+	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{packs: s.Packs, infer: h.infer, trace: h.tracer, rails: s.Capsules, known: s.Projects}, action.Config{
 		Workers: cfg.Workers, PerPack: cfg.Limits.PerPack, Queue: cfg.Limits.Queue, MaxInput: cfg.Limits.Input,
 		MaxOutput: cfg.Limits.Output, MaxDepth: cfg.Limits.Depth, Grace: cfg.Limits.Grace, Resume: s.Prompts.Resumes,
 		Line: line, Backend: cfg.Queue.backend(), Lease: cfg.Queue.Lease, Attempts: cfg.Queue.Attempts,
@@ -332,6 +338,7 @@ func schema() []db.Migration {
 		{Owner: "action", Steps: action.Schema},
 		{Owner: "egress", Steps: egress.Schema},
 		{Owner: "prompt", Steps: prompt.Schema},
+		{Owner: "project", Steps: project.Schema},
 		{Owner: "access", Steps: access.Schema},
 		{Owner: "capsule", Steps: capsule.Schema},
 	}

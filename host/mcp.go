@@ -31,7 +31,7 @@ func (a agents) Tools(context.Context) ([]mcp.Tool, error) {
 // Call implements mcp.Backend.
 func (a agents) Call(ctx context.Context, c mcp.Call) (mcp.Result, error) {
 	from := a.parts.Journal.Last()
-	act, _, err := a.parts.Actions.Submit(ctx, action.Request{Kind: c.Tool, Input: c.Input, Actor: mcpActor, Session: c.Session, Trace: c.Trace})
+	act, _, err := a.parts.Actions.Submit(ctx, action.Request{Kind: c.Tool, Input: c.Input, Actor: mcpActor, Session: c.Session, Project: c.Project, Trace: c.Trace})
 	if err != nil {
 		return mcp.Result{}, err
 	}

@@ -76,6 +76,7 @@ func (h *Host) computed() []view.Computed {
 			}, nil
 		}},
 		{ID: "policy/capsules", Kinds: []string{"policy.capsule", "service"}, Every: metricsEvery, Make: func(context.Context) (any, error) { return p.Capsules.Document(), nil }},
+		{ID: "projects", Kinds: []string{"project", "leases", "service"}, Every: metricsEvery, Make: h.projects},
 		{ID: "tasks", Every: metricsEvery, Make: h.tasksDocument},
 		{ID: "metrics", Every: metricsEvery, Make: h.metrics},
 	}

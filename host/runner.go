@@ -10,6 +10,7 @@ import (
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/capsule"
 	"github.com/arw-project/arw/host/internal/pack"
+	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/trace"
 )
@@ -23,6 +24,7 @@ type runner struct {
 	infer inference
 	trace *trace.Tracer
 	rails *capsule.Book // asked when an action is submitted, and again when it runs
+	known *project.Book // notes the project of every call
 }
 
 // Resolve implements action.Runner.
@@ -55,6 +57,9 @@ func (r runner) Run(ctx context.Context, job action.Job) (res action.Result, err
 
 func (r runner) run(ctx context.Context, job action.Job) (action.Result, error) {
 	a := job.Action
+	if err := r.known.Enter(ctx, a.Corr, cmp.Or(a.Actor, anyone), a.Project); err != nil {
+		return action.Result{}, err
+	}
 	if a.Pack == inferPack {
 		if err := r.rails.Action(a.Pack, a.Kind); err != nil {
 			return action.Result{}, err

@@ -7,6 +7,8 @@ type CreateToken struct {
 	Name string `json:"name"`
 	Role string `json:"role"` // operator, user, guest or pack
 	TTL  string `json:"ttl,omitempty"`
+	// Project, when set, is the only one that the holder has to do with.
+	Project string `json:"project,omitempty"`
 }
 
 // AccessToken is what may be known of a token; its secret is known to its holder alone.
@@ -14,6 +16,7 @@ type AccessToken struct {
 	ID      string    `json:"id"`
 	Name    string    `json:"name"`
 	Role    string    `json:"role"`
+	Project string    `json:"project,omitempty"`
 	By      string    `json:"by"`
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires,omitzero"`

@@ -76,6 +76,10 @@ func Events() []EventKind {
 		{"policy.capsule.forwarded", "A policy capsule was handed on to another node", CapsuleEntry{}},
 		{"policy.prompt.flood", "A pack asks too much and is refused without asking", FloodEvent{}},
 
+		{"project.created", "A project was made, or first named by a call", ProjectEvent{}},
+		{"project.export.created", "A pack may read in one project what it wrote in another", ExportEvent{}},
+		{"project.export.revoked", "An export was taken back", ExportEvent{}},
+
 		{"egress.ledger.appended", "Something leaves for the network, or was kept from it", LedgerRow{}},
 		{"egress.ledger.settled", "What became of a row of the ledger", LedgerSettled{}},
 		{"egress.settings.updated", "Posture or scopes of egress changed", EgressSettings{}},

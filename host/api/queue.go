@@ -60,6 +60,7 @@ type QueueJob struct {
 	ID         string     `json:"id"` // of the action
 	Kind       string     `json:"kind"`
 	Pack       string     `json:"pack,omitempty"`
+	Project    string     `json:"project,omitempty"`
 	State      string     `json:"state"`   // "ready", "leased" or "dead"
 	Attempt    int        `json:"attempt"` // how often it was given out
 	Attempts   int        `json:"attempts"`

@@ -65,7 +65,7 @@ A tool is named by its id, or in full where two packs could be meant: NAMESPACE/
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&in.Project, "project", "", "project the call belongs to, for the journal")
+	f.StringVar(&in.Project, "project", "", "project the call belongs to: it sees and keeps what is that project's alone")
 	f.StringVar(&in.Session, "session", "", "session whose state the call continues, for tools with isolation = \"session\"")
 	f.StringVar(&in.IdemKey, "key", "", "idempotency key: the same key and input give the same action back")
 	f.DurationVar(&deadline, "deadline", 0, "give up after this long (default the tool's own limit)")

@@ -56,6 +56,7 @@ func (a *app) eventsCmd() *cobra.Command {
 	fl.StringSliceVar(&f.Prefixes, "prefix", nil, "only kinds that start so; may be a list")
 	fl.IntVar(&f.Replay, "replay", 0, "print this many past events first")
 	fl.Int64Var(&f.After, "after", 0, "start behind the event with this id")
+	fl.StringVar(&f.Project, "project", "", "only events of this project; default has what names none")
 	fl.StringVar(&f.Corr, "corr", "", "only events of this correlation id")
 	fl.IntVar(&n, "count", 0, "end after this many (default never)")
 	cmd.AddCommand(tail)
@@ -115,7 +116,7 @@ moved. The host may be running or not; nothing is written.`,
 }
 
 func (a *app) actionsCmd() *cobra.Command {
-	var state, kind string
+	var state, kind, in string
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "actions [ID]",
@@ -134,7 +135,7 @@ func (a *app) actionsCmd() *cobra.Command {
 				a.json = true // one action is a document, whoever asks
 				return a.print(act, nil)
 			}
-			q := url.Values{"limit": {strconv.Itoa(limit)}, "state": {state}, "kind": {kind}}
+			q := url.Values{"limit": {strconv.Itoa(limit)}, "state": {state}, "kind": {kind}, "project": {in}}
 			var doc api.List[api.Action]
 			if err := c.List(cmd.Context(), "actions", q, &doc); err != nil {
 				return err
@@ -154,6 +155,7 @@ func (a *app) actionsCmd() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&state, "in", "", "only this state: queued, running, completed, failed, cancelled")
+	f.StringVar(&in, "project", "", "only this project's")
 	f.StringVar(&kind, "tool", "", "only tools whose id starts so")
 	f.IntVar(&limit, "limit", 50, "at most this many")
 	return cmd

@@ -20,6 +20,7 @@ import (
 )
 
 func (a *app) mcpCmd() *cobra.Command {
+	var in string
 	cmd := &cobra.Command{
 		Use:   "mcp",
 		Short: "Offer the tools of installed packs to an MCP client on standard input and output",
@@ -34,9 +35,10 @@ Nothing a client can ask for widens what a pack may do: a denial tells which com
 			if err != nil {
 				return err
 			}
-			return mcp.New(bridge{c}, mcp.Options{Version: version}).Stdio(cmd.Context())
+			return mcp.New(bridge{c}, mcp.Options{Version: version, Project: in}).Stdio(cmd.Context())
 		},
 	}
+	cmd.Flags().StringVar(&in, "project", "", "project of the client's calls")
 	cmd.AddCommand(a.mcpConfigCmd())
 	return cmd
 }
@@ -68,7 +70,7 @@ func (b bridge) Call(ctx context.Context, c mcp.Call) (mcp.Result, error) {
 	if err != nil {
 		return mcp.Result{}, err
 	}
-	act, err := b.host.Submit(ctx, api.SubmitAction{Kind: c.Tool, Input: c.Input, Session: c.Session}, false)
+	act, err := b.host.Submit(ctx, api.SubmitAction{Kind: c.Tool, Input: c.Input, Session: c.Session, Project: c.Project}, false)
 	if err == nil && !act.Final() {
 		told := b.tell(ctx, act.ID, health.Events, c.Step)
 		defer told()

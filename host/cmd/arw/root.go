@@ -55,7 +55,7 @@ Start here:
 		"run":       {a.serveCmd(), a.demoCmd(), a.callCmd(), a.replayCmd(), a.mcpCmd(), a.queueCmd(), a.actionCmd(), a.modelCmd(), a.runtimeCmd()},
 		"packs":     {a.packCmd(), a.installCmd(), a.listCmd(), a.showCmd(), a.removeCmd(), a.registryCmd(), a.bundleCmd()},
 		"logic":     {a.unitCmd(), a.configCmd()},
-		"authority": {a.leaseCmd(), a.promptsCmd(), a.policyCmd(), a.capsuleCmd(), a.secretCmd(), a.tokenCmd(), a.egressCmd(), a.trustCmd(), a.verifyCmd(), a.keyCmd()},
+		"authority": {a.projectCmd(), a.leaseCmd(), a.promptsCmd(), a.policyCmd(), a.capsuleCmd(), a.secretCmd(), a.tokenCmd(), a.egressCmd(), a.trustCmd(), a.verifyCmd(), a.keyCmd()},
 		"look":      {a.whyCmd(), a.eventsCmd(), a.journalCmd(), a.actionsCmd(), a.usageCmd()},
 	} {
 		for _, c := range cmds {

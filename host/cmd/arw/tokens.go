@@ -45,6 +45,7 @@ func (a *app) tokenCreateCmd() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&in.Role, "role", "user", "operator, user, guest or pack")
+	f.StringVar(&in.Project, "project", "", "the only project its holder has to do with (default all)")
 	f.StringVar(&in.TTL, "ttl", "", "how long it holds, such as 720h (default without an end)")
 	return cmd
 }

@@ -35,7 +35,7 @@ CREATE TABLE access_token (
 	created_ms INTEGER NOT NULL,
 	expires_ms INTEGER NOT NULL,
 	revoked_ms INTEGER NOT NULL
-) STRICT;`}
+) STRICT;`, `ALTER TABLE access_token ADD COLUMN project TEXT NOT NULL DEFAULT '';`}
 
 // The kinds of events, whose bodies are api.AccessToken.
 const (
@@ -48,6 +48,8 @@ type Principal struct {
 	Token string // id of the token; "" of the operator's own credential and of Local
 	Name  string
 	Role  Role
+	// Project, when set, is the only one that the principal has to do with.
+	Project string
 }
 
 // Local is whoever asks from this very machine and shows nothing: an agent.
@@ -80,7 +82,7 @@ type Book struct {
 // Open reads the book. Operator reports in constant time whether a secret is the operator's own credential.
 func Open(ctx context.Context, d *db.DB, j *journal.Journal, operator func(string) bool) (*Book, error) {
 	b := &Book{db: d, journal: j, operator: operator, byHash: map[[32]byte]*api.AccessToken{}}
-	rows, err := d.Read().QueryContext(ctx, `SELECT id, hash, name, role, actor, created_ms, expires_ms, revoked_ms FROM access_token`)
+	rows, err := d.Read().QueryContext(ctx, `SELECT id, hash, name, role, actor, created_ms, expires_ms, revoked_ms, project FROM access_token`)
 	if err != nil {
 		return nil, d.Explain("read access tokens", err)
 	}
@@ -89,7 +91,7 @@ func Open(ctx context.Context, d *db.DB, j *journal.Journal, operator func(strin
 		var t api.AccessToken
 		var hash []byte
 		var created, expires, revoked int64
-		if err := rows.Scan(&t.ID, &hash, &t.Name, &t.Role, &t.By, &created, &expires, &revoked); err != nil {
+		if err := rows.Scan(&t.ID, &hash, &t.Name, &t.Role, &t.By, &created, &expires, &revoked, &t.Project); err != nil {
 			return nil, d.Explain("read access tokens", err)
 		}
 		if len(hash) != sha256.Size {
@@ -129,18 +131,21 @@ func (b *Book) Who(secret string) (Principal, bool) {
 	if !ok || !t.Revoked.IsZero() || !t.Expires.IsZero() && !time.Now().Before(t.Expires) {
 		return Principal{}, false
 	}
-	return Principal{Token: t.ID, Name: t.Name, Role: Role(t.Role)}, true
+	return Principal{Token: t.ID, Name: t.Name, Role: Role(t.Role), Project: t.Project}, true
 }
 
 var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 
-// Create makes a token and returns its secret, which nobody can read again. A ttl of 0 is no end. Errors: Invalid.
-func (b *Book) Create(ctx context.Context, corr, by, name string, role Role, ttl time.Duration) (api.NewToken, error) {
+// Create makes a token and returns its secret, which nobody can read again. A ttl of 0 is no end; a project confines its holder.
+// Errors: Invalid.
+func (b *Book) Create(ctx context.Context, corr, by, name string, role Role, ttl time.Duration, project string) (api.NewToken, error) {
 	switch {
 	case !nameForm.MatchString(name) || name == "local" || name == "operator":
 		return api.NewToken{}, abi.Errorf(abi.Invalid, "create token %.80q: a name has 1 to 63 of a-z, 0-9 and, not at the beginning, . _ -", name)
 	case !role.known():
 		return api.NewToken{}, abi.Errorf(abi.Invalid, "create token %q: there is no role %.40q", name, role).WithHint("one of operator, user, guest and pack")
+	case project != "" && role == RoleOperator:
+		return api.NewToken{}, abi.Errorf(abi.Invalid, "create token %q: an operator has to do with every project", name).WithHint("confine a user, guest or pack")
 	case ttl < 0:
 		return api.NewToken{}, abi.Errorf(abi.Invalid, "create token %q: its time would be over", name)
 	}
@@ -151,12 +156,13 @@ func (b *Book) Create(ctx context.Context, corr, by, name string, role Role, ttl
 	var id [8]byte
 	_, _ = rand.Read(id[:])
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	t := api.AccessToken{ID: "tok_" + hex.EncodeToString(id[:]), Name: name, Role: string(role), By: by, Created: now}
+	t := api.AccessToken{ID: "tok_" + hex.EncodeToString(id[:]), Name: name, Role: string(role), Project: project, By: by, Created: now}
 	if ttl > 0 {
 		t.Expires = now.Add(ttl)
 	}
 	err := b.db.Write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.Exec(`INSERT INTO access_token VALUES (?,?,?,?,?,?,?,0)`, t.ID, sum[:], t.Name, t.Role, t.By, ms(t.Created), ms(t.Expires))
+		_, err := tx.Exec(`INSERT INTO access_token (id, hash, name, role, actor, created_ms, expires_ms, revoked_ms, project) VALUES (?,?,?,?,?,?,?,0,?)`,
+			t.ID, sum[:], t.Name, t.Role, t.By, ms(t.Created), ms(t.Expires), t.Project)
 		if err != nil {
 			return err
 		}

@@ -38,15 +38,15 @@ func TestTokensOutliveARestartAndTheirSecretsDoNot(t *testing.T) {
 	ctx := context.Background()
 	path := filepath.Join(t.TempDir(), "arw.db")
 	b, d := open(t, path)
-	kept, err := b.Create(ctx, "c", "operator", "kept", access.User, 0)
+	kept, err := b.Create(ctx, "c", "operator", "kept", access.User, 0, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	gone, err := b.Create(ctx, "c", "operator", "gone", access.Guest, 0)
+	gone, err := b.Create(ctx, "c", "operator", "gone", access.Guest, 0, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	short, err := b.Create(ctx, "c", "operator", "short", access.Pack, time.Nanosecond)
+	short, err := b.Create(ctx, "c", "operator", "short", access.Pack, time.Nanosecond, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestNamesAndRolesAreHeldToTheirForm(t *testing.T) {
 	for _, c := range []struct{ name, role string }{
 		{"", "user"}, {"local", "user"}, {"operator", "operator"}, {"a b", "user"}, {"a:b", "user"}, {"ok", "root"}, {"ok", ""},
 	} {
-		if _, err := b.Create(context.Background(), "c", "operator", c.name, access.Role(c.role), 0); abi.CodeOf(err) != abi.Invalid {
+		if _, err := b.Create(context.Background(), "c", "operator", c.name, access.Role(c.role), 0, ""); abi.CodeOf(err) != abi.Invalid {
 			t.Errorf("%q as %q: %v", c.name, c.role, err)
 		}
 	}

@@ -22,6 +22,8 @@ const (
 	PolicyManage  Capability = "policy.manage"
 	LogicChange   Capability = "logic.change"
 	Manage        Capability = "access.manage"
+	ProjectManage Capability = "project.manage"
+	MemoryReview  Capability = "memory.review"
 )
 
 // Role is what a principal is here for.

@@ -54,7 +54,7 @@ type Request struct {
 	Kind string
 	// Input is one JSON value; empty means {}.
 	Input json.RawMessage
-	// IdemKey, when set, makes the request repeatable: the same actor, tool and key give the same action back, and a
+	// IdemKey, when set, makes the request repeatable: the same actor, project, tool and key give the same action back, and a
 	// different input under the same key is a Conflict.
 	IdemKey string
 	// Actor says who asks ("operator", "pack:arw/research"); Project and Corr group events. An empty Corr is made up.
@@ -219,6 +219,7 @@ type Filter struct {
 	Pack    string
 	Corr    string
 	Actor   string
+	Project *string // nil: of all projects; "" is the default one
 	Parent  string
 	Since   time.Time // moved at or after
 	Before  string    // a cursor from Page.Next

@@ -16,6 +16,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/db"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/queue"
 	"github.com/arw-project/arw/host/internal/stream"
 )
@@ -155,6 +156,10 @@ func (e *Executor) Submit(ctx context.Context, r Request) (Action, bool, error) 
 
 // admit judges a request before anything is written.
 func (e *Executor) admit(r Request) (*entry, error) {
+	var err error
+	if r.Project, err = project.Of(r.Project); err != nil {
+		return nil, err
+	}
 	tool, err := e.runner.Resolve(r.Kind)
 	if err != nil {
 		return nil, err

@@ -123,6 +123,9 @@ func (e *Executor) where(ctx context.Context, f Filter) (string, []any, error) {
 			add(eq.col+" = ?", eq.val)
 		}
 	}
+	if f.Project != nil {
+		add("project = ?", *f.Project)
+	}
 	if f.Kind != "" {
 		add("instr(kind, ?) = 1", f.Kind)
 	}

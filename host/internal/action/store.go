@@ -66,6 +66,11 @@ CREATE TABLE action_pause (
 	at     INTEGER NOT NULL
 ) STRICT;
 `, `
+UPDATE action SET project = '' WHERE project = 'default';
+DROP INDEX action_idem;
+CREATE UNIQUE INDEX action_idem ON action (actor, project, pack, kind, idem_key) WHERE idem_key <> '';
+CREATE INDEX action_project ON action (project, seq);
+`, `
 ALTER TABLE action ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
 `}
 
@@ -202,8 +207,8 @@ func (e *Executor) findKey(tx *sql.Tx, a Action) (*Action, error) {
 	var id string
 	var sha []byte
 	var created int64
-	err := tx.QueryRow(`SELECT id, input_sha, created FROM action WHERE actor = ? AND pack = ? AND kind = ? AND idem_key = ?`,
-		a.Actor, a.Pack, a.Kind, a.IdemKey).Scan(&id, &sha, &created)
+	err := tx.QueryRow(`SELECT id, input_sha, created FROM action WHERE actor = ? AND project = ? AND pack = ? AND kind = ? AND idem_key = ?`,
+		a.Actor, a.Project, a.Pack, a.Kind, a.IdemKey).Scan(&id, &sha, &created)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil, nil

@@ -229,8 +229,8 @@ func (g *Guard) show(tx *sql.Tx, r *Row) error {
 
 // Query selects rows; zero fields select all. Before is the id of a row: only older ones.
 type Query struct {
-	Before, Pack, Host, Decision, State, Corr string
-	Limit                                     int // 0 is 100, at most 1,000
+	Before, Pack, Host, Decision, State, Corr, Project string
+	Limit                                              int // 0 is 100, at most 1,000
 }
 
 // Rows reads the ledger, the newest first.
@@ -252,6 +252,7 @@ func (g *Guard) Rows(ctx context.Context, q Query) ([]Row, error) {
 	add("i.decision = ?", q.Decision)
 	add("i.seq < (SELECT seq FROM egress_intent WHERE id = ?)", q.Before)
 	add("json_extract(i.body, '$.corr_id') = ?", q.Corr)
+	add("coalesce(json_extract(i.body, '$.project'), 'default') = ?", q.Project)
 	switch q.State {
 	case "":
 	case StateDenied:

@@ -21,10 +21,13 @@ type Filter struct {
 	Pack     string
 	Action   string
 	Actor    string
-	Project  string
+	Project  string    // "default" chooses what names none, the host's own events among it
 	Since    time.Time // at or after; by the wall clock, as Record.Time is
 	Until    time.Time // before
 }
+
+// defaultProject names what belongs to no other project.
+const defaultProject = "default"
 
 func (f *Filter) all() bool {
 	return len(f.Prefixes) == 0 && f.Corr == "" && f.Pack == "" && f.Action == "" &&
@@ -34,7 +37,7 @@ func (f *Filter) all() bool {
 // Match reports whether r is chosen.
 func (f *Filter) Match(r *Record) bool {
 	return (f.Corr == "" || f.Corr == r.Corr) && (f.Pack == "" || f.Pack == r.Pack) && (f.Action == "" || f.Action == r.Action) &&
-		(f.Actor == "" || f.Actor == r.Actor) && (f.Project == "" || f.Project == r.Project) &&
+		(f.Actor == "" || f.Actor == r.Actor) && (f.Project == "" || f.Project == r.Project || f.Project == defaultProject && r.Project == "") &&
 		(f.Since.IsZero() || !r.Time.Before(f.Since)) && (f.Until.IsZero() || r.Time.Before(f.Until)) &&
 		(len(f.Prefixes) == 0 || slices.ContainsFunc(f.Prefixes, func(p string) bool { return below(r.Kind, p) }))
 }
@@ -129,7 +132,9 @@ func (f *Filter) query(cursor, until int64, limit int) (string, []any) {
 	q.WriteString(columns + " WHERE id > ? AND id <= ?")
 	args := []any{cursor, until}
 	for _, part := range [...]struct{ column, value string }{{"corr", f.Corr}, {"pack", f.Pack}, {"action", f.Action}, {"actor", f.Actor}, {"project", f.Project}} {
-		if part.value != "" {
+		if part.column == "project" && part.value == defaultProject {
+			q.WriteString(" AND project IN ('', 'default')")
+		} else if part.value != "" {
 			q.WriteString(" AND " + part.column + " = ?")
 			args = append(args, part.value)
 		}

@@ -1,6 +1,8 @@
-// Package kv keeps one promise: what a pack stored is there when the call returns and only that pack can reach it.
+// Package kv keeps one promise: what a pack stored is there when the call returns and only that pack can reach it, and only
+// in calls of the same project.
 //
-// Each pack has one space of keys in byte order. It outlives calls, restarts and upgrades of the pack, and is bounded.
+// Each pack has one space of keys in byte order in each project. They outlive calls, restarts and upgrades of the pack, and
+// are bounded together.
 package kv
 
 import (
@@ -18,13 +20,13 @@ import (
 const (
 	MaxKey   = 1 << 10   // bytes of a key
 	MaxValue = 8 << 20   // bytes of a value
-	MaxSpace = 512 << 20 // bytes of all keys and values, each pair counting Overhead more
+	MaxSpace = 512 << 20 // bytes of all keys and values of a pack in all projects, each pair counting Overhead more
 	MaxBatch = 32 << 20  // bytes of all keys and values of one batch, each pair counting Overhead more
 	Overhead = 64        // what a pair costs besides its bytes, so that a million empty values are not free
 	MaxList  = 1000      // keys of one list
 )
 
-// Schema is kv's part of the database.
+// Schema is kv's part of the database. What was stored before there were projects belongs to the default one, which is "".
 var Schema = []string{`
 CREATE TABLE kv_space (
 	id    INTEGER PRIMARY KEY,
@@ -36,7 +38,26 @@ CREATE TABLE kv (
 	key   BLOB NOT NULL,
 	val   BLOB NOT NULL,
 	PRIMARY KEY (space, key)
-) STRICT;`}
+) STRICT;`, `
+CREATE TABLE kv_space_of (
+	id      INTEGER PRIMARY KEY,
+	pack    TEXT NOT NULL,
+	project TEXT NOT NULL,
+	bytes   INTEGER NOT NULL DEFAULT 0,
+	UNIQUE (pack, project)
+) STRICT;
+INSERT INTO kv_space_of SELECT id, pack, '', bytes FROM kv_space;
+CREATE TABLE kv_of (
+	space INTEGER NOT NULL REFERENCES kv_space_of (id) ON DELETE CASCADE,
+	key   BLOB NOT NULL,
+	val   BLOB NOT NULL,
+	PRIMARY KEY (space, key)
+) STRICT;
+INSERT INTO kv_of SELECT space, key, val FROM kv;
+DROP TABLE kv;
+DROP TABLE kv_space;
+ALTER TABLE kv_space_of RENAME TO kv_space;
+ALTER TABLE kv_of RENAME TO kv;`}
 
 // Store holds the spaces of all packs. It is safe for concurrent use, as are its spaces.
 type Store struct {
@@ -47,20 +68,20 @@ type Store struct {
 // Open makes a Store over a database that has Schema.
 func Open(d *db.DB) *Store { return &Store{db: d, limit: MaxSpace} }
 
-// Space is the space of one pack; naming one costs nothing and creates nothing.
-func (s *Store) Space(pack string) *Space { return &Space{s, pack} }
+// Space is the space of one pack in one project, "" for the default one; naming one costs nothing and creates nothing.
+func (s *Store) Space(pack, project string) *Space { return &Space{s, pack, project} }
 
-// Usage is the number of keys of a pack and the bytes they count for; zeros for a pack that stored nothing.
+// Usage is the number of keys of a pack in all projects and the bytes they count for; zeros for a pack that stored nothing.
 func (s *Store) Usage(ctx context.Context, pack string) (keys, size int64, err error) {
-	row := s.db.Read().QueryRowContext(ctx, `SELECT count(kv.space), coalesce(max(bytes), 0)
-		FROM kv_space LEFT JOIN kv ON kv.space = kv_space.id WHERE pack = ?`, pack)
+	row := s.db.Read().QueryRowContext(ctx, `SELECT (SELECT count(*) FROM kv JOIN kv_space ON kv.space = kv_space.id WHERE pack = ?1),
+		(SELECT coalesce(sum(bytes), 0) FROM kv_space WHERE pack = ?1)`, pack)
 	if err := row.Scan(&keys, &size); err != nil {
 		return 0, 0, s.db.Explain(`measure the keys of pack "`+pack+`"`, err)
 	}
 	return keys, size, nil
 }
 
-// Drop removes a pack's space with everything in it. It is durable when it returns; dropping nothing is no error.
+// Drop removes a pack's spaces in all projects with everything in them. It is durable when it returns; dropping nothing is no error.
 func (s *Store) Drop(ctx context.Context, pack string) error {
 	err := s.db.Write(ctx, func(tx *sql.Tx) error {
 		_, err := tx.Exec("DELETE FROM kv_space WHERE pack = ?", pack)
@@ -69,11 +90,14 @@ func (s *Store) Drop(ctx context.Context, pack string) error {
 	return s.db.Explain(`drop the keys of pack "`+pack+`"`, err)
 }
 
-// Space is what one pack may reach.
+// Space is what one pack may reach in the calls of one project.
 type Space struct {
-	store *Store
-	pack  string
+	store         *Store
+	pack, project string
 }
+
+// thisSpace selects the id of a space by its pack and project.
+const thisSpace = "(SELECT id FROM kv_space WHERE pack = ? AND project = ?)"
 
 // Get returns a copy of the value of key; NotFound when there is none.
 func (s *Space) Get(ctx context.Context, key []byte) ([]byte, error) {
@@ -81,9 +105,9 @@ func (s *Space) Get(ctx context.Context, key []byte) ([]byte, error) {
 		return nil, err
 	}
 	var val []byte
-	stmt, err := s.store.db.ReadStmt(ctx, "SELECT val FROM kv WHERE space = (SELECT id FROM kv_space WHERE pack = ?) AND key = ?")
+	stmt, err := s.store.db.ReadStmt(ctx, "SELECT val FROM kv WHERE space = "+thisSpace+" AND key = ?")
 	if err == nil {
-		err = stmt.QueryRowContext(ctx, s.pack, key).Scan(&val)
+		err = stmt.QueryRowContext(ctx, s.pack, s.project, key).Scan(&val)
 	}
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -107,6 +131,15 @@ func (s *Space) Delete(ctx context.Context, key []byte) error {
 
 // Batch applies the operations in order as one durable whole: all or none. Errors as for Put.
 func (s *Space) Batch(ctx context.Context, ops []abi.KVOp) error {
+	if err := CheckBatch(ops); err != nil || len(ops) == 0 {
+		return err
+	}
+	err := s.store.db.Write(ctx, func(tx *sql.Tx) error { return s.apply(tx, ops) })
+	return s.store.db.Explain(`store keys of pack "`+s.pack+`"`, err)
+}
+
+// CheckBatch is what Batch would refuse before it looks at what is there: bad keys, and what is too large.
+func CheckBatch(ops []abi.KVOp) error {
 	size := 0
 	for _, op := range ops {
 		doing := "put"
@@ -126,11 +159,24 @@ func (s *Space) Batch(ctx context.Context, ops []abi.KVOp) error {
 		return abi.Errorf(abi.TooLarge, "apply a batch of %d operations: it has %d bytes, at most %d are allowed", len(ops), size, MaxBatch).
 			WithHint("send several smaller batches")
 	}
-	if len(ops) == 0 {
-		return nil
+	return nil
+}
+
+// BatchTx is Batch as part of tx, which must be the transaction of a running write of the same database.
+func (s *Space) BatchTx(tx *sql.Tx, ops []abi.KVOp) error {
+	if err := CheckBatch(ops); err != nil || len(ops) == 0 {
+		return err
 	}
-	err := s.store.db.Write(ctx, func(tx *sql.Tx) error { return s.apply(tx, ops) })
-	return s.store.db.Explain(`store keys of pack "`+s.pack+`"`, err)
+	return s.store.db.Explain(`store keys of pack "`+s.pack+`"`, s.apply(tx, ops))
+}
+
+// GetTx is Get as tx sees it.
+func (s *Space) GetTx(tx *sql.Tx, key []byte) (val []byte, found bool, err error) {
+	err = tx.QueryRow("SELECT val FROM kv WHERE space = "+thisSpace+" AND key = ?", s.pack, s.project, key).Scan(&val)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, false, nil
+	}
+	return notNil(val), err == nil, s.store.db.Explain(`get a key of pack "`+s.pack+`"`, err)
 }
 
 func cost(key []byte, val int) int { return len(key) + val + Overhead }
@@ -153,6 +199,14 @@ func (s *Space) apply(tx *sql.Tx, ops []abi.KVOp) error {
 		return err
 	}
 	before := used
+	var others int64 // what the pack keeps in other projects: the bound is the pack's, or many projects would be none
+	sum, err := s.store.db.Stmt(tx, "SELECT coalesce(sum(bytes), 0) FROM kv_space WHERE pack = ? AND id <> ?")
+	if err != nil {
+		return err
+	}
+	if err := sum.QueryRow(s.pack, space).Scan(&others); err != nil {
+		return err
+	}
 	for _, op := range ops {
 		change, err := s.one(tx, space, op)
 		if err != nil {
@@ -160,23 +214,23 @@ func (s *Space) apply(tx *sql.Tx, ops []abi.KVOp) error {
 		}
 		used += change
 	}
-	if used > s.store.limit && used > before {
-		return abi.Errorf(abi.TooLarge, "store keys of pack %q: they would take %d bytes, at most %d are allowed (now %d)", s.pack, used, s.store.limit, before).
+	if used+others > s.store.limit && used > before {
+		return abi.Errorf(abi.TooLarge, "store keys of pack %q: they would take %d bytes, at most %d are allowed (now %d)", s.pack, used+others, s.store.limit, before+others).
 			WithHint("delete keys that are no longer needed")
 	}
 	return s.run(tx, "UPDATE kv_space SET bytes = ? WHERE id = ?", used, space)
 }
 
-// own finds the pack's space, making it at the first write.
+// own finds the pack's space in the project, making it at the first write.
 func (s *Space) own(tx *sql.Tx) (id, used int64, err error) {
-	find, err := s.store.db.Stmt(tx, "SELECT id, bytes FROM kv_space WHERE pack = ?")
+	find, err := s.store.db.Stmt(tx, "SELECT id, bytes FROM kv_space WHERE pack = ? AND project = ?")
 	if err != nil {
 		return 0, 0, err
 	}
-	err = find.QueryRow(s.pack).Scan(&id, &used)
+	err = find.QueryRow(s.pack, s.project).Scan(&id, &used)
 	if errors.Is(err, sql.ErrNoRows) {
-		if err = s.run(tx, "INSERT INTO kv_space (pack) VALUES (?)", s.pack); err == nil {
-			err = find.QueryRow(s.pack).Scan(&id, &used)
+		if err = s.run(tx, "INSERT INTO kv_space (pack, project) VALUES (?, ?)", s.pack, s.project); err == nil {
+			err = find.QueryRow(s.pack, s.project).Scan(&id, &used)
 		}
 	}
 	return id, used, err
@@ -218,8 +272,8 @@ func (s *Space) List(ctx context.Context, prefix, after []byte, limit int) (keys
 	if limit <= 0 || limit > MaxList {
 		limit = MaxList
 	}
-	query := "SELECT key, length(val) FROM kv WHERE space = (SELECT id FROM kv_space WHERE pack = ?) AND key >= ? AND key > ?"
-	args := []any{s.pack, notNil(prefix), notNil(after)}
+	query := "SELECT key, length(val) FROM kv WHERE space = " + thisSpace + " AND key >= ? AND key > ?"
+	args := []any{s.pack, s.project, notNil(prefix), notNil(after)}
 	if end := successor(prefix); end != nil {
 		query += " AND key < ?"
 		args = append(args, end)

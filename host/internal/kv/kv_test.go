@@ -48,7 +48,7 @@ func TestValuesSurviveAndAreReplaced(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	d, s := open(t, dir)
-	p := s.Space("a/b")
+	p := s.Space("a/b", "")
 	for _, val := range [][]byte{[]byte("one"), {}, nil, {0, 255, 0}, bytes.Repeat([]byte("x"), 100_000)} {
 		must(t, p.Put(t.Context(), []byte("k"), val))
 		got, err := p.Get(t.Context(), []byte("k"))
@@ -58,7 +58,7 @@ func TestValuesSurviveAndAreReplaced(t *testing.T) {
 	}
 	must(t, d.Close())
 	_, s = open(t, dir)
-	if got, err := s.Space("a/b").Get(t.Context(), []byte("k")); err != nil || len(got) != 100_000 {
+	if got, err := s.Space("a/b", "").Get(t.Context(), []byte("k")); err != nil || len(got) != 100_000 {
 		t.Errorf("after reopening: %d bytes, %v", len(got), err)
 	}
 }
@@ -66,21 +66,21 @@ func TestValuesSurviveAndAreReplaced(t *testing.T) {
 func TestSpacesAreApart(t *testing.T) {
 	t.Parallel()
 	_, s := open(t, t.TempDir())
-	must(t, s.Space("a/b").Put(t.Context(), []byte("k"), []byte("secret")))
+	must(t, s.Space("a/b", "").Put(t.Context(), []byte("k"), []byte("secret")))
 	for _, other := range []string{"a/c", "a", "", "a/b ", "A/b"} {
-		_, err := s.Space(other).Get(t.Context(), []byte("k"))
+		_, err := s.Space(other, "").Get(t.Context(), []byte("k"))
 		wantCode(t, err, abi.NotFound, `"k"`)
-		if keys, _, _ := s.Space(other).List(t.Context(), nil, nil, 0); len(keys) != 0 {
+		if keys, _, _ := s.Space(other, "").List(t.Context(), nil, nil, 0); len(keys) != 0 {
 			t.Errorf("pack %q lists %v", other, keys)
 		}
 	}
-	must(t, s.Space("a/c").Delete(t.Context(), []byte("k")))
+	must(t, s.Space("a/c", "").Delete(t.Context(), []byte("k")))
 	must(t, s.Drop(t.Context(), "a/c"))
-	if _, err := s.Space("a/b").Get(t.Context(), []byte("k")); err != nil {
+	if _, err := s.Space("a/b", "").Get(t.Context(), []byte("k")); err != nil {
 		t.Error(err)
 	}
 	must(t, s.Drop(t.Context(), "a/b"))
-	_, err := s.Space("a/b").Get(t.Context(), []byte("k"))
+	_, err := s.Space("a/b", "").Get(t.Context(), []byte("k"))
 	wantCode(t, err, abi.NotFound)
 	if keys, size, err := s.Usage(t.Context(), "a/b"); keys != 0 || size != 0 || err != nil {
 		t.Errorf("after Drop: %d keys, %d bytes, %v", keys, size, err)
@@ -90,7 +90,7 @@ func TestSpacesAreApart(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	_, s := open(t, t.TempDir())
-	p := s.Space("a/b")
+	p := s.Space("a/b", "")
 	huge := make([]byte, kv.MaxValue+1)
 	cases := []struct {
 		name string
@@ -123,7 +123,7 @@ func TestTheSpaceIsBounded(t *testing.T) {
 	t.Parallel()
 	_, s := open(t, t.TempDir())
 	s.Limit(1000)
-	p := s.Space("a/b")
+	p := s.Space("a/b", "")
 	must(t, p.Put(t.Context(), []byte("k"), make([]byte, 900)))
 	err := p.Put(t.Context(), []byte("l"), make([]byte, 100))
 	wantCode(t, err, abi.TooLarge, "1000", "965")
@@ -135,13 +135,13 @@ func TestTheSpaceIsBounded(t *testing.T) {
 	s.Limit(10) // a smaller limit than what is there must not stop a pack from making room
 	must(t, p.Put(t.Context(), []byte("l"), make([]byte, 5)))
 	must(t, p.Delete(t.Context(), []byte("l")))
-	must(t, s.Space("a/other").Delete(t.Context(), []byte("x")))
+	must(t, s.Space("a/other", "").Delete(t.Context(), []byte("x")))
 }
 
 func TestListPages(t *testing.T) {
 	t.Parallel()
 	_, s := open(t, t.TempDir())
-	p := s.Space("a/b")
+	p := s.Space("a/b", "")
 	for _, k := range []string{"b", "a", "a/2", "a/1", "a0", "é", "z", "\U0010ffff"} {
 		must(t, p.Put(t.Context(), []byte(k), []byte(k+k)))
 	}
@@ -184,7 +184,7 @@ func TestListPages(t *testing.T) {
 func TestAgainstAMap(t *testing.T) {
 	t.Parallel()
 	_, s := open(t, t.TempDir())
-	p := s.Space("a/b")
+	p := s.Space("a/b", "")
 	model := map[string]string{}
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
@@ -217,7 +217,7 @@ func TestAgainstAMap(t *testing.T) {
 
 func BenchmarkGet(b *testing.B) {
 	_, s := open(b, b.TempDir())
-	p := s.Space("a/b")
+	p := s.Space("a/b", "")
 	if err := p.Put(b.Context(), []byte("k"), make([]byte, 100)); err != nil {
 		b.Fatal(err)
 	}

@@ -31,6 +31,7 @@ type Book struct {
 
 	// The database's writer owns these; see watcher.
 	staged []func()
+	coming []coming // leases among them
 	mark   int
 }
 
@@ -98,6 +99,7 @@ func (w watcher) Commit() {
 func (w watcher) drop(from int) {
 	clear(w.b.staged[from:])
 	w.b.staged = w.b.staged[:from]
+	w.b.coming = slices.DeleteFunc(w.b.coming, func(c coming) bool { return c.at >= from })
 }
 
 // stage runs a function under mu once the write that calls it is durable.

@@ -41,7 +41,7 @@ func (b *Book) CarryTx(tx *sql.Tx, corr, by, id, from, to string) (Lease, error)
 		return Lease{}, abi.Errorf(abi.Conflict, "carry lease %q: it is not for %s any more", id, from)
 	}
 	l.Digest = to
-	if err := b.noteAs(tx, "leases.carried", corr, by, l.Pack, Carried{l.Wire(), from}); err != nil {
+	if err := b.noteAs(tx, "leases.carried", corr, by, l, Carried{l.Wire(), from}); err != nil {
 		return Lease{}, err
 	}
 	b.stage(func() {

@@ -51,6 +51,9 @@ func (b *Book) GrantTx(tx *sql.Tx, corr string, g Grant) (Lease, error) {
 	if err != nil {
 		return Lease{}, err
 	}
+	if err := b.unshared(e.grant, e.patterns, b.coming); err != nil {
+		return Lease{}, err
+	}
 	if err := b.insert(tx, e); err != nil {
 		return Lease{}, b.db.Explain("grant a lease", err)
 	}
@@ -58,6 +61,7 @@ func (b *Book) GrantTx(tx *sql.Tx, corr string, g Grant) (Lease, error) {
 	if err := b.note(tx, "leases.granted", corr, g.By, l); err != nil {
 		return Lease{}, err
 	}
+	b.coming = append(b.coming, coming{len(b.staged), e})
 	b.stage(func() { b.add(e) })
 	return l, nil
 }
@@ -132,6 +136,9 @@ func (b *Book) renewTx(tx *sql.Tx, corr, id string, ttl time.Duration) (*entry, 
 	if err == nil {
 		err = mayRenew(l)
 	}
+	if err == nil && l.State != Live {
+		err = b.unshared(e.grant, e.patterns, b.coming)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -173,10 +180,14 @@ func mayRenew(l Lease) error {
 
 // note journals an event about a lease in the write that changes it. Its body is the lease as it stands after it.
 func (b *Book) note(tx *sql.Tx, kind, corr, actor string, l Lease) error {
-	return b.noteAs(tx, kind, corr, actor, l.Pack, l)
+	return b.noteAs(tx, kind, corr, actor, l, l)
 }
 
-func (b *Book) noteAs(tx *sql.Tx, kind, corr, actor, pack string, body any) error {
-	_, err := b.journal.AppendTx(tx, journal.Event{Kind: kind, Corr: corr, Actor: actor, Pack: pack, Body: body})
+func (b *Book) noteAs(tx *sql.Tx, kind, corr, actor string, l Lease, body any) error {
+	in := l.Project
+	if in == defaultProject {
+		in = ""
+	}
+	_, err := b.journal.AppendTx(tx, journal.Event{Kind: kind, Corr: corr, Actor: actor, Project: in, Pack: l.Pack, Body: body})
 	return err
 }

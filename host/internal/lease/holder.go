@@ -86,7 +86,7 @@ func (s Seat) Take(ctx context.Context, capability abi.Capability, wanted string
 		t := parseTarget(c.family, wanted)
 		now := h.book.now()
 		for _, e := range c.leases {
-			if !e.usable(now) || !e.grant.Where.holds(&s.at) {
+			if !e.usable(now) || !e.grant.Where.holds(&s.at) || c.family == paths && !sameProject(e.grant.Project, s.at.Project) {
 				continue
 			}
 			scope, ok := e.match(&t)

@@ -84,16 +84,20 @@ func (b Budget) Left(used Budget) (Budget, bool) {
 }
 
 // Where is the place in which a lease holds, or is used: a project, a session of one caller, a single action. An empty field
-// of a lease binds it to nothing; an empty field of a use serves only leases that are not bound.
+// of a lease binds it to nothing; an empty field of a use serves only leases that are not bound. A use without a project is one
+// in the default project, which a lease names "default".
 type Where struct {
 	Project string `json:"project,omitempty"`
 	Session string `json:"session,omitempty"`
 	Action  string `json:"action,omitempty"`
 }
 
+// defaultProject is what belongs to no other project, by name.
+const defaultProject = "default"
+
 // holds reports whether a lease of this place serves a use at w.
 func (l *Where) holds(w *Where) bool {
-	return (l.Project == "" || l.Project == w.Project) && (l.Session == "" || l.Session == w.Session) && (l.Action == "" || l.Action == w.Action)
+	return (l.Project == "" || l.Project == w.Project || l.Project == defaultProject && w.Project == "") && (l.Session == "" || l.Session == w.Session) && (l.Action == "" || l.Action == w.Action)
 }
 
 // Grant is what somebody gives. Pack and Digest name one version of one pack; Scope follows docs/spec/policy.md; By is

@@ -26,8 +26,12 @@ const (
 	words                  // event, state: "research." covers all kinds that begin so, "research.done" itself alone
 	tools                  // action: "namespace/name:tool" with * inside a part
 	requests               // http: "GET,POST https://host/path", see package reach
-	names                  // infer, secret, config: the name of a model, key or document, * for any run of characters
+	names                  // infer, secret, config, export: the name of a model, key, document or thing, * for any run of characters
 )
+
+// Export is the capability of reading what another project wrote, "kv:PROJECT:KEY", "state:PROJECT:NAME" or
+// "files:PROJECT:/PATH". No manifest asks for it: an export of the operator's gives it to a pack in a project.
+const Export abi.Capability = "export"
 
 // familyOf is false for a capability this host cannot lease.
 func familyOf(c abi.Capability) (family, bool) {
@@ -42,7 +46,7 @@ func familyOf(c abi.Capability) (family, bool) {
 		return tools, true
 	case abi.HTTP:
 		return requests, true
-	case abi.Infer, abi.Secret, abi.Config:
+	case abi.Infer, abi.Secret, abi.Config, Export:
 		return names, true
 	}
 	return 0, false

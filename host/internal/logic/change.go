@@ -304,13 +304,16 @@ func writeLayers(tx *sql.Tx, c *change, version int64) error {
 
 // events tell the change: one for each unit, or one for the whole where there is none.
 func (c *change) events(plan *Plan, version int64, what string) []journal.Event {
-	docs := make([]map[string]any, len(plan.Docs))
+	docs, in := make([]map[string]any, len(plan.Docs)), ""
 	for i, d := range plan.Docs {
+		if id, ok := strings.CutPrefix(d.Scope.String(), "project/"); ok && id != "default" { // a plan is about one scope
+			in = id
+		}
 		docs[i] = map[string]any{"target": d.Target, "scope": d.Scope.String(), "before": d.Before, "after": d.After, "changes": len(d.Changes)}
 	}
 	event := func(body map[string]any) journal.Event {
 		body["config_version"], body["what"], body["docs"] = version, what, docs
-		return journal.Event{Kind: c.kind, Actor: c.how.By, Corr: c.how.Corr, Body: body}
+		return journal.Event{Kind: c.kind, Actor: c.how.By, Corr: c.how.Corr, Project: in, Body: body}
 	}
 	if len(plan.Units) == 0 {
 		return []journal.Event{event(map[string]any{})}

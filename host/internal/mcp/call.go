@@ -11,6 +11,7 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/api"
 )
 
 // handle answers calls of one tool as it was defined when it was offered.
@@ -23,13 +24,23 @@ func (s *Server) handle(t Tool, def string) sdk.ToolHandler {
 		if len(input) == 0 {
 			input = json.RawMessage(`{}`)
 		}
-		call := Call{Tool: t.ID, Input: input}
+		call := Call{Tool: t.ID, Input: input, Project: s.projectOf(req)}
 		call.Trace, _ = req.Params.Meta["traceparent"].(string)
 		if t.Sessions {
 			call.Session = sessionID(req)
 		}
 		return s.call(ctx, req, call), nil
 	}
+}
+
+// projectOf is the project that a client names, with every request of its own or in the address that it was given.
+func (s *Server) projectOf(req *sdk.CallToolRequest) string {
+	if req.Extra != nil {
+		if named := req.Extra.Header.Get(api.HeaderProject); named != "" {
+			return named
+		}
+	}
+	return s.in
 }
 
 // call runs one call and tells its client how far it is.

@@ -55,6 +55,7 @@ type Call struct {
 	Tool    string
 	Input   json.RawMessage
 	Session string // of the client, for the record and for tools that keep state
+	Project string // that the client named, "" when none
 	// Trace is where the client's trace stands, as it says in _meta.traceparent.
 	Trace string
 	// Step hears what happens in the course of the call, from one goroutine at a time and before Call returns.
@@ -81,6 +82,7 @@ type Backend interface {
 // Options of a Server.
 type Options struct {
 	Version string       // of the host
+	Project string       // of a client that names none
 	Log     *slog.Logger // nil: nowhere
 	// Patience is how long a call waits for the answer to a prompt when its client asked for no news of its progress, and so
 	// cannot know; 0 means 20 seconds. Then it is answered that a person is asked, and the call is over.
@@ -90,6 +92,7 @@ type Options struct {
 // Server offers a backend's tools. It is safe for concurrent use.
 type Server struct {
 	back Backend
+	in   string // Options.Project
 	log  *slog.Logger
 	sdk  *sdk.Server
 	pins pins
@@ -102,7 +105,7 @@ type Server struct {
 
 // New makes a server that offers nothing before its first Refresh.
 func New(back Backend, o Options) *Server {
-	s := &Server{back: back, log: o.Log, patience: cmp.Or(o.Patience, 20*time.Second), tools: map[string]string{}}
+	s := &Server{back: back, in: o.Project, log: o.Log, patience: cmp.Or(o.Patience, 20*time.Second), tools: map[string]string{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

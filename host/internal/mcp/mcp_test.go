@@ -14,6 +14,7 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/api"
 )
 
 // fake is a host with tools that a test may exchange.
@@ -265,6 +266,48 @@ func TestPagesAreKeptOut(t *testing.T) {
 		resp.Body.Close()
 		if resp.StatusCode != http.StatusForbidden {
 			t.Errorf("%s: status %d", name, resp.StatusCode)
+		}
+	}
+}
+
+// headers sends a header with every request of a client.
+type headers struct{ name, value string }
+
+func (h headers) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set(h.name, h.value)
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// A client names its project in the address that it was given, or with a header; it is that of its calls and of no others.
+func TestAClientNamesItsProject(t *testing.T) {
+	t.Parallel()
+	f := newFake(search)
+	f.call = func(_ context.Context, c Call) (Result, error) {
+		return Result{Action: "act_1", JSON: json.RawMessage(`{"in":"` + c.Project + `"}`)}, nil
+	}
+	plain, url := connect(t, f, nil)
+	call := func(s *sdk.ClientSession) string {
+		t.Helper()
+		got, err := s.CallTool(t.Context(), &sdk.CallToolParams{Name: "research.search", Arguments: map[string]any{"query": "x"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return said(got)
+	}
+	dial := func(endpoint string, c *http.Client) *sdk.ClientSession {
+		t.Helper()
+		s, err := sdk.NewClient(&sdk.Implementation{Name: "test", Version: "1"}, nil).Connect(t.Context(), &sdk.StreamableClientTransport{Endpoint: endpoint, HTTPClient: c}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		return s
+	}
+	addressed, headed := dial(url+"?project=notes", nil), dial(url, &http.Client{Transport: headers{api.HeaderProject, "report"}})
+	for range 2 {
+		if a, b, c := call(plain), call(addressed), call(headed); a != `{"in":""}` || b != `{"in":"notes"}` || c != `{"in":"report"}` {
+			t.Fatalf("got %s, %s and %s", a, b, c)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/api"
 )
 
 // Path is where Serve answers.
@@ -29,7 +30,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		Logger: s.log, SessionTimeout: idle, MaxRequestBodyBytes: maxBody, PropagateRequestCancellation: true,
 	})
 	mux := http.NewServeMux()
-	mux.Handle(Path, http.NewCrossOriginProtection().Handler(handler))
+	mux.Handle(Path, http.NewCrossOriginProtection().Handler(named(handler)))
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return ended(ctx, s.follow(ctx)) })
@@ -52,6 +53,16 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		return nil
 	})
 	return g.Wait()
+}
+
+// named lets an address name the project, as "/mcp?project=notes"; a header of the client's own goes before it.
+func named(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if in := r.URL.Query().Get("project"); in != "" && r.Header.Get(api.HeaderProject) == "" {
+			r.Header.Set(api.HeaderProject, in)
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // Stdio answers one client on standard input and output until it closes them or ctx ends.

@@ -64,6 +64,11 @@ func (w *world) take(ctx context.Context, c abi.Capability, target string, n int
 		defer func() { step.Say("arw.lease", id); step.End(err) }()
 	}
 	scope, id, err = w.seat().Take(ctx, c, target, n)
+	if err != nil && c == abi.FS {
+		if lent, ok := w.lent(ctx, target, n); ok {
+			return lent, "", nil
+		}
+	}
 	for asked := 0; err != nil && asked < maxAsks; asked++ {
 		again, aerr := w.ask(ctx, c, target, err)
 		if aerr != nil {
@@ -76,6 +81,16 @@ func (w *world) take(ctx context.Context, c abi.Capability, target string, n int
 	}
 	w.dirty = w.dirty || err == nil && w.t.Effects > abi.Reads && c != abi.Log && c != abi.Clock && c != abi.Rand && !strings.HasPrefix(target, "read:")
 	return scope, id, err
+}
+
+// lent finds the export of another project that lets the call read a path, within what the manifest asks for.
+func (w *world) lent(ctx context.Context, target string, n int) (scope string, ok bool) {
+	name, read := strings.CutPrefix(target, "read:")
+	if !read || w.m.Projects == nil || !slices.ContainsFunc(scopeOf(w.v, abi.FS), func(entry string) bool { return lease.Reaches(abi.FS, entry, target) }) {
+		return "", false
+	}
+	scope, err := w.m.Projects.Folder(ctx, w.c.Pack, w.c.Project, name, n)
+	return scope, err == nil
 }
 
 // ask turns a refusal into a question to a person. It reports whether the use may be tried again.
@@ -164,6 +179,9 @@ func (m *Manager) Answer(ctx context.Context, corr, actor, id string, allow bool
 		}
 		var grants []lease.Grant
 		for _, want := range t.Leases(p) {
+			if want.Capability == abi.FS { // a folder belongs to one project
+				want.Where.Project = p.Project
+			}
 			g, err := m.mayGrant(ctx, corr, actor, Grant{
 				Pack: want.Pack, Digest: want.Digest, Capability: want.Capability, Scope: want.Scope, TTL: want.TTL, Budget: want.Budget,
 				Reason: cmp.Or(reason, "prompt "+p.ID), Where: want.Where,
@@ -203,9 +221,13 @@ func (m *Manager) declared(ctx context.Context, v *version, a prompt.Ask) (bool,
 	if len(d.Scope) > 0 && lease.Covers(a.Capability, scopeOf(v, a.Capability), d.Scope) == nil {
 		scope = d.Scope // all of it at once, so that the next target needs no lease of its own
 	}
+	in := d.Project
+	if a.Capability == abi.FS { // a folder belongs to one project: that of the call that asks
+		in = a.Project
+	}
 	_, err := m.Grant(ctx, a.Corr, "operator", Grant{
 		Pack: a.Pack, Digest: a.Digest, Capability: a.Capability, Scope: scope, TTL: d.TTL, Budget: d.Budget,
-		Reason: prompt.GrantsFile + ": " + d.Reason, Where: lease.Where{Project: d.Project},
+		Reason: prompt.GrantsFile + ": " + d.Reason, Where: lease.Where{Project: in},
 	})
 	return err == nil, err
 }

@@ -109,7 +109,7 @@ func TestAnswersHoldAsLongAsTheySay(t *testing.T) {
 		project         string
 		serves, refuses action.Request // of the next calls
 	}{
-		{terms: "15m", serves: action.Request{Project: "b"}},
+		{terms: "15m", serves: action.Request{Project: "default"}, refuses: action.Request{Project: "b"}}, // a folder belongs to one project
 		{terms: "calls=2", serves: action.Request{}},
 		{terms: "project", project: "a", serves: action.Request{Project: "a"}, refuses: action.Request{Project: "b"}},
 	} {

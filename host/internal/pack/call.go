@@ -10,6 +10,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/wasm"
@@ -123,6 +124,10 @@ func (t *tool) checkOutput(r Reply) error {
 // the host's own words, such as lease_revoked, stand only where the host said them in this call), or what kept it from
 // answering. The call is counted against its pack for as long as it runs.
 func (m *Manager) Call(ctx context.Context, c Call) (Reply, error) {
+	var err error
+	if c.Project, err = project.Of(c.Project); err != nil {
+		return Reply{}, err
+	}
 	s := m.index.Load().packs[c.Pack]
 	if s == nil {
 		return Reply{}, notInstalled(c.Pack)
@@ -164,13 +169,13 @@ func (m *Manager) Call(ctx context.Context, c Call) (Reply, error) {
 	return r, err
 }
 
-// session is the key under which the engine keeps the call's session: two actors never share a guest's state by choosing
-// one name.
+// session is the key under which the engine keeps the call's session: neither two actors nor one in two projects share a
+// guest's state by choosing one name.
 func (c *Call) session() string {
 	if c.Session == "" {
 		return ""
 	}
-	return c.Actor + "\x00" + c.Session
+	return c.Actor + "\x00" + c.Project + "\x00" + c.Session
 }
 
 // ready checks everything that can refuse a call before the guest is touched.

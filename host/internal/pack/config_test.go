@@ -44,7 +44,7 @@ func TestAUnitChangesWhatAPackReads(t *testing.T) {
 	for _, tc := range []struct{ project, actor, want string }{
 		{"", "operator", `{"k":8}`}, {"p", "operator", `{"k":9}`}, {"other", "agent:ann", `{"k":8}`},
 		{"p", "agent:ann", `{"k":9}`}, {"p", "agent:bob", `{"k":3}`}, {"", "agent:bob", `{"k":3}`},
-		{"", "person:bob", `{"k":8}`}, {"no scope/name", "operator", `{"k":8}`},
+		{"", "person:bob", `{"k":8}`},
 	} {
 		if got := read(tc.project, tc.actor); got != tc.want {
 			t.Errorf("%s in %q reads %s, want %s", tc.actor, tc.project, got, tc.want)

@@ -21,6 +21,7 @@ import (
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/memo"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/redact"
 	"github.com/arw-project/arw/host/internal/vault"
@@ -30,7 +31,7 @@ import (
 	"github.com/arw-project/arw/signing"
 )
 
-// Parts are what a Manager stands on; all are required except Rails, Second, Revocations, Catalogue, Config, Vault and Redact.
+// Parts are what a Manager stands on; all are required except Projects, Rails, Second, Revocations, Catalogue, Config, Vault and Redact.
 type Parts struct {
 	DB      *db.DB
 	Journal *journal.Journal
@@ -64,6 +65,8 @@ type Parts struct {
 	Config Documents
 	// Units keeps the logic units that packs bring; nil keeps none.
 	Units Units
+	// Projects knows what one project lets another read; nil lets nobody read anything.
+	Projects *project.Book
 	// Rails deny above every lease and policy; nil denies nothing.
 	Rails Rails
 	Log   *slog.Logger

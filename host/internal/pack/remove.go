@@ -8,6 +8,7 @@ import (
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/view"
 )
 
@@ -63,10 +64,23 @@ func (m *Manager) removeTx(tx *sql.Tx, v *version, o Options) error {
 	return err
 }
 
-// purge deletes what the pack kept.
+// purge deletes what the pack kept, in every project.
 func (m *Manager) purge(ctx context.Context, v *version, o Options) error {
-	for id := range v.models {
-		if err := m.View.Delete(ctx, view.Cause{Corr: o.Corr, Actor: o.By, Pack: v.row.Name}, id); err != nil {
+	docs, err := m.View.List(ctx, "")
+	if err != nil {
+		return err
+	}
+	for _, doc := range docs {
+		in, name := project.OfDoc(doc.ID)
+		if v.models[name] == nil {
+			continue
+		}
+		if err := m.View.Delete(ctx, view.Cause{Corr: o.Corr, Actor: o.By, Project: in, Pack: v.row.Name}, doc.ID); err != nil {
+			return err
+		}
+	}
+	if m.Projects != nil {
+		if err := m.Projects.Forget(ctx, o.Corr, o.By, v.row.Name); err != nil {
 			return err
 		}
 	}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/journal"
-	"github.com/arw-project/arw/host/internal/kv"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/wasm"
@@ -25,7 +24,6 @@ type version struct {
 	models map[string]*manifests.State
 	caps   []abi.Capability // what the manifest asks for
 	blobs  map[string]bool
-	keys   *kv.Space
 	holder *lease.Holder
 
 	renewAt  atomic.Int64 // when the first policy lease runs out, ms since 1970; 0 none does
@@ -60,7 +58,7 @@ type tool struct {
 func (m *Manager) newVersion(r row, man *manifests.Pack, who policy.Pack) *version {
 	v := &version{
 		row: r, man: man, who: who, tools: map[string]*tool{}, models: map[string]*manifests.State{},
-		blobs: map[string]bool{}, decisions: map[string]policy.Decision{}, visits: map[*visit]bool{}, keys: m.KV.Space(r.Name), holder: m.Leases.Holder(r.Name, r.Digest),
+		blobs: map[string]bool{}, decisions: map[string]policy.Decision{}, visits: map[*visit]bool{}, holder: m.Leases.Holder(r.Name, r.Digest),
 	}
 	for i := range man.Tools {
 		t := &man.Tools[i]

@@ -14,8 +14,8 @@ import (
 	"github.com/arw-project/arw/host/internal/files"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/trace"
-	"github.com/arw-project/arw/host/internal/view"
 	"github.com/arw-project/arw/host/internal/wasm"
 )
 
@@ -43,6 +43,7 @@ type (
 	log    world
 	events world
 	states world
+	keys   world
 	caller world
 
 	secrets  world
@@ -60,7 +61,7 @@ func (w *world) host() wasm.Host {
 		case abi.Log:
 			h.Log = (*log)(w)
 		case abi.KV:
-			h.KV = w.v.keys
+			h.KV = (*keys)(w)
 		case abi.Event:
 			h.Event = (*events)(w)
 		case abi.State:
@@ -106,6 +107,9 @@ func (g *gate) Use(ctx context.Context, c abi.Capability, target string, n int) 
 		return "", halted
 	}
 	w := (*world)(g)
+	if c == abi.State { // of another project's, the name is what the lease is about; the export is asked where it is read
+		_, target, _, _ = project.Foreign(target)
+	}
 	scope, err := "", w.railed(c, target)
 	if err == nil {
 		err = w.mayUse(ctx, c, target)
@@ -297,36 +301,6 @@ func checkBody(kind string, body []byte) error {
 		return nil
 	}
 	return abi.Errorf(abi.Invalid, "emit %q: the body is not a JSON object", kind)
-}
-
-// Get implements wasm.State.
-func (s *states) Get(ctx context.Context, name string) ([]byte, error) {
-	if s.v.models[name] == nil {
-		return nil, noModel(name)
-	}
-	doc, err := s.m.View.Get(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	return doc.Body, nil
-}
-
-// Put implements wasm.State.
-func (s *states) Put(ctx context.Context, name string, doc []byte) error {
-	model := s.v.models[name]
-	if model == nil {
-		return noModel(name)
-	}
-	if err := s.v.holding("state:", name); err != nil {
-		(*world)(s).deny(ctx, abi.State, name, err)
-		return err
-	}
-	if err := model.Schema.Validate(doc); err != nil {
-		return wrap(err, "put read model %q", name)
-	}
-	by := view.Cause{Corr: s.c.Corr, Actor: "pack:" + s.c.Pack, Project: s.c.Project, Pack: s.c.Pack, Action: s.c.Action}
-	_, err := s.m.View.Put(ctx, by, name, bytes.Clone(doc))
-	return err
 }
 
 func noModel(name string) error {

@@ -8,6 +8,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/access"
+	"github.com/arw-project/arw/host/internal/project"
 )
 
 // accessRoutes are about who may speak to the host.
@@ -35,7 +36,15 @@ func (s *Server) postAccessToken(c *fiber.Ctx) error {
 			return abi.Errorf(abi.Invalid, "create token %.80q: ttl %.40q is not a duration above zero", body.Name, body.TTL).WithHint(`write it as "30m" or "720h"`)
 		}
 	}
-	made, err := s.svc.Access.Create(s.ctx, corr(c), s.actor(c), body.Name, access.Role(body.Role), ttl)
+	only, err := project.Of(body.Project)
+	if err == nil && body.Project == project.Default {
+		err = abi.Errorf(abi.Invalid, "create token %.80q: the default project holds what belongs to no other, the host's own events among it; nobody is confined to it", body.Name).
+			WithHint("make a project for it: arw project create NAME")
+	}
+	if err != nil {
+		return err
+	}
+	made, err := s.svc.Access.Create(s.ctx, corr(c), s.actor(c), body.Name, access.Role(body.Role), ttl, only)
 	if err != nil {
 		return err
 	}

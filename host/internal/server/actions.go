@@ -26,15 +26,18 @@ func (s *Server) postAction(c *fiber.Ctx) error {
 	if err := decode(c, &body); err != nil {
 		return err
 	}
-	if err := s.adoptCarried(c, body.Project); err != nil {
+	in, err := s.within(c, body.Project)
+	if err != nil {
+		return err
+	}
+	if err := s.adoptCarried(c, in); err != nil {
 		return err
 	}
 	req := action.Request{
 		Kind: body.Kind, Input: body.Input, IdemKey: body.IdemKey, Actor: s.actor(c),
-		Project: body.Project, Corr: corr(c), Session: body.Session,
+		Project: in, Corr: corr(c), Session: body.Session,
 		Streams: body.Streams, Record: body.Record, Trace: traceOf(c),
 	}
-	var err error
 	if req.Priority, err = queue.ParsePriority(body.Priority); err != nil {
 		return err
 	}
@@ -101,7 +104,7 @@ func preferredWait(c *fiber.Ctx) time.Duration {
 }
 
 func (s *Server) getAction(c *fiber.Ctx) error {
-	act, err := s.svc.Actions.Get(s.ctx, c.Params("id"))
+	act, err := s.mine(c)
 	if err != nil {
 		return err
 	}
@@ -114,7 +117,11 @@ func (s *Server) getAction(c *fiber.Ctx) error {
 }
 
 func (s *Server) cancelAction(c *fiber.Ctx) error {
-	act, err := s.svc.Actions.Cancel(s.ctx, c.Params("id"), s.actor(c), "cancelled by a request")
+	act, err := s.mine(c)
+	if err != nil {
+		return err
+	}
+	act, err = s.svc.Actions.Cancel(s.ctx, act.ID, s.actor(c), "cancelled by a request")
 	if err != nil {
 		return err
 	}
@@ -127,6 +134,9 @@ func (s *Server) getActions(c *fiber.Ctx) error {
 		Corr: c.Query("corr_id"), Parent: c.Query("parent"), Before: c.Query("before"),
 	}
 	var err error
+	if f.Project, err = s.about(c); err != nil {
+		return err
+	}
 	if f.Limit, err = queryInt(c, "limit", 100, 1, 1000); err != nil {
 		return err
 	}

@@ -92,7 +92,8 @@ func (s *Server) who(c *fiber.Ctx) (access.Principal, error) {
 }
 
 // need lets a request through whose principal may do what the route is about.
-func (s *Server) need(capability access.Capability) fiber.Handler {
+func (s *Server) need(r route) fiber.Handler {
+	capability, apart := r.need, confined[r.method+" "+r.path]
 	return func(c *fiber.Ctx) error {
 		if capability == "" {
 			return c.Next()
@@ -101,10 +102,13 @@ func (s *Server) need(capability access.Capability) fiber.Handler {
 		if err != nil {
 			return err
 		}
+		what := c.Method() + " " + c.Path()
+		if p.Project != "" && !apart {
+			return abi.Errorf(abi.Denied, "%s: this is about more than the project %q, which is all that the token %q has to do with", what, p.Project, p.Name)
+		}
 		if p.Role.May(capability) {
 			return c.Next()
 		}
-		what := c.Method() + " " + c.Path()
 		if p != access.Local {
 			return abi.Errorf(abi.Denied, "%s: this needs %q, which the role %q has not", what, capability, p.Role).
 				WithDetail(map[string]string{"capability": string(capability), "role": string(p.Role)})

@@ -86,7 +86,7 @@ func TestBlobsAreNotForEverybody(t *testing.T) {
 		t.Fatal(err)
 	}
 	token := func(role access.Role) string {
-		made, err := e.Services().Access.Create(t.Context(), "", "operator", "t-"+string(role), role, 0)
+		made, err := e.Services().Access.Create(t.Context(), "", "operator", "t-"+string(role), role, 0, "")
 		if err != nil {
 			t.Fatal(err)
 		}

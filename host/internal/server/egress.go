@@ -12,7 +12,7 @@ import (
 
 func (s *Server) egressRoutes() []route {
 	return []route{
-		{"GET", "/egress/log", stateRead, s.getEgressLog, doc{Summary: "Rows of the ledger, the newest first", Query: "before pack host decision state corr_id limit", Out: api.List[egress.Row]{}}},
+		{"GET", "/egress/log", stateRead, s.getEgressLog, doc{Summary: "Rows of the ledger, the newest first", Query: "before pack host decision state corr_id project limit", Out: api.List[egress.Row]{}}},
 		{"POST", "/egress/preview", egressPreview, s.postEgressPreview, doc{Summary: "What would become of a request, without sending it", In: api.PreviewEgress{}, Out: egress.Preview{}}},
 		{"PUT", "/egress/posture", egressManage, s.putPosture, doc{Summary: "Set how open the host is to the network", In: api.SetPosture{}, Out: egress.Settings{}}},
 		{"PUT", "/egress/scopes/:id", egressManage, s.putScope, doc{Summary: "Set a scope of the network", In: api.SetScope{}, Out: egress.Scope{}}},
@@ -27,7 +27,7 @@ func (s *Server) egressRoutes() []route {
 func (s *Server) getEgressLog(c *fiber.Ctx) error {
 	rows, err := s.svc.Egress.Rows(s.ctx, egress.Query{
 		Before: c.Query("before"), Pack: c.Query("pack"), Host: c.Query("host"), Decision: c.Query("decision"), State: c.Query("state"),
-		Corr: c.Query("corr_id"), Limit: c.QueryInt("limit"),
+		Corr: c.Query("corr_id"), Project: c.Query("project"), Limit: c.QueryInt("limit"),
 	})
 	if err != nil {
 		return err

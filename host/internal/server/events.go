@@ -13,6 +13,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/project"
 )
 
 // getEvents streams the journal as server-sent events (WHATWG HTML, section 9.2): every record has its id, in order,
@@ -22,11 +23,18 @@ func (s *Server) getEvents(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	in, err := s.about(c)
+	if err != nil {
+		return err
+	}
 	if s.streams.Add(1) > int64(s.opts.MaxStream) {
 		s.streams.Add(-1)
 		return abi.Errorf(abi.Busy, "follow events: %d streams are open, the most this host serves", s.opts.MaxStream)
 	}
 	f := journal.Filter{Prefixes: prefixes(c), Corr: c.Query("corr_id"), Pack: c.Query("pack"), Action: c.Query("action")}
+	if in != nil {
+		f.Project = project.Name(*in)
+	}
 	hello := connected{Corr: corr(c), After: from, Last: s.svc.Journal.Last(), Prefixes: f.Prefixes}
 	c.Set(fiber.HeaderContentType, "text/event-stream")
 	c.Set("X-Accel-Buffering", "no")

@@ -15,6 +15,7 @@ import (
 	"github.com/arw-project/arw/host/internal/logic"
 	"github.com/arw-project/arw/host/internal/models"
 	"github.com/arw-project/arw/host/internal/pack"
+	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/spec"
 	"github.com/arw-project/arw/host/internal/view"
 )
@@ -25,17 +26,27 @@ func (s *Server) modelRoutes() []route {
 	return []route{
 		{"GET", "/packs", stateRead, s.getPacks, doc{Summary: "Installed packs", Out: api.List[pack.Info]{}}},
 		{"GET", "/leases", stateRead, s.getLeases, doc{Summary: "Leases and what is left of them", Query: "pack digest state project", Out: api.List[lease.Wire]{}}},
-		{"GET", "/actions", stateRead, s.getActions, doc{Summary: "Actions, the newest first", Query: "state kind pack corr_id parent before limit since", Out: actionPage{}}},
-		{"GET", "/state", stateRead, s.getViews, doc{Summary: "The read models there are, with their versions", Query: "prefix", Out: api.List[view.Head]{}}},
-		{"GET", "/state/episode/:id/snapshot", stateRead, s.getEpisode, doc{Summary: "All that belongs to one correlation id, with the configuration in force", Query: "limit", Out: api.EpisodeSnapshot{}}},
-		{"GET", "/state/:id", stateRead, s.getView, doc{Summary: "A read model; its patches are events of kind state.read.model.patch", Out: spec.Any{}}},
+		{"GET", "/actions", stateRead, s.getActions, doc{Summary: "Actions, the newest first", Query: "state kind pack corr_id parent before limit since project", Out: actionPage{}}},
+		{"GET", "/state", stateRead, s.getViews, doc{Summary: "The read models there are, with their versions", Query: "prefix project", Out: api.List[view.Head]{}}},
+		{"GET", "/state/episode/:id/snapshot", stateRead, s.getEpisode, doc{Summary: "All that belongs to one correlation id, with the configuration in force", Query: "limit project", Out: api.EpisodeSnapshot{}}},
+		{"GET", "/state/:id", stateRead, s.getView, doc{Summary: "A read model; its patches are events of kind state.read.model.patch", Query: "project", Out: spec.Any{}}},
 		{"GET", "/admin/events/journal", eventRead, s.getJournal, doc{Summary: "Records of the journal, page by page", Query: "after limit prefix corr_id pack action actor project since until", Out: api.JournalPage{}}},
 	}
 }
 
 // getViews names the documents there are, with their versions.
 func (s *Server) getViews(c *fiber.Ctx) error {
-	heads, err := s.svc.View.List(s.ctx, c.Query("prefix"))
+	in, err := s.about(c)
+	if err != nil {
+		return err
+	}
+	prefix := c.Query("prefix")
+	if in != nil && *in != "" {
+		if from, _ := project.OfDoc(prefix); from != *in {
+			prefix = project.DocID(*in, prefix)
+		}
+	}
+	heads, err := s.svc.View.List(s.ctx, prefix)
 	if err != nil {
 		return err
 	}
@@ -48,6 +59,9 @@ func (s *Server) getView(c *fiber.Ctx) error {
 	id, err := url.PathUnescape(c.Params("id"))
 	if err != nil {
 		return abi.Errorf(abi.Invalid, "read document %q: %w", c.Params("id"), err)
+	}
+	if id, err = s.seen(c, id); err != nil {
+		return err
 	}
 	return s.showView(c, id)
 }
@@ -73,9 +87,17 @@ func (s *Server) getEpisode(c *fiber.Ctx) error {
 		return abi.Errorf(abi.Invalid, "read episode %q: %w", c.Params("id"), err)
 	}
 	snap := api.EpisodeSnapshot{Version: s.svc.Journal.Last(), Items: []api.Event{}}
+	in, err := s.about(c)
+	if err != nil {
+		return err
+	}
+	f := journal.Filter{Corr: id}
+	if in != nil {
+		f.Project = project.Name(*in)
+	}
 	var ep models.Episode
 	for after := int64(0); len(snap.Items) < limit && !snap.Truncated; {
-		page, err := s.svc.Journal.Read(s.ctx, after, limit-len(snap.Items), journal.Filter{Corr: id})
+		page, err := s.svc.Journal.Read(s.ctx, after, limit-len(snap.Items), f)
 		if err != nil {
 			return err
 		}
@@ -157,7 +179,14 @@ func (s *Server) getJournal(c *fiber.Ctx) error {
 	}
 	f := journal.Filter{
 		Prefixes: prefixes(c), Corr: c.Query("corr_id"), Pack: c.Query("pack"), Action: c.Query("action"),
-		Actor: c.Query("actor"), Project: c.Query("project"),
+		Actor: c.Query("actor"),
+	}
+	in, err := s.about(c)
+	if err != nil {
+		return err
+	}
+	if in != nil {
+		f.Project = project.Name(*in)
 	}
 	for key, into := range map[string]*time.Time{"since": &f.Since, "until": &f.Until} {
 		if given := c.Query(key); given != "" {

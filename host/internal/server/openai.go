@@ -61,7 +61,11 @@ func (s *Server) submitAsked(c *fiber.Ctx, a *asked) (action.Action, error) {
 	if err != nil {
 		return action.Action{}, abi.Errorf(abi.Invalid, "read request: %w", err)
 	}
-	req := action.Request{Kind: a.kind, Input: input, Actor: s.actor(c), Project: c.Get("OpenAI-Project"), Corr: corr(c), Trace: traceOf(c)}
+	in, err := s.within(c, c.Get("OpenAI-Project"))
+	if err != nil {
+		return action.Action{}, err
+	}
+	req := action.Request{Kind: a.kind, Input: input, Actor: s.actor(c), Project: in, Corr: corr(c), Trace: traceOf(c)}
 	if a.stream {
 		req.Streams = []string{"output"}
 	}

@@ -42,13 +42,15 @@ const (
 	policyManage  = access.PolicyManage
 	logicChange   = access.LogicChange
 	accessManage  = access.Manage
+	projectManage = access.ProjectManage
+	memoryReview  = access.MemoryReview
 )
 
 // packCodes are why a pack is not put in place.
 var packCodes = []abi.Code{abi.NotFound, abi.Untrusted, abi.Conflict, abi.Unsupported, abi.Corrupt, abi.Unavailable}
 
 func (s *Server) routes() []route {
-	return slices.Concat(s.logicRoutes(), s.lifecycleRoutes(), s.authorityRoutes(), s.capsuleRoutes(), s.secretRoutes(), s.egressRoutes(), s.queueRoutes(), s.specRoutes(), s.accessRoutes(), s.openAIRoutes(), []route{
+	return slices.Concat(s.logicRoutes(), s.lifecycleRoutes(), s.authorityRoutes(), s.capsuleRoutes(), s.secretRoutes(), s.egressRoutes(), s.queueRoutes(), s.specRoutes(), s.accessRoutes(), s.openAIRoutes(), s.projectRoutes(), []route{
 		{"GET", "/healthz", "", s.getHealth, doc{Summary: "Whether the host is well", Out: api.Health{}}},
 		{"GET", "/metrics", "", s.getMetrics, doc{Summary: "Series for Prometheus", Media: "text/plain"}},
 		{"POST", "/actions", actionSubmit, s.postAction, doc{Summary: "Submit an action; with Prefer: wait=SECONDS, and hold on for its end", In: api.SubmitAction{}, Out: api.Action{}, Also: 202, Codes: []abi.Code{abi.NotFound, abi.Conflict, abi.Unavailable, abi.Unsupported}}},
@@ -58,7 +60,7 @@ func (s *Server) routes() []route {
 		{"GET", "/actions/:id/stream", actionSubmit, s.getStream, doc{Summary: "Take a call's output while it runs", Media: "application/octet-stream", Codes: []abi.Code{abi.Conflict, abi.Busy, abi.Unsupported}}},
 		{"GET", "/actions/:id/record", actionRecord, s.getRecord, doc{Summary: "The record of a call", Media: "application/octet-stream", Codes: []abi.Code{abi.Conflict}}},
 		{"POST", "/actions/:id/replay", actionRecord, s.postReplay, doc{Summary: "Run a recorded call again and compare", In: api.ReplayAction{}, Optional: true, Out: api.Replay{}, Codes: []abi.Code{abi.Conflict}}},
-		{"GET", "/events", eventRead, s.getEvents, doc{Summary: "Follow what happens, as server-sent events", Query: "after replay prefix corr_id pack action", Media: "text/event-stream", Codes: []abi.Code{abi.Busy}}},
+		{"GET", "/events", eventRead, s.getEvents, doc{Summary: "Follow what happens, as server-sent events", Query: "after replay prefix corr_id pack action project", Media: "text/event-stream", Codes: []abi.Code{abi.Busy}}},
 		{"GET", "/packs/:ns/:name", stateRead, s.getPack, doc{Summary: "An installed pack", Out: pack.Info{}}},
 		{"GET", "/packs/:ns/:name/verdict", stateRead, s.getVerdict, doc{Summary: "Why a pack runs, or why it does not", Out: pack.Why{}}},
 		{"POST", "/packs", packInstall, s.postPack, doc{Summary: "Install a pack; newline-delimited JSON shows the progress", In: api.InstallPack{}, Out: pack.Verdict{}, Status: 201, Codes: packCodes}},

@@ -28,6 +28,7 @@ import (
 	"github.com/arw-project/arw/host/internal/logic"
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/vault"
@@ -50,6 +51,8 @@ type Services struct {
 	Capsules *capsule.Book
 	// TrustDigest names the trust policy in force.
 	TrustDigest string
+	// Projects are which there are, and what one lets another read.
+	Projects *project.Book
 	// Access knows who holds which credential.
 	Access *access.Book
 	// MCP describes the tools as MCP clients see them; nil where none are offered.
@@ -119,9 +122,9 @@ func New(svc Services, o Options) *Server {
 	})
 	s.app.Use(s.observe, s.shield, s.sameSite, s.noGate)
 	for _, r := range s.routes() {
-		s.app.Add(r.method, r.path, s.need(r.need), r.handle)
+		s.app.Add(r.method, r.path, s.need(r), r.handle)
 		if r.Ranges { // how long it is, before a part of it is asked for
-			s.app.Add(fiber.MethodHead, r.path, s.need(r.need), r.handle)
+			s.app.Add(fiber.MethodHead, r.path, s.need(r), r.handle)
 		}
 	}
 	s.app.Use(func(c *fiber.Ctx) error {

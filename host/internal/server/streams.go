@@ -32,6 +32,9 @@ func (s *Server) putStream(c *fiber.Ctx) error {
 	if err != nil {
 		return abi.Errorf(abi.Invalid, "stream into action %q: last=%q is not true or false", id, c.Query("last"))
 	}
+	if _, err := s.mine(c); err != nil {
+		return err
+	}
 	pair, err := s.svc.Actions.Streams(s.ctx, id)
 	if err != nil {
 		return err
@@ -58,6 +61,9 @@ func (s *Server) putStream(c *fiber.Ctx) error {
 // taker per call; when it goes away the call is cancelled.
 func (s *Server) getStream(c *fiber.Ctx) error {
 	id := c.Params("id")
+	if _, err := s.mine(c); err != nil {
+		return err
+	}
 	pair, err := s.svc.Actions.Streams(s.ctx, id)
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ const EventKind = "state.read.model.patch"
 // Limits of a document.
 const (
 	MaxDoc = 1_000_000 // bytes as JSON text: a patch that replaces it must fit into one event
-	MaxID  = 128       // bytes of its name
+	MaxID  = 200       // bytes of its name
 )
 
 // Schema is view's part of the database. The text of a document is written only now and then; the patches since are

@@ -268,7 +268,7 @@ func TestRefusals(t *testing.T) {
 		{"name with a quote", `d"`, set(1, "b"), abi.Invalid, "name a document"},
 		{"name in capitals", "D", set(1, "b"), abi.Invalid, "name a document"},
 		{"name that climbs", "../d", set(1, "b"), abi.Invalid, "name a document"},
-		{"long name", strings.Repeat("d", 129), set(1, "b"), abi.Invalid, "name a document"},
+		{"long name", strings.Repeat("d", view.MaxID+1), set(1, "b"), abi.Invalid, "name a document"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -22,6 +22,7 @@ type Follow struct {
 	Replay   int   // this many of the newest records first
 	Prefixes []string
 	Corr     string
+	Project  string // "default" for what names none; "" for all
 	Action   string
 }
 
@@ -69,6 +70,9 @@ func (c *Client) follow(ctx context.Context, f Follow, after *int64, started *bo
 	}
 	if f.Corr != "" {
 		q.Set("corr_id", f.Corr)
+	}
+	if f.Project != "" {
+		q.Set("project", f.Project)
 	}
 	if f.Action != "" {
 		q.Set("action", f.Action)
