@@ -45,6 +45,7 @@ import (
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/queue/local"
 	"github.com/arw-project/arw/host/internal/redact"
+	"github.com/arw-project/arw/host/internal/schedule"
 	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
@@ -73,6 +74,8 @@ type Config struct {
 	Limits Limits
 	// Queue is where actions wait.
 	Queue Queue
+	// Schedules are tools that are called at given times.
+	Schedules []Schedule
 	// Upgrade is how new versions of packs are watched, and what is kept of old ones.
 	Upgrade Upgrade
 	// Egress is how the network is reached.
@@ -139,16 +142,17 @@ type Host struct {
 // Services are the parts an edge serves: HTTP handlers and the command line work with these. Each is safe for
 // concurrent use and lives as long as the Host.
 type Services struct {
-	Actions *action.Executor
-	Packs   *pack.Manager
-	Leases  *lease.Book
-	Journal *journal.Journal
-	View    *view.View
-	CAS     *cas.Store
-	Policy  *policy.Live
-	Prompts *prompt.Book
-	Logic   *logic.Store
-	Egress  *egress.Guard
+	Actions   *action.Executor
+	Schedules *schedule.Book
+	Packs     *pack.Manager
+	Leases    *lease.Book
+	Journal   *journal.Journal
+	View      *view.View
+	CAS       *cas.Store
+	Policy    *policy.Live
+	Prompts   *prompt.Book
+	Logic     *logic.Store
+	Egress    *egress.Guard
 	// Capsules are the signed guard-rails that hold above leases and policies.
 	Capsules *capsule.Book
 	// Projects are which there are, and what one lets another read.
@@ -292,6 +296,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 		return err
 	}
 	h.onClose(func() error { s.Actions.Close(); return nil })
+	if err = h.openSchedules(ctx); err != nil {
+		return err
+	}
 	return h.announce(ctx, "service.start")
 }
 
@@ -336,6 +343,7 @@ func schema() []db.Migration {
 		{Owner: "pack", Steps: pack.Schema},
 		{Owner: "queue", Steps: local.Schema},
 		{Owner: "action", Steps: action.Schema},
+		{Owner: "schedule", Steps: schedule.Schema},
 		{Owner: "egress", Steps: egress.Schema},
 		{Owner: "prompt", Steps: prompt.Schema},
 		{Owner: "project", Steps: project.Schema},
@@ -381,6 +389,7 @@ func (h *Host) Run(ctx context.Context) error {
 	keep(below, "sweep", h.sweep)
 	keep(below, "index", h.news)
 	keep(below, "memory", h.memory)
+	keep(ctx, "schedules", h.parts.Schedules.Run)
 	err := h.parts.Actions.Run(ctx)
 	stopBelow()
 	wg.Wait()

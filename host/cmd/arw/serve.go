@@ -92,9 +92,13 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 	if err != nil {
 		return err
 	}
+	timed, err := schedules(cfg.Schedules)
+	if err != nil {
+		return err
+	}
 	h, err := host.Open(ctx, host.Config{
-		Queue: line,
-		Edge:  edge, Index: ix, Upgrade: upgrade, Limits: host.Limits{Drain: drain},
+		Queue: line, Schedules: timed,
+		Edge: edge, Index: ix, Upgrade: upgrade, Limits: host.Limits{Drain: drain},
 		Telemetry: host.Telemetry{Endpoint: cfg.Telemetry.Endpoint, Headers: cfg.Telemetry.Headers, Ratio: cfg.Telemetry.Ratio},
 		StateDir:  dir, TrustFile: filepath.Join(dir, cfg.Trust), PolicyDir: filepath.Join(dir, cfg.Policy),
 		CacheDir: a.std.env("ARW_CACHE_DIR"), Registries: []string{cfg.Registry}, Registry: a.registryOptions(false), Workers: cfg.Workers, Version: version, Log: log,

@@ -37,16 +37,18 @@ import (
 
 // Services are what the edge speaks for; every field is needed.
 type Services struct {
-	Actions *action.Executor
-	Packs   *pack.Manager
-	Leases  *lease.Book
-	Journal *journal.Journal
-	View    *view.View
-	Policy  *policy.Live
-	Prompts *prompt.Book
-	Logic   *logic.Store
-	Vault   *vault.Vault
-	Egress  *egress.Guard
+	// Schedules lists what is called at given times; nil is none.
+	Schedules func() []api.Schedule
+	Actions   *action.Executor
+	Packs     *pack.Manager
+	Leases    *lease.Book
+	Journal   *journal.Journal
+	View      *view.View
+	Policy    *policy.Live
+	Prompts   *prompt.Book
+	Logic     *logic.Store
+	Vault     *vault.Vault
+	Egress    *egress.Guard
 	// Capsules are the signed guard-rails.
 	Capsules *capsule.Book
 	// TrustDigest names the trust policy in force.
