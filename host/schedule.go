@@ -47,13 +47,14 @@ func (h *Host) openSchedules(ctx context.Context) error {
 	return err
 }
 
-// submitTick makes an action of a tick. Its actor is the schedule: what it may do is what leases and policies let that actor do.
+// submitTick makes an action of a tick. Its actor is an agent of the schedule's name: what it may do is what leases and policies let that
+// agent do.
 func (h *Host) submitTick(ctx context.Context, t schedule.Tick) (string, error) {
 	rank, err := queue.ParsePriority(t.Priority)
 	if err != nil {
 		return "", err
 	}
-	req := action.Request{Kind: t.Tool, Input: t.Input, IdemKey: t.Key, Actor: "schedule:" + t.Name, Project: t.Project, Priority: rank}
+	req := action.Request{Kind: t.Tool, Input: t.Input, IdemKey: t.Key, Actor: "agent:schedule." + t.Name, Project: t.Project, Priority: rank}
 	if t.Deadline > 0 {
 		req.Deadline = time.Now().Add(t.Deadline)
 	}

@@ -148,7 +148,7 @@ func (b *Book) fire(ctx context.Context, it *item, at, now time.Time) bool {
 
 // tell remembers how far a schedule is, with the event that says why.
 func (b *Book) tell(ctx context.Context, it *item, last time.Time, action, failed string, ev journal.Event) error {
-	ev.Actor, ev.Project = "schedule:"+it.Name, it.Project
+	ev.Actor, ev.Project = "agent:schedule."+it.Name, it.Project
 	next := &item{Entry: it.Entry, last: last, action: action, err: failed}
 	err := b.db.Write(ctx, func(tx *sql.Tx) error {
 		if err := b.save(tx, next); err != nil {
