@@ -7,7 +7,7 @@ PACKS   := research collaboration federation
 LDFLAGS := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED ?= 0
 
-.PHONY: help run demo test race check bench packs build conformance mcp-conformance spec-lint interop other-registry load-registry sdks fuzz cross clean FORCE
+.PHONY: cedar-corpus help run demo test race check bench packs build conformance mcp-conformance spec-lint interop other-registry load-registry sdks fuzz cross clean FORCE
 
 help:
 	@echo "make run          build, sign and install the three packs, and run the host (state in $(STATE))"
@@ -23,6 +23,7 @@ help:
 	@echo "make other-registry  our registry client against the CNCF distribution registry from Debian"
 	@echo "make load-registry   a layer of 2 GB through the registry server, with a bound on memory"
 	@echo "make sdks         build and run every SDK's conformance guest and examples (sdk/toolchains.sh installs what they need)"
+	@echo "make cedar-corpus  the whole public corpus of Cedar through package policy (a minute)"
 	@echo "make fuzz         every fuzz target for FUZZTIME (default 30s) each"
 
 build: bin/arw
@@ -79,6 +80,9 @@ other-registry:
 
 load-registry:
 	$(GO) test -count=1 -run '^TestStreams$$' -v ./registry/layout -args -stream-mb 2048
+
+cedar-corpus:
+	$(GO) test -count=1 -run '^TestCedarCorpus$$' -v ./host/internal/policy -args -corpus 1
 
 cross:
 	GOOS=darwin GOARCH=arm64 $(GO) build ./...

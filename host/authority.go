@@ -19,6 +19,7 @@ import (
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/quota"
 )
 
 // postureFile holds the name of the posture that was chosen.
@@ -44,18 +45,27 @@ type authority struct {
 	state atomic.Pointer[PolicyState]
 }
 
-// readAuthority reads what decides: posture, policies and declared grants. All of it, or an error.
-func (h *Host) readAuthority(posture string) (*policy.Set, *prompt.Grants, error) {
+// rulings are the files that decide, as they were read.
+type rulings struct {
+	set    *policy.Set
+	grants *prompt.Grants
+	quotas *quota.Rules
+}
+
+// readAuthority reads what decides: posture, policies, declared grants and quotas. All of it, or an error.
+func (h *Host) readAuthority(posture string) (r rulings, err error) {
 	base, err := policy.Posture(posture)
 	if err != nil {
-		return nil, nil, err
+		return r, err
 	}
-	set, err := loadPolicy(h.cfg.PolicyDir, base)
-	if err != nil {
-		return nil, nil, err
+	if r.set, err = loadPolicy(h.cfg.PolicyDir, base); err != nil {
+		return r, err
 	}
-	grants, err := loadGrants(h.cfg.StateDir)
-	return set, grants, err
+	if r.grants, err = loadGrants(h.cfg.StateDir); err != nil {
+		return r, err
+	}
+	r.quotas, err = loadQuotas(h.cfg.StateDir)
+	return r, err
 }
 
 // posture reads which one was chosen; a missing file is the base.
@@ -76,12 +86,12 @@ func (h *Host) loadAuthority() error {
 	if err != nil {
 		return err
 	}
-	set, grants, err := h.readAuthority(posture)
+	r, err := h.readAuthority(posture)
 	if err != nil {
 		return err
 	}
-	h.grants, h.parts.Policy = grants, policy.NewLive(set)
-	h.authority.state.Store(&PolicyState{Posture: posture, Digest: set.Digest(), Loaded: time.Now().UTC()})
+	h.grants, h.quotas, h.parts.Policy = r.grants, r.quotas, policy.NewLive(r.set)
+	h.authority.state.Store(&PolicyState{Posture: posture, Digest: r.set.Digest(), Loaded: time.Now().UTC()})
 	return nil
 }
 
@@ -102,7 +112,7 @@ func (h *Host) ReloadPolicy(ctx context.Context, corr, by string) (PolicyState, 
 
 func (h *Host) reload(ctx context.Context, corr, by, posture string) (PolicyState, error) {
 	s, was := &h.parts, h.PolicyState()
-	set, grants, err := h.readAuthority(posture)
+	r, err := h.readAuthority(posture)
 	var issuers *capsule.Issuers
 	if err == nil {
 		issuers, err = loadIssuers(h.cfg.StateDir)
@@ -115,9 +125,10 @@ func (h *Host) reload(ctx context.Context, corr, by, posture string) (PolicyStat
 		}
 		return was, err
 	}
-	now := PolicyState{Posture: posture, Digest: set.Digest(), Loaded: time.Now().UTC()}
-	s.Policy.Swap(set)
-	s.Packs.Declare(grants)
+	now := PolicyState{Posture: posture, Digest: r.set.Digest(), Loaded: time.Now().UTC()}
+	s.Policy.Swap(r.set)
+	s.Packs.Declare(r.grants)
+	s.Quotas.Replace(r.quotas)
 	h.authority.state.Store(&now)
 	if now.Digest != was.Digest || was.Stale != "" {
 		h.tell(ctx, kindReloaded, corr, by, map[string]any{"digest": now.Digest, "before": was.Digest, "posture": posture})
@@ -144,11 +155,11 @@ type PostureChange struct {
 func (h *Host) SetPosture(ctx context.Context, corr, by, name string, dry bool) (PostureChange, error) {
 	h.authority.mu.Lock()
 	defer h.authority.mu.Unlock()
-	set, _, err := h.readAuthority(name)
+	r, err := h.readAuthority(name)
 	if err != nil {
 		return PostureChange{}, err
 	}
-	out := PostureChange{From: h.PolicyState().Posture, To: name, DryRun: dry, Digest: set.Digest(), Shifts: h.parts.Packs.Foretell(set)}
+	out := PostureChange{From: h.PolicyState().Posture, To: name, DryRun: dry, Digest: r.set.Digest(), Shifts: h.parts.Packs.Foretell(r.set)}
 	if dry {
 		return out, nil
 	}
@@ -157,6 +168,28 @@ func (h *Host) SetPosture(ctx context.Context, corr, by, name string, dry bool) 
 	}
 	_, err = h.reload(ctx, corr, by, name)
 	return out, err
+}
+
+// PolicyDiff is what other policy files would change.
+type PolicyDiff struct {
+	policy.Difference
+	Posture string       `json:"posture"`
+	Shifts  []pack.Shift `json:"shifts"` // answers about installed packs
+}
+
+// DiffPolicy says what other files of the operator's would change, under the posture of now, for the installed packs and for cases. Nothing
+// changes. Invalid.
+func (h *Host) DiffPolicy(files []policy.Source, cases []policy.Case) (PolicyDiff, error) {
+	state := h.PolicyState()
+	base, err := policy.Posture(state.Posture)
+	if err != nil {
+		return PolicyDiff{}, err
+	}
+	set, err := policy.Load(append(base, files...))
+	if err != nil {
+		return PolicyDiff{}, err
+	}
+	return PolicyDiff{policy.Diff(h.parts.Policy.Current(), set, cases), state.Posture, h.parts.Packs.Foretell(set)}, nil
 }
 
 // writeWhole replaces a small file durably.
@@ -208,7 +241,7 @@ func (h *Host) fingerprint() string {
 		}
 	}
 	files, _ := filepath.Glob(filepath.Join(h.cfg.PolicyDir, "*.cedar"))
-	for _, name := range append(files, filepath.Join(h.cfg.StateDir, postureFile), filepath.Join(h.cfg.StateDir, prompt.GrantsFile), filepath.Join(h.cfg.StateDir, capsule.IssuersFile)) {
+	for _, name := range append(files, filepath.Join(h.cfg.StateDir, postureFile), filepath.Join(h.cfg.StateDir, prompt.GrantsFile), filepath.Join(h.cfg.StateDir, quota.File), filepath.Join(h.cfg.StateDir, capsule.IssuersFile)) {
 		note(name)
 	}
 	return b.String()
@@ -217,21 +250,40 @@ func (h *Host) fingerprint() string {
 // loadGrants reads the declared grants; a missing file declares none.
 func loadGrants(dir string) (*prompt.Grants, error) {
 	file := filepath.Join(dir, prompt.GrantsFile)
+	src, err := readOwn("grants", file)
+	if src == nil {
+		return &prompt.Grants{}, err
+	}
+	return prompt.ParseGrants(file, src)
+}
+
+// loadQuotas reads the quotas; a missing file has none.
+func loadQuotas(dir string) (*quota.Rules, error) {
+	file := filepath.Join(dir, quota.File)
+	src, err := readOwn("quotas", file)
+	if src == nil {
+		return &quota.Rules{}, err
+	}
+	return quota.Parse(file, src)
+}
+
+// readOwn reads a file of the state directory that only its owner may write; nil when it is missing.
+func readOwn(what, file string) ([]byte, error) {
 	info, err := os.Stat(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return &prompt.Grants{}, nil
+		return nil, nil
 	}
 	if err != nil {
-		return nil, abi.Errorf(abi.Unavailable, "read grants %q: %w", file, err)
+		return nil, abi.Errorf(abi.Unavailable, "read %s %q: %w", what, file, err)
 	}
 	if info.Mode().Perm()&0o022 != 0 {
-		return nil, abi.Errorf(abi.Invalid, "read grants %q: others may write it (mode %04o)", file, info.Mode().Perm()).WithHint("chmod go-w %s", file)
+		return nil, abi.Errorf(abi.Invalid, "read %s %q: others may write it (mode %04o)", what, file, info.Mode().Perm()).WithHint("chmod go-w %s", file)
 	}
 	src, err := os.ReadFile(file)
 	if err != nil {
-		return nil, abi.Errorf(abi.Unavailable, "read grants %q: %w", file, err)
+		return nil, abi.Errorf(abi.Unavailable, "read %s %q: %w", what, file, err)
 	}
-	return prompt.ParseGrants(file, src)
+	return append([]byte{}, src...), nil
 }
 
 // openPrompts makes the book of questions that only a person answers.

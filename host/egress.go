@@ -12,6 +12,7 @@ import (
 	"github.com/arw-project/arw/host/internal/egress"
 	"github.com/arw-project/arw/host/internal/netguard"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/quota"
 )
 
 // Egress is how the host reaches the network; the zero value is the system's network in the posture public. Posture is what a
@@ -36,12 +37,21 @@ func (h *Host) openEgress(ctx context.Context) (err error) {
 		e.Redact = func(b []byte) []byte { clean, _ := s.Redact.Bytes(b); return clean }
 	}
 	s.Egress, err = egress.Open(ctx, h.db, s.Journal, s.View, egress.Config{
-		Posture: egress.Posture(cmp.Or(e.Posture, string(egress.Public))), Resolver: e.Resolver, Dial: e.Dial, Own: e.Own, Roots: e.Roots, Redact: e.Redact, Judge: h.mayLeave, Deny: h.capsuleDenies, Log: h.cfg.Log,
+		Posture: egress.Posture(cmp.Or(e.Posture, string(egress.Public))), Resolver: e.Resolver, Dial: e.Dial, Own: e.Own, Roots: e.Roots, Redact: e.Redact, Judge: h.mayLeave, Meter: h.meterEgress, Deny: h.capsuleDenies, Log: h.cfg.Log,
 	})
 	if err == nil {
 		h.onClose(s.Egress.Close)
 	}
 	return err
+}
+
+// meterEgress counts what programs and people send through the proxy.
+func (h *Host) meterEgress(ctx context.Context, c egress.Caller, calls, bytes int64) error {
+	actor := c.Actor
+	if name, ok := strings.CutPrefix(actor, "process:"); ok {
+		actor = "agent:" + name
+	}
+	return h.parts.Quotas.Take(ctx, string(abi.HTTP), &quota.Who{Actor: actor, Project: c.Project, Corr: c.Corr}, quota.Amount{Calls: calls, Bytes: bytes})
 }
 
 // mayLeave asks Cedar about a caller that is no pack, for whom a token speaks.

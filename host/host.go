@@ -3,14 +3,20 @@
 //
 //	<state>/arw.db          journal, actions, leases, keys, read models, packs
 //	<state>/cas/            blobs by digest
+//	<state>/models.toml     which models may be asked; read again when it changes; may be missing
+//	<state>/runtimes.toml   how runtimes are started; read again when it changes; may be missing
+//	<state>/models/         model files by digest
+//	<state>/run/            sockets of runtimes
 //	<state>/cache/wasm/     compiled code; may be deleted at any time
 //	<state>/vault.key       what secrets are sealed with, mode 0600
+//	<state>/starts.json     whether the host ended well, and whether it runs safe
 //	<state>/operator.token  the operator's credential, mode 0600
 //	<state>/trust.toml      who may sign what; missing: nobody
 //	<state>/policy/*.cedar  policies beside the shipped ones
 //	<state>/cache.toml      which answers are kept and for how long; missing: the defaults; read again when it changes
 //	<state>/posture         which posture was chosen; may be missing
 //	<state>/capsules.toml   whose policy capsules may be adopted; missing: nobody's
+//	<state>/quotas.toml     what may be used in which time; missing: as much as leases allow
 //	<state>/grants.toml     grants the operator declares beforehand; may be missing
 //
 // A Host is safe for concurrent use. One state directory serves one Host at a time; a second Open answers Conflict.
@@ -34,6 +40,9 @@ import (
 	"github.com/arw-project/arw/host/internal/egress"
 	"github.com/arw-project/arw/host/internal/files"
 	"github.com/arw-project/arw/host/internal/infer"
+	"github.com/arw-project/arw/host/internal/infer/serve"
+	"github.com/arw-project/arw/host/internal/infer/shelf"
+	"github.com/arw-project/arw/host/internal/infer/supervise"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/kv"
 	"github.com/arw-project/arw/host/internal/lease"
@@ -44,8 +53,10 @@ import (
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/queue/local"
+	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/redact"
 	"github.com/arw-project/arw/host/internal/schedule"
+	"github.com/arw-project/arw/host/internal/starts"
 	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
@@ -92,6 +103,10 @@ type Config struct {
 	ModelsEvery time.Duration
 	// Telemetry is where traces go; the zero value is nowhere.
 	Telemetry Telemetry
+	// Crashes say when a host that keeps dying starts safe.
+	Crashes starts.Limits
+	// Safe, when not empty, starts the host safe, with this reason: nothing of any pack is loaded or run.
+	Safe string
 	// Version of the program, for the record.
 	Version string
 	// Log receives what has no caller to return to, and what guests log; nil means nowhere.
@@ -111,6 +126,7 @@ type Limits struct {
 	Drain     time.Duration // running calls at an upgrade: 30 s
 	Sweep     time.Duration // how often unused blobs are looked for: 1 h
 	Record    int64         // bytes of the record of one call: 64 MiB
+	Models    int64         // bytes of model files that the host fetched: no bound
 	BlobGrace time.Duration // how long an unused blob is kept: 24 h
 }
 
@@ -130,9 +146,12 @@ type Host struct {
 	second    *wasm.Engine
 	index     *catalogue     // nil when none is configured
 	grants    *prompt.Grants // as read at the start
+	quotas    *quota.Rules   // as read at the start
 	authority authority
 	tasks     tasks
 	tracer    *trace.Tracer
+	starts    *starts.Book
+	normal    chan struct{}  // closed when packs may run
 	infer     inference      // how models are asked
 	undo      []func() error // what Close does, in reverse order
 	closing   sync.Once
@@ -157,11 +176,18 @@ type Services struct {
 	Capsules *capsule.Book
 	// Projects are which there are, and what one lets another read.
 	Projects *project.Book
+	Quotas   *quota.Book
 	Trust    *signing.Policy
 	Memo     *memo.Memo
 	Vault    *vault.Vault
 	Redact   *redact.Redactor
 	Engine   *wasm.Engine // the one that runs packs
+	// Shelf holds model files.
+	Shelf *shelf.Shelf
+	// Models answers requests for inference.
+	Models *serve.Service
+	// Runtimes is the supervisor; nil until a runtime was needed.
+	Runtimes func() *supervise.Supervisor
 	DB       func() db.Stats
 	// Operator reports in constant time whether a token is the operator's credential.
 	Operator func(token string) bool
@@ -219,6 +245,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	h.onClose(h.db.Close)
 	s.DB = h.db.Stats
+	if err = h.begin(); err != nil {
+		return err
+	}
 	if err = h.settings(); err != nil {
 		return err
 	}
@@ -248,6 +277,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err = h.openCapsules(ctx); err != nil {
 		return err
 	}
+	if s.Quotas, err = quota.Open(ctx, quota.Parts{DB: h.db, Journal: s.Journal, Rules: h.quotas, Log: cfg.Log}); err != nil {
+		return err
+	}
 	if err = h.openEgress(ctx); err != nil {
 		return err
 	}
@@ -275,9 +307,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	s.Packs, err = pack.Open(ctx, pack.Parts{
 		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Prompts: s.Prompts, Projects: s.Projects, Trust: s.Trust, Vault: s.Vault, Redact: s.Redact,
-		Engine: h.engine, Second: h.second, Egress: s.Egress, Memo: s.Memo, Units: s.Logic, Config: effective{s.Logic}, Models: h.infer, Revocations: revocations, Catalogue: names, Rails: s.Capsules, Log: cfg.Log,
+		Engine: h.engine, Second: h.second, Egress: s.Egress, Memo: s.Memo, Units: s.Logic, Config: effective{s.Logic}, Models: h.infer, Revocations: revocations, Catalogue: names, Rails: s.Capsules, Quotas: s.Quotas, Log: cfg.Log,
 	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain,
-		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now, Record: cfg.Limits.Record})
+		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now, Record: cfg.Limits.Record, Held: h.held})
 	if err != nil {
 		return err
 	}
@@ -287,7 +319,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{packs: s.Packs, infer: h.infer, trace: h.tracer, rails: s.Capsules, known: s.Projects}, action.Config{
+	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{packs: s.Packs, infer: h.infer, trace: h.tracer, held: h.held, rails: s.Capsules, known: s.Projects}, action.Config{
 		Workers: cfg.Workers, PerPack: cfg.Limits.PerPack, Queue: cfg.Limits.Queue, MaxInput: cfg.Limits.Input,
 		MaxOutput: cfg.Limits.Output, MaxDepth: cfg.Limits.Depth, Grace: cfg.Limits.Grace, Resume: s.Prompts.Resumes,
 		Line: line, Backend: cfg.Queue.backend(), Lease: cfg.Queue.Lease, Attempts: cfg.Queue.Attempts,
@@ -299,7 +331,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err = h.openSchedules(ctx); err != nil {
 		return err
 	}
-	return h.announce(ctx, "service.start")
+	return errors.Join(h.announce(ctx, "service.start"), h.tellSafe(ctx))
 }
 
 // settings reads what the operator decides: the credential, the policies and whom to trust.
@@ -349,6 +381,7 @@ func schema() []db.Migration {
 		{Owner: "project", Steps: project.Schema},
 		{Owner: "access", Steps: access.Schema},
 		{Owner: "capsule", Steps: capsule.Schema},
+		{Owner: "quota", Steps: quota.Schema},
 	}
 }
 
@@ -380,17 +413,18 @@ func (h *Host) Run(ctx context.Context) error {
 	}
 	keep(below, "read_models", h.readModels)
 	keep(below, "leases", h.parts.Leases.Run)
+	keep(below, "quotas", h.parts.Quotas.Run)
 	keep(below, "prompts", h.parts.Prompts.Run)
 	keep(below, "authority", h.followAuthority)
 	keep(below, "capsules", h.parts.Capsules.Run)
-	keep(below, "packs", h.parts.Packs.Run)
+	keep(below, "packs", h.unlessSafe(h.parts.Packs.Run))
 	keep(below, "egress", h.parts.Egress.Run)
-	keep(below, "runtimes", h.runtimes)
+	keep(below, "runtimes", h.unlessSafe(h.runtimes))
 	keep(below, "sweep", h.sweep)
 	keep(below, "index", h.news)
 	keep(below, "memory", h.memory)
-	keep(ctx, "schedules", h.parts.Schedules.Run)
-	err := h.parts.Actions.Run(ctx)
+	keep(ctx, "schedules", h.unlessSafe(h.parts.Schedules.Run))
+	err := h.unlessSafe(h.parts.Actions.Run)(ctx)
 	stopBelow()
 	wg.Wait()
 	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
@@ -408,6 +442,9 @@ func (h *Host) sweep(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		}
+		if _, err := h.infer.sweepModels(ctx, h.cfg.Limits.BlobGrace); err != nil && ctx.Err() == nil {
+			h.cfg.Log.Error("sweep model files", "error", err)
 		}
 		if _, err := h.parts.CAS.Sweep(ctx, h.live, h.cfg.Limits.BlobGrace); err != nil && ctx.Err() == nil {
 			h.cfg.Log.Error("sweep blobs", "error", err)

@@ -87,3 +87,66 @@ func TestRealModelOfAnotherDigestIsNotLoaded(t *testing.T) {
 	h := hosttest.New(t, hosttest.Options{Config: at(models(t, func(string) string { return "sha256:" + strings.Repeat("0", 64) }))})
 	h.FailCall("infer.generate", `{"prompt":"a"}`, abi.DigestMismatch)
 }
+
+// Without any model the doctor says what to do, a stranger's runtime is not found, and agents handle none.
+func TestRuntimesAreForPeople(t *testing.T) {
+	t.Parallel()
+	h := hosttest.New(t, hosttest.Options{})
+	if got := h.MustCall("runtimes.doctor", `{}`); !strings.Contains(got, "arw model pull") || !strings.Contains(got, `"severity":"error"`) {
+		t.Errorf("doctor %s", got)
+	}
+	h.FailCall("runtimes.start", `{}`, abi.NoModel)
+	h.FailCall("runtimes.stop", `{"id":"x"}`, abi.NotFound)
+	for _, kind := range []string{"runtimes.start", "runtimes.stop", "runtimes.logs", "runtimes.doctor", "models.sweep"} {
+		in := map[string]string{}
+		if kind == "runtimes.stop" || kind == "runtimes.logs" {
+			in["id"] = "x"
+		}
+		if a := asOperator(t, h, kind, in, "agent:bob"); a.Failure == nil || a.Failure.Code != abi.Denied {
+			t.Errorf("%s by an agent: %s %+v", kind, a.Output, a.Failure)
+		}
+	}
+	h.WriteState("runtimes.toml", "[profile.small]\nruntime = \"llama\"\nbinary = \"/nowhere/llama-server\"\ngpu_layers = 9\n")
+	if got := h.MustCall("runtimes.doctor", `{}`); !strings.Contains(got, "profile small") || !strings.Contains(got, "cannot be run") {
+		t.Errorf("doctor %s", got)
+	}
+	h.WriteState("runtimes.toml", "[profile.small]\nruntime = \"perl\"\n")
+	if got := h.MustCall("runtimes.doctor", `{}`); !strings.Contains(got, "the last good ones are in force") {
+		t.Errorf("doctor %s", got)
+	}
+}
+
+// A runtime is started, shown, read and stopped by hand.
+func TestRealRuntimesByHand(t *testing.T) {
+	h := hosttest.New(t, hosttest.Options{Config: at(models(t, func(s string) string { return s }))})
+	if got := h.MustCall("runtimes.doctor", `{}`); !strings.Contains(got, `"prefix_cache":"slot"`) || !strings.Contains(got, `"fits":true`) || strings.Contains(got, `"severity":"error"`) {
+		t.Errorf("doctor %s", got)
+	}
+	var got struct {
+		ID    string
+		Lines []string
+	}
+	read := func(text string) {
+		t.Helper()
+		if err := json.Unmarshal([]byte(text), &got); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read(h.MustCall("runtimes.start", `{"model":"tiny"}`))
+	id := got.ID
+	matrix := func(want string) {
+		t.Helper()
+		hosttest.Eventually(t, "the matrix has "+want, func() bool {
+			doc, err := h.Services().View.Get(t.Context(), "runtime_matrix")
+			return err == nil && strings.Contains(string(doc.Body), want) && strings.Contains(string(doc.Body), `"remaining":5`) && strings.Contains(string(doc.Body), `"accelerator":"cpu"`)
+		})
+	}
+	matrix(`"states":{"ready":1}`)
+	read(h.MustCall("runtimes.logs", fmt.Sprintf(`{"id":%q}`, id)))
+	if len(got.Lines) == 0 {
+		t.Error("it wrote nothing")
+	}
+	h.MustCall("runtimes.stop", fmt.Sprintf(`{"id":%q}`, id))
+	matrix(`"states":{"stopped":1}`)
+	h.MustCall("infer.generate", `{"prompt":"again","max_tokens":1}`)
+}

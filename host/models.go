@@ -77,8 +77,20 @@ func (h *Host) computed() []view.Computed {
 		}},
 		{ID: "policy/capsules", Kinds: []string{"policy.capsule", "service"}, Every: metricsEvery, Make: func(context.Context) (any, error) { return p.Capsules.Document(), nil }},
 		{ID: "projects", Kinds: []string{"project", "leases", "service"}, Every: metricsEvery, Make: h.projects},
+		{ID: "quotas", Kinds: []string{"quota", "policy"}, Every: metricsEvery, Make: func(context.Context) (any, error) {
+			items := map[string]any{}
+			for _, q := range p.Quotas.List() {
+				items[q.ID+"/"+q.Subject] = q
+			}
+			rules := map[string]any{}
+			for _, r := range p.Quotas.Rules() {
+				rules[r.ID] = r
+			}
+			return map[string]any{"rules": rules, "items": items}, nil
+		}},
 		{ID: "tasks", Every: metricsEvery, Make: h.tasksDocument},
 		{ID: "metrics", Every: metricsEvery, Make: h.metrics},
+		{ID: "runtime_matrix", Every: metricsEvery, Make: h.runtimeMatrix},
 	}
 }
 

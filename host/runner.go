@@ -23,12 +23,16 @@ type runner struct {
 	packs *pack.Manager
 	infer inference
 	trace *trace.Tracer
+	held  func() error  // why nothing runs
 	rails *capsule.Book // asked when an action is submitted, and again when it runs
 	known *project.Book // notes the project of every call
 }
 
 // Resolve implements action.Runner.
 func (r runner) Resolve(kind string) (action.Tool, error) {
+	if err := r.held(); err != nil {
+		return action.Tool{}, err
+	}
 	if t, ok := r.infer.tool(kind); ok {
 		return t, r.rails.Action(t.Pack, t.Kind)
 	}

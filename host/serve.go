@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/server"
 )
 
@@ -18,8 +19,8 @@ import (
 func (h *Host) Serve(ctx context.Context, ln net.Listener) error {
 	p := h.parts
 	edge := server.New(server.Services{
-		Actions: p.Actions, Packs: p.Packs, Leases: p.Leases, Journal: p.Journal, View: p.View, Policy: p.Policy, Prompts: p.Prompts, Logic: p.Logic, Vault: p.Vault, Egress: p.Egress, Capsules: p.Capsules,
-		TrustDigest: p.Trust.Digest(), Access: p.Access, Projects: p.Projects, RefreshIndex: h.refreshForEdge, Schedules: h.listSchedules, MCP: h.describeTools, Authority: h.authorityForEdge(),
+		Actions: p.Actions, Packs: p.Packs, Leases: p.Leases, Journal: p.Journal, View: p.View, Policy: p.Policy, Prompts: p.Prompts, Logic: p.Logic, Vault: p.Vault, Egress: p.Egress, Shelf: p.Shelf, Models: p.Models, Runtimes: p.Runtimes, Capsules: p.Capsules, Quotas: p.Quotas,
+		TrustDigest: p.Trust.Digest(), Access: p.Access, Projects: p.Projects, RefreshIndex: h.refreshForEdge, Schedules: h.listSchedules, MCP: h.describeTools, Safe: h.SafeMode, LeaveSafe: h.LeaveSafeMode, Authority: h.authorityForEdge(),
 	}, server.Options{Version: p.Version, Log: p.Log, Names: h.cfg.Edge.Names, NeedToken: h.cfg.Edge.NeedToken, Trace: h.tracer})
 	lns := []net.Listener{ln}
 	if h.cfg.Edge.Socket {
@@ -57,6 +58,7 @@ func (h *Host) authorityForEdge() server.Authority {
 	return server.Authority{
 		State:  func() (string, string) { s := h.PolicyState(); return s.Posture, s.Stale },
 		Reload: func(ctx context.Context, corr, by string) (any, error) { return h.ReloadPolicy(ctx, corr, by) },
+		Diff:   func(files []policy.Source, cases []policy.Case) (any, error) { return h.DiffPolicy(files, cases) },
 		Posture: func(ctx context.Context, corr, by, name string, dry bool) (any, error) {
 			return h.SetPosture(ctx, corr, by, name, dry)
 		},

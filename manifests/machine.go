@@ -99,11 +99,11 @@ func (m *machine) count(s *jsonschema.Schema, p parts) {
 	self := sum(p.inPlace)
 	perMember := dearest(p.named) + sum(p.every)
 	program := 0
-	if pattern, ok := s.Pattern.(pattern); ok {
+	if pattern, ok := s.Pattern.(expression); ok {
 		program = pattern.size
 	}
 	for re := range s.PatternProperties {
-		perMember += re.(pattern).size / 16
+		perMember += re.(expression).size / 16
 	}
 	s.Format = &jsonschema.Format{Name: "steps", Validate: func(v any) error {
 		n := self
@@ -224,8 +224,8 @@ func dearest(schemas []*jsonschema.Schema) int {
 	return n
 }
 
-// pattern is a regular expression in Go's syntax (RE2): matching takes time linear in the text, whatever the pattern.
-type pattern struct {
+// expression is a regular expression in Go's syntax (RE2): matching takes time linear in the text, whatever the pattern.
+type expression struct {
 	*regexp.Regexp
 	size int // instructions of its program
 }
@@ -243,5 +243,5 @@ func compilePattern(text string) (jsonschema.Regexp, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pattern{re, len(program.Inst)}, nil
+	return expression{re, len(program.Inst)}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/manifests/pattern"
 	"github.com/arw-project/arw/manifests/reach"
 	"github.com/arw-project/arw/manifests/strict"
 )
@@ -122,7 +123,7 @@ var (
 // lie about what the host did.
 var hostPrefixes = []string{
 	"actions", "archive", "arw", "bus", "cache", "config", "egress", "host", "infer", "journal", "leases", "logic", "memory", "models", "packs",
-	"policy", "queue", "registry", "runtime", "secrets", "service", "state", "tool", "tools", "trust",
+	"policy", "queue", "quota", "registry", "runtime", "secrets", "service", "state", "tool", "tools", "trust",
 }
 
 // prefixes are what the event kinds and read models of a pack begin with: its name, or its namespace and name, with '_'
@@ -176,7 +177,7 @@ func checkStateScope(raw *rawPack, id string) (problem, hint string) {
 	return fmt.Sprintf("no [[state]] has the id %q", id), "add it"
 }
 
-// checkFolder checks read:PATH and write:PATH, where the path is absolute and clean or *.
+// checkFolder checks read:PATH and write:PATH, where the path is absolute and clean, with stars in its segments, or *.
 func checkFolder(scope string) (problem, hint string) {
 	mode, folder, _ := strings.Cut(scope, ":")
 	switch {
@@ -188,16 +189,22 @@ func checkFolder(scope string) (problem, hint string) {
 		return fmt.Sprintf("expected an absolute path or *, found %q", clip(folder)), `such as "read:/srv/papers"`
 	case strings.ContainsFunc(folder, unicode.IsControl):
 		return "a path has no control characters", ""
-	case strings.Contains(folder, "*"):
-		return fmt.Sprintf("* stands alone, for a folder that the operator chooses; found %q", clip(folder)), "a folder includes all that is below it"
+	case pattern.StarFault(folder) != "":
+		return pattern.StarFault(folder), "a folder includes all that is below it"
 	case path.Clean(folder) != folder:
 		return fmt.Sprintf("the path %q is not in its plain form", clip(folder)), fmt.Sprintf("write %q", mode+":"+path.Clean(folder))
 	}
 	return "", ""
 }
 
-// checkToolGlob checks NAMESPACE/NAME:TOOL, where * stands for any characters within one of the three.
+// checkToolGlob checks NAMESPACE/NAME:TOOL, where * stands for any characters within one of the three, and conditions behind it.
 func checkToolGlob(scope string) (problem, hint string) {
+	scope, where, conditional := pattern.Split(scope)
+	if conditional {
+		if _, err := pattern.ParseWhere(where); err != nil {
+			return err.Error(), `such as "arw/research:research.search where /limit in 1..10"`
+		}
+	}
 	parts := toolGlob.FindStringSubmatch(scope)
 	if parts == nil {
 		return fmt.Sprintf("expected namespace/name:tool, with * for any characters within a part; found %q", clip(scope)), `such as "arw/research:*"`

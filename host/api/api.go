@@ -193,7 +193,8 @@ type List[T any] struct {
 
 // Health is the answer of GET /healthz.
 type Health struct {
-	Status  string `json:"status"` // "ok", or "degraded" when a pack is broken or suspended
+	Status  string `json:"status"`           // "ok"; "degraded" when a pack is broken or suspended; "safe" when nothing runs
+	Reason  string `json:"reason,omitempty"` // of "safe"
 	Version string `json:"version"`
 	ABI     string `json:"abi"`
 	Events  int64  `json:"events"` // id of the last event

@@ -66,6 +66,31 @@ type Simulation struct {
 	Rules    []any  `json:"rules"`
 }
 
+// DiffPolicy is the body of POST /policy/diff: the files that would take the place of the operator's, and archives or lists of cases.
+type DiffPolicy struct {
+	Files []NamedText `json:"files"`
+	Cases []NamedText `json:"cases,omitempty"`
+}
+
+// NamedText is a small file.
+type NamedText struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
+}
+
+// PolicyDiff is the answer of POST /policy/diff.
+type PolicyDiff struct {
+	Before     string `json:"before"` // digests of the policies
+	After      string `json:"after"`
+	Posture    string `json:"posture"`
+	Added      []any  `json:"added"` // policies
+	Removed    []any  `json:"removed"`
+	Changed    []any  `json:"changed"`     // before and after
+	CaseShifts []any  `json:"case_shifts"` // cases that are answered otherwise
+	Cases      int    `json:"cases"`       // asked
+	Shifts     []any  `json:"shifts"`      // answers about installed packs
+}
+
 // PolicyState is the answer of POST /policy/reload.
 type PolicyState struct {
 	Posture string    `json:"posture"`

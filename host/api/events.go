@@ -19,6 +19,7 @@ func Events() []EventKind {
 		{"service.start", "The host has started", ServiceEvent{}},
 		{"service.stop", "The host stops", ServiceEvent{}},
 		{"service.safe", "The host started with all packs suspended, because it crashed too often or was told to", SafeEvent{}},
+		{"service.safe.left", "A person let the host run packs again", SafeLeft{}},
 		{"service.dev.start", "From here on the key of a developer's session is trusted for one pack", DevEvent{}},
 		{"service.dev.end", "The key of a developer's session is trusted no more", DevEvent{}},
 
@@ -84,6 +85,10 @@ func Events() []EventKind {
 		{"project.export.created", "A pack may read in one project what it wrote in another", ExportEvent{}},
 		{"project.export.revoked", "An export was taken back", ExportEvent{}},
 
+		{"quota.nearing", "Most of a quota is used", Quota{}},
+		{"quota.exhausted", "A quota is used up, or something did not fit what was left of it", Quota{}},
+		{"quota.reset", "The operator let a quota's window begin anew; the body is what it was", Quota{}},
+
 		{"egress.ledger.appended", "Something leaves for the network, or was kept from it", LedgerRow{}},
 		{"egress.ledger.settled", "What became of a row of the ledger", LedgerSettled{}},
 		{"egress.settings.updated", "Posture or scopes of egress changed", EgressSettings{}},
@@ -93,7 +98,11 @@ func Events() []EventKind {
 
 		{"infer.done", "A model was asked and answered", InferEvent{}},
 		{"infer.failed", "A model was asked and did not answer to the end", InferEvent{}},
-		{"infer.refused", "A policy refused that a model be asked", InferEvent{}},
+		{"infer.refused", "A policy or a lease refused that a model be asked", InferEvent{}},
+		{"models.pull.progress", "A model file is being fetched", ModelFile{}},
+		{"models.pulled", "A model file is here and named in models.toml", ModelFile{}},
+		{"models.pull.failed", "A model file was not fetched; what came may be kept for the next try", ModelFile{}},
+		{"models.swept", "A model file that nothing names or uses was removed", ModelFile{}},
 
 		{"secrets.stored", "A secret was stored or changed", Secret{}},
 		{"secrets.removed", "A secret was removed", SecretName{}},
@@ -127,6 +136,11 @@ type SafeEvent struct {
 	Reason  string      `json:"reason"`
 	Crashes []time.Time `json:"crashes"`
 	Packs   []string    `json:"packs"`
+}
+
+// SafeLeft is the body of service.safe.left.
+type SafeLeft struct {
+	By string `json:"by"`
 }
 
 // DevEvent is the body of service.dev.start and service.dev.end.

@@ -1,5 +1,7 @@
 package api
 
+import "time"
+
 // InferEvent is the body of infer.done, infer.failed and infer.refused. Numbers of what failed say how far it came.
 type InferEvent struct {
 	Kind       string `json:"kind"`            // "infer.generate"
@@ -13,6 +15,66 @@ type InferEvent struct {
 	MS         int64  `json:"ms"`                 // from the start of the action, waiting for the runtime included
 	Money      int64  `json:"usd_micros"`
 	Code       string `json:"code,omitempty"` // why it failed
+}
+
+// PullModel is the input of an action models.pull. The digest is known beforehand, from a source that is trusted more than
+// the one that sends the file.
+type PullModel struct {
+	Name    string `json:"name"`
+	URL     string `json:"url"` // https
+	Digest  string `json:"digest"`
+	Profile string `json:"profile"` // of runtimes.toml
+	License string `json:"license,omitempty"`
+	Source  string `json:"source,omitempty"`
+	Default bool   `json:"default,omitempty"`
+	// Also are entries of an http scope for places that the address leads on to: nothing else is reached.
+	Also []string `json:"also,omitempty"`
+}
+
+// ModelFile is the body of models.pull.progress, models.pulled, models.pull.failed and models.swept.
+type ModelFile struct {
+	Name   string `json:"name,omitempty"`
+	Digest string `json:"digest"`
+	Source string `json:"source,omitempty"` // without a query
+	Done   int64  `json:"bytes_done"`
+	Total  int64  `json:"bytes"` // -1: unknown yet
+	Code   string `json:"code,omitempty"`
+}
+
+// RuntimeAsk is the input of the actions runtimes.*: start names a Model (empty is the default), stop and logs an ID.
+type RuntimeAsk struct {
+	Model string `json:"model,omitempty"`
+	ID    string `json:"id,omitempty"`
+}
+
+// RuntimeMatrix is the document "runtime_matrix".
+type RuntimeMatrix struct {
+	Severity string                 `json:"severity"` // the worst of all: ok, warning or error
+	Reason   string                 `json:"reason,omitempty"`
+	States   map[string]int         `json:"states"` // how many are in each
+	Items    map[string]RuntimeCell `json:"items"`  // by id, those that were asked for since the start
+}
+
+// RuntimeCell is how one runtime is.
+type RuntimeCell struct {
+	State       string        `json:"state"` // starting, ready, draining, stopped or failed
+	Severity    string        `json:"severity"`
+	Reason      string        `json:"reason,omitempty"`
+	Model       string        `json:"model"` // digest
+	Profile     string        `json:"profile"`
+	Runtime     string        `json:"runtime"`
+	Accelerator string        `json:"accelerator"` // cpu or gpu, as the profile asks
+	Generation  int           `json:"generation"`
+	Restarts    RestartBudget `json:"restart_budget"`
+}
+
+// RestartBudget is how often a runtime may fail before it rests.
+type RestartBudget struct {
+	Max       int       `json:"max"`
+	Used      int       `json:"used"`
+	Remaining int       `json:"remaining"`
+	WindowMS  int64     `json:"window_ms"`
+	Rests     time.Time `json:"rests_until,omitzero"`
 }
 
 // ModelUsage adds up what models were asked, by whom and of what. It is the document "usage".

@@ -10,6 +10,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host"
 	"github.com/arw-project/arw/host/internal/pack"
+	"github.com/arw-project/arw/host/internal/starts"
 	"github.com/arw-project/arw/manifests/strict"
 )
 
@@ -48,6 +49,27 @@ type config struct {
 	Upgrade upgradeConfig `toml:"upgrade"`
 	// Telemetry says where traces go and how lines are logged.
 	Telemetry telemetryConfig `toml:"telemetry"`
+	// SafeMode says when a host that keeps dying starts without packs.
+	SafeMode safeConfig `toml:"safe_mode"`
+}
+
+// safeConfig is the table [safe_mode].
+type safeConfig struct {
+	Crashes int    `toml:"crashes"` // so many ends that nobody asked for: 3; -1 never
+	Window  string `toml:"window"`  // within so long: "10m"
+}
+
+// limits are the table as the host takes it.
+func (s safeConfig) limits() (starts.Limits, error) {
+	l := starts.Limits{Crashes: s.Crashes}
+	if s.Window == "" {
+		return l, nil
+	}
+	var err error
+	if l.Window, err = time.ParseDuration(s.Window); err != nil || l.Window <= 0 {
+		return l, abi.Errorf(abi.Invalid, "read configuration: safe_mode.window = %q is no duration above zero", s.Window).WithHint(`write it as "10m"`)
+	}
+	return l, nil
 }
 
 // telemetryConfig is the table [telemetry].

@@ -2,9 +2,9 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strconv"
 
@@ -13,6 +13,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/api"
 	models "github.com/arw-project/arw/host/internal/infer/serve" // "serve" is a command here
+	"github.com/arw-project/arw/host/internal/infer/shelf"
 )
 
 func (a *app) modelCmd() *cobra.Command {
@@ -20,7 +21,7 @@ func (a *app) modelCmd() *cobra.Command {
 		Use:   "model",
 		Short: "Say which models the host may ask",
 		Long: `Models stand in models.toml of the state directory, each with the digest that its file must have and a profile of
-runtimes.toml. A running host reads both at its next start.`,
+runtimes.toml. A running host reads both again when they change.`,
 	}
 	step := func(use, short string, do func(cmd *cobra.Command, dir, name string) error) *cobra.Command {
 		return &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
@@ -34,7 +35,7 @@ runtimes.toml. A running host reads both at its next start.`,
 			return a.print(map[string]string{"model": args[0]}, func(u ui) error { u.facts("model", args[0]); return nil })
 		}}
 	}
-	cmd.AddCommand(a.modelListCmd(), a.modelAddCmd(), a.modelInspectCmd(), a.modelBundleCmd(),
+	cmd.AddCommand(a.modelListCmd(), a.modelAddCmd(), a.modelPullCmd(), a.modelGCCmd(), a.modelInspectCmd(), a.modelBundleCmd(),
 		step("verify NAME", "Compare a model's file with its digest", func(cmd *cobra.Command, dir, name string) error {
 			s, err := models.Open(dir, nil, nil)
 			if err != nil {
@@ -78,6 +79,7 @@ func (a *app) modelListCmd() *cobra.Command {
 
 func (a *app) modelAddCmd() *cobra.Command {
 	var m models.Model
+	var keep bool
 	cmd := &cobra.Command{
 		Use:     "add NAME FILE",
 		Short:   "Put a model file into models.toml with its digest",
@@ -89,6 +91,13 @@ func (a *app) modelAddCmd() *cobra.Command {
 				return err
 			}
 			m.Name, m.File = args[0], args[1]
+			if keep {
+				got, path, err := shelve(cmd.Context(), filepath.Join(dir, "models"), m.File, shelf.Manifest{Digest: m.Digest, License: m.License, Source: m.Source})
+				if err != nil {
+					return err
+				}
+				m.File, m.Digest = path, got.Digest
+			}
 			added, err := models.Add(cmd.Context(), dir, m)
 			if err != nil {
 				return err
@@ -104,34 +113,8 @@ func (a *app) modelAddCmd() *cobra.Command {
 	f.StringVar(&m.Digest, "digest", "", "the sha256:… that the file must have")
 	f.StringVar(&m.License, "license", "", "its licence")
 	f.StringVar(&m.Source, "source", "", "where it came from")
+	f.BoolVar(&keep, "copy", false, "copy the file onto the host's shelf, under its digest")
 	_ = cmd.MarkFlagRequired("profile")
-	return cmd
-}
-
-func (a *app) runtimeCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "runtime", Short: "Look at the programs that run models"}
-	cmd.AddCommand(&cobra.Command{Use: "list", Short: "List the runtimes that were asked for since the host's start", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		doc := json.RawMessage(`{"runtimes":{}}`)
-		if err := a.told(cmd, "runtimes", &doc); err != nil {
-			return err
-		}
-		return a.print(doc, func(u ui) error {
-			var list struct {
-				Runtimes map[string]struct {
-					State  string `json:"state"`
-					Reason string `json:"reason"`
-				} `json:"runtimes"`
-			}
-			if err := json.Unmarshal(doc, &list); err != nil {
-				return err
-			}
-			var table [][]string
-			for _, id := range slices.Sorted(maps.Keys(list.Runtimes)) {
-				table = append(table, []string{id, list.Runtimes[id].State, list.Runtimes[id].Reason})
-			}
-			return u.table([]string{"RUNTIME", "STATE", "REASON"}, table)
-		})
-	}})
 	return cmd
 }
 

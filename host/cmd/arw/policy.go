@@ -18,7 +18,7 @@ import (
 
 func (a *app) policyCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "policy", Short: "Test, explain and change what the policies decide"}
-	cmd.AddCommand(a.policyTestCmd(), a.policyExplainCmd(), a.policySimulateCmd(), a.policyReloadCmd(), a.policyPostureCmd())
+	cmd.AddCommand(a.policyTestCmd(), a.policyExplainCmd(), a.policySimulateCmd(), a.policyDiffCmd(), a.policyReloadCmd(), a.policyPostureCmd())
 	return cmd
 }
 

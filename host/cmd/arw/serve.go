@@ -28,6 +28,7 @@ type serveFlags struct {
 	install     []string
 	workers     int
 	verbose     bool
+	safe        bool
 }
 
 func (a *app) serveCmd() *cobra.Command {
@@ -51,6 +52,7 @@ host on the same directory is refused. Configuration is arw.toml there; flags ov
 	f.StringVar(&fl.registryDir, "registry-dir", "", "also serve the registry in this folder, at the default registry's address")
 	f.StringArrayVar(&fl.install, "install", nil, "install this reference once the host is up, unless it is installed already; may be given again")
 	f.IntVar(&fl.workers, "workers", 0, "calls that may run at once (default twice the processors)")
+	f.BoolVar(&fl.safe, "safe", false, "start in safe mode: no pack is loaded or run before \"arw safe-mode exit\"")
 	f.BoolVar(&fl.verbose, "verbose", false, "log every request")
 	return cmd
 }
@@ -96,8 +98,16 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 	if err != nil {
 		return err
 	}
+	crashes, err := cfg.SafeMode.limits()
+	if err != nil {
+		return err
+	}
+	told := ""
+	if fl.safe {
+		told = "it was started with --safe"
+	}
 	h, err := host.Open(ctx, host.Config{
-		Queue: line, Schedules: timed,
+		Crashes: crashes, Safe: told, Queue: line, Schedules: timed,
 		Edge: edge, Index: ix, Upgrade: upgrade, Limits: host.Limits{Drain: drain},
 		Telemetry: host.Telemetry{Endpoint: cfg.Telemetry.Endpoint, Headers: cfg.Telemetry.Headers, Ratio: cfg.Telemetry.Ratio},
 		StateDir:  dir, TrustFile: filepath.Join(dir, cfg.Trust), PolicyDir: filepath.Join(dir, cfg.Policy),

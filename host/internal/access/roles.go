@@ -22,6 +22,7 @@ const (
 	PolicyManage  Capability = "policy.manage"
 	LogicChange   Capability = "logic.change"
 	Manage        Capability = "access.manage"
+	HostManage    Capability = "host.manage"
 	ProjectManage Capability = "project.manage"
 	MemoryReview  Capability = "memory.review"
 )

@@ -279,6 +279,18 @@ func (r *Reader) explain(err error) error {
 	return explain(`read blob "`+r.digest+`"`, err)
 }
 
+// CheckFile holds a file to its name, which is the digest of what is in it; Corrupt. It needs no open store.
+func CheckFile(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return explain(`check blob "`+name+`"`, err)
+	}
+	defer f.Close()
+	r := &Reader{f: f, digest: algorithm + path.Base(name), sum: sha256.New()}
+	_, err = io.Copy(io.Discard, r)
+	return err
+}
+
 // Has reports whether there is a blob of that digest, without reading it. Errors: Invalid, Unavailable.
 func (s *Store) Has(digest string) (bool, error) {
 	name, err := file(digest)

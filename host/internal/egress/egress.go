@@ -79,7 +79,9 @@ type Config struct {
 	Redact   func([]byte) []byte                                                  // applied to what is stored or shown of paths, headers and samples; nil changes nothing
 	Deny     func(ctx context.Context, c Caller, target string) error             // denies that stand above every lease (capsules); nil denies nothing
 	// Judge asks the policies about a caller that is no pack; nil allows what its token covers. The ids that it returns go into the row.
-	Judge  func(ctx context.Context, c Caller, target string, d netguard.Dest) (policies []string, err error)
+	Judge func(ctx context.Context, c Caller, target string, d netguard.Dest) (policies []string, err error)
+	// Meter counts what a token's owner sends after everybody allowed it, calls and bytes as they pass; nil counts nothing. An error ends it.
+	Meter  func(ctx context.Context, c Caller, calls, bytes int64) error
 	Alarm  func(Anomaly)       // also hears what is odd about names; it is journaled in any case
 	Odd    dnsguard.Thresholds // when a name is odd
 	Limits Limits

@@ -117,6 +117,16 @@ func (b bearer) Permit(ctx context.Context, target string, d netguard.Dest, n in
 	if err == nil {
 		p.Policies, err = b.policies(ctx, target, d)
 	}
+	if meter := b.g.cfg.Meter; meter != nil && err == nil {
+		err = meter(ctx, b.caller, 1, n)
+		spend := p.Spend
+		p.Spend = func(ctx context.Context, more int64) error {
+			if err := spend(ctx, more); err != nil {
+				return err
+			}
+			return meter(ctx, b.caller, 0, more)
+		}
+	}
 	return p, err
 }
 

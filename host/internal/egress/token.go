@@ -201,6 +201,17 @@ func (g *Guard) authenticate(secret string) (*token, error) {
 	return found, found.alive()
 }
 
+// As is whom a token's secret speaks for, and what it may: for code of the host that acts on somebody's behalf and shall be held to
+// a lease of its own. Errors: Unauthenticated, LeaseRevoked, LeaseExpired.
+func (g *Guard) As(secret string, by Cause, action string) (Caller, Authority, error) {
+	t, err := g.authenticate(secret)
+	if err != nil {
+		return Caller{}, nil, err
+	}
+	c := Caller{Actor: t.Actor, Project: t.Project, Corr: by.Corr, Action: action}
+	return c, bearer{g, t, c}, nil
+}
+
 func (t *token) alive() error {
 	switch {
 	case t.revoked.Load():

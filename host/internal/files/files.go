@@ -21,6 +21,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/manifests/pattern"
 )
 
 // Folders serves all leases; it holds nothing and is safe for concurrent use. A folder is opened anew at each call, so
@@ -34,6 +35,7 @@ func New() *Folders { return &Folders{} }
 type place struct {
 	root     *os.Root
 	folder   string // the leased folder, clean and absolute
+	named    string // of a scope with stars: the part before them, the only one that somebody named; else ""
 	rel      string // path below it, "." for the folder itself
 	path     string // as the guest wrote it, for messages
 	writable bool
@@ -53,7 +55,7 @@ func enter(ctx context.Context, doing, scope, path string) (*place, error) {
 	if err := p.within(doing); err != nil {
 		return nil, err
 	}
-	root, err := os.OpenRoot(p.folder)
+	root, err := p.open(p.folder)
 	if err != nil && p.rel == "." {
 		if st, serr := os.Lstat(p.folder); errors.Is(serr, fs.ErrNotExist) || serr == nil && !st.IsDir() { // OpenRoot names no errno for a file
 			return p.alone(doing)
@@ -68,7 +70,7 @@ func enter(ctx context.Context, doing, scope, path string) (*place, error) {
 
 // alone opens the folder around a scope that names a single file. A link there could lead to another one, so it is refused.
 func (p *place) alone(doing string) (*place, error) {
-	root, err := os.OpenRoot(filepath.Dir(p.folder))
+	root, err := p.open(filepath.Dir(p.folder))
 	if err != nil {
 		return nil, p.explain(doing, err)
 	}
@@ -93,6 +95,14 @@ func (p *place) within(doing string) error {
 		return outside("is not absolute")
 	case hasDots(p.path):
 		return outside(`climbs with ".."`)
+	}
+	if strings.Contains(p.folder, "*") {
+		named, _ := pattern.Fixed(p.folder)
+		folder, ok := pattern.Concrete(p.folder, filepath.Clean(p.path))
+		if !ok {
+			return outside("lies outside of the leased folders")
+		}
+		p.folder, p.named = folder, named
 	}
 	rel, err := filepath.Rel(p.folder, filepath.Clean(p.path))
 	if err != nil || !filepath.IsLocal(rel) {

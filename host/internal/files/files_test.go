@@ -425,3 +425,55 @@ func TestScopeOfOneFile(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAStarLendsFoldersAlone: what only a star stands for is entered when it is a folder; a link that whoever owns the folder
+// above could put there is not.
+func TestAStarLendsFoldersAlone(t *testing.T) {
+	t.Parallel()
+	tr := grow(t)
+	err := errors.Join(
+		os.MkdirAll(tr.path("homes/ann/docs"), 0o755), os.MkdirAll(tr.path("homes/bob/private"), 0o755),
+		os.WriteFile(tr.path("homes/ann/docs/a.txt"), []byte("ann's"), 0o644),
+		os.WriteFile(tr.path("homes/bob/private/b.txt"), []byte("bob's"), 0o644),
+		os.Symlink("private", tr.path("homes/bob/docs")), // stays inside of homes, and leads to what no star stands for
+		os.Symlink("bob", tr.path("homes/mallory")),      // a link on the way
+		os.Symlink(tr.secret, tr.path("homes/eve")),      // out of everything
+		os.Symlink("ann/docs/a.txt", tr.path("homes/c.txt")),
+		os.WriteFile(tr.path("homes/d.txt"), []byte("plain"), 0o644),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, ctx := files.New(), t.Context()
+	for _, c := range []struct {
+		scope, path string
+		code        abi.Code
+		want        string
+	}{
+		{"homes/*/docs", "homes/ann/docs/a.txt", abi.OK, "ann's"},
+		{"homes/*/docs", "homes/bob/docs/b.txt", abi.Denied, ""},
+		{"homes/*/private", "homes/mallory/private/b.txt", abi.Denied, ""},
+		{"homes/*/private", "homes/bob/private/b.txt", abi.OK, "bob's"},
+		{"homes/*", "homes/eve/key", abi.Denied, ""},
+		{"homes/*/docs", "homes/ann/private/x", abi.Denied, ""},
+		{"homes/*.txt", "homes/d.txt", abi.OK, "plain"},
+		{"homes/*.txt", "homes/c.txt", abi.Denied, ""},
+		{"homes/*/docs", "homes/ann/docs/none.txt", abi.NotFound, ""},
+		{"homes/*/docs", "homes/zoe/docs/a.txt", abi.NotFound, ""},
+	} {
+		buf := make([]byte, 100)
+		n, err := f.Read(ctx, "read:"+tr.path(c.scope), tr.path(c.path), 0, buf)
+		if abi.CodeOf(err) != c.code || string(buf[:n]) != c.want {
+			t.Errorf("%s in %s: %q, %v; want %q, %v", c.path, c.scope, buf[:n], err, c.want, c.code)
+		}
+	}
+	if err := f.Write(ctx, "write:"+tr.path("homes/*/docs"), tr.path("homes/ann/docs/new/x.txt"), []byte("x")); err != nil {
+		t.Error(err)
+	}
+	if err := f.Write(ctx, "write:"+tr.path("homes/*.out"), tr.path("homes/n.out"), []byte("x")); err != nil {
+		t.Error(err)
+	}
+	if err := f.Write(ctx, "write:"+tr.path("homes/*/docs"), tr.path("homes/bob/docs/x.txt"), []byte("x")); abi.CodeOf(err) != abi.Denied {
+		t.Error(err)
+	}
+}

@@ -152,6 +152,14 @@ func (w *watch) settle(p *Part) {
 	p.Usage = &u
 }
 
+// MostTokens are the most that a request can take, in and out, whatever the model.
+func (r *Request) MostTokens() (in, out int64) {
+	if out = int64(r.MaxTokens); out == 0 {
+		out = DefaultTokens
+	}
+	return r.Prompt.mostTokens(), out
+}
+
 func (p *Prompt) mostTokens() int64 {
 	n := int64(len(p.Text)) + 64
 	for i := range p.Messages {

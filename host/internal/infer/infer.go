@@ -93,6 +93,9 @@ type Request struct {
 	// Scope keeps prompt caches of different scopes apart where the runtime can (pack and project, usually). It never
 	// leaves the machine as it is: adapters send a digest of it.
 	Scope string `json:"-"`
+	// Slot is where a runtime with slots is to answer, and its memory there is the Scope's alone; nil lets it choose. See package
+	// slots.
+	Slot *int `json:"-"`
 	// Budget of this one call beside MaxTokens.
 	Budget Budget `json:"-"`
 }

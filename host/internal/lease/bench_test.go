@@ -27,6 +27,7 @@ func BenchmarkUse(b *testing.B) {
 		{"fs-budget", withBudget(grantOf(abi.FS, "read:/srv/documents"), 1<<50, 1<<60), path, 4096},
 		{"fs-8-folders", grantOf(abi.FS, "read:/a", "read:/b", "read:/c", "read:/d", "read:/e", "read:/f", "read:/g", "read:/srv"), path, 4096},
 		{"action", grantOf(abi.Action, "arw/*:*"), "arw/research:research.search", 0},
+		{"action-where", grantOf(abi.Action, `arw/*:* where /limit in 1..10`), "arw/research:research.search", 0},
 	} {
 		b.Run(bc.name, func(b *testing.B) {
 			h := open(b, b.TempDir())
@@ -34,10 +35,10 @@ func BenchmarkUse(b *testing.B) {
 				h.grant(b, grantOf(c))
 			}
 			h.grant(b, bc.grant)
-			holder := h.holder()
+			seat, args := h.holder().At(lease.Where{}), []byte(`{"query":"what is a lease","limit":5}`)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := holder.Use(ctx, bc.grant.Capability, bc.target, bc.n); err != nil {
+				if _, _, err := seat.TakeWith(ctx, bc.grant.Capability, bc.target, args, bc.n); err != nil {
 					b.Fatal(err)
 				}
 			}

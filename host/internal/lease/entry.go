@@ -32,7 +32,7 @@ func stateOf(name string) (state, bool) {
 type entry struct {
 	id       string
 	grant    Grant
-	patterns []pattern
+	patterns []admission
 	corr     string // of the grant, for the events nobody asked for
 	created  time.Time
 

@@ -3,6 +3,7 @@ package lease
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/arw-project/arw/abi"
 )
@@ -18,7 +19,7 @@ func sameProject(l, w string) bool {
 
 // unshared refuses a lease of folders that live leases of another project reach, or those that the running transactions make.
 // The error is Conflict and names the lease.
-func (b *Book) unshared(g Grant, patterns []pattern, coming []coming) error {
+func (b *Book) unshared(g Grant, patterns []admission, coming []coming) error {
 	if g.Capability != abi.FS {
 		return nil
 	}
@@ -55,18 +56,31 @@ func named(project string) string {
 	return project
 }
 
-// meeting finds two entries of which one lies within the other, whatever may be done there.
-func meeting(mine, theirs []pattern) (a, b string, meet bool) {
+// meeting finds two entries that may name one file, whatever may be done there. Of an entry with a star only what stands before it
+// counts, so two that would never meet may be taken for two that do; never the other way round.
+func meeting(mine, theirs []admission) (a, b string, meet bool) {
 	for i := range mine {
 		for j := range theirs {
-			p, q := mine[i], theirs[j]
-			p.write, q.write = false, false
-			if p.within(&q) || q.within(&p) {
-				return p.text, q.text, true
+			p, q := mine[i].root(), theirs[j].root()
+			if below(p, q) || below(q, p) {
+				return mine[i].text, theirs[j].text, true
 			}
 		}
 	}
 	return "", "", false
+}
+
+// root is the deepest folder above everything that an entry of folders admits, without a slash at its end.
+func (p *admission) root() string {
+	before, _, star := strings.Cut(p.prefix, "*")
+	if star {
+		return before[:max(strings.LastIndexByte(before, '/'), 0)]
+	}
+	return before
+}
+
+func below(folder, name string) bool {
+	return strings.HasPrefix(name, folder) && (len(name) == len(folder) || name[len(folder)] == '/')
 }
 
 // Folder reports whether a folder may be lent to another project by this one: no live lease of a third reaches it. The error is
@@ -76,5 +90,5 @@ func (b *Book) Folder(project, folder string) error {
 	if wrong != "" {
 		return abi.Errorf(abi.Invalid, "export %q: %s", clip(folder), wrong)
 	}
-	return b.unshared(Grant{Capability: abi.FS, Where: Where{Project: project}}, []pattern{p}, nil)
+	return b.unshared(Grant{Capability: abi.FS, Where: Where{Project: project}}, []admission{p}, nil)
 }

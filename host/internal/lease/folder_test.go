@@ -25,6 +25,8 @@ func TestFolderBelongsToOneProject(t *testing.T) {
 		{"one of several entries", in("a", "read:/etc", "write:/srv/x"), in("b", "read:/tmp", "read:/srv/x"), true},
 		{"one project", in("a", "write:/srv/x"), in("a", "read:/srv/x"), false},
 		{"the default project, by name", in("", "write:/srv/x"), in("default", "read:/srv/x"), false},
+		{"stars that may name one folder", in("a", "write:/srv/*/x"), in("b", "read:/srv/y/*"), true},
+		{"a star beside", in("a", "write:/srv/*/x"), in("b", "read:/var/y"), false},
 		{"a neighbour", in("a", "write:/srv/x"), in("b", "read:/srv/xy"), false},
 		{"no folders", grantOf(abi.Event, "research."), grantOf(abi.Event, "research."), false},
 	} {

@@ -83,7 +83,7 @@ func (b *Book) newEntry(corr string, g Grant) (*entry, error) {
 	return e, nil
 }
 
-func checkGrant(corr string, g Grant) ([]pattern, error) {
+func checkGrant(corr string, g Grant) ([]admission, error) {
 	wrong := ""
 	switch {
 	case !packName.MatchString(g.Pack):

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/manifests/pattern"
 )
 
 // Holder is one version of one pack and the leases it holds. It is safe for concurrent use and valid as long as its Book.
@@ -70,6 +71,12 @@ func (s Seat) Use(ctx context.Context, capability abi.Capability, wanted string,
 
 // Take is Holder.Take at this place.
 func (s Seat) Take(ctx context.Context, capability abi.Capability, wanted string, n int) (scope, id string, err error) {
+	return s.TakeWith(ctx, capability, wanted, nil, n)
+}
+
+// TakeWith is Take for the call of a tool with these arguments, on which an entry of a scope may have conditions. They are not
+// kept and not told to anybody.
+func (s Seat) TakeWith(ctx context.Context, capability abi.Capability, wanted string, args []byte, n int) (scope, id string, err error) {
 	h := s.h
 	if capability.Ambient() {
 		return "", "", nil
@@ -84,6 +91,7 @@ func (s Seat) Take(ctx context.Context, capability abi.Capability, wanted string
 			continue
 		}
 		t := parseTarget(c.family, wanted)
+		t.args = pattern.NewArguments(args)
 		now := h.book.now()
 		for _, e := range c.leases {
 			if !e.usable(now) || !e.grant.Where.holds(&s.at) || c.family == paths && !sameProject(e.grant.Project, s.at.Project) {

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/manifests/pattern"
 	"github.com/arw-project/arw/manifests/reach"
 )
 
@@ -22,9 +23,9 @@ type family uint8
 
 const (
 	unscoped family = iota // log, kv, clock, rand, archive: no entries, no target
-	paths                  // fs: "read:/abs/path", "write:/abs/path", "read:*"
+	paths                  // fs: "read:/abs/path", "write:/abs/*/path", "read:*"
 	words                  // event, state: "research." covers all kinds that begin so, "research.done" itself alone
-	tools                  // action: "namespace/name:tool" with * inside a part
+	tools                  // action: "namespace/name:tool" with * inside a part, and " where " with conditions on the arguments
 	requests               // http: "GET,POST https://host/path", see package reach
 	names                  // infer, secret, config, export: the name of a model, key, document or thing, * for any run of characters
 )
@@ -52,19 +53,21 @@ func familyOf(c abi.Capability) (family, bool) {
 	return 0, false
 }
 
-// pattern is one scope entry, parsed when the lease is made so that a use compares strings only.
-type pattern struct {
+// admission is one scope entry, parsed when the lease is made so that a use compares strings only.
+type admission struct {
 	text   string // as granted; what Use returns
 	family family
 	write  bool        // paths
 	any    bool        // paths: "*"
-	prefix string      // paths: the root without a slash at its end; words: the entry
+	star   bool        // paths: a * in prefix
+	prefix string      // paths: the root without a slash at its end; tools: without conditions; else the entry
 	reach  reach.Entry // requests
+	where  pattern.Where
 }
 
 // parsePattern reads one entry of a scope; what is wrong with it is the error's text.
-func parsePattern(f family, entry string) (pattern, string) {
-	p := pattern{text: entry, family: f, prefix: entry}
+func parsePattern(f family, entry string) (admission, string) {
+	p := admission{text: entry, family: f, prefix: entry}
 	if entry == "" || len(entry) > MaxScopeEntry || !utf8.ValidString(entry) || strings.ContainsFunc(entry, unicode.IsControl) {
 		return p, "an entry is text of 1 to 4096 bytes without control characters"
 	}
@@ -78,8 +81,16 @@ func parsePattern(f family, entry string) (pattern, string) {
 			return p, `an entry is a name ("research.done") or, ending with a dot, the beginning of names ("research.")`
 		}
 	case tools:
-		if !toolShaped(entry) {
-			return p, `an entry is "namespace/name:tool" or "namespace/name", and * stands for any part of one of the three`
+		name, conditions, has := pattern.Split(entry)
+		p.prefix = name
+		if has {
+			var err error
+			if p.where, err = pattern.ParseWhere(conditions); err != nil {
+				return p, err.Error()
+			}
+		}
+		if !toolShaped(name) {
+			return p, `an entry is "namespace/name:tool" or "namespace/name", and * stands for any part of one of the three; conditions follow behind " where "`
 		}
 	case names:
 		if strings.Contains(entry, " ") {
@@ -95,7 +106,7 @@ func parsePattern(f family, entry string) (pattern, string) {
 	return p, ""
 }
 
-func parsePath(p pattern, entry string) (pattern, string) {
+func parsePath(p admission, entry string) (admission, string) {
 	mode, name, _ := strings.Cut(entry, ":")
 	p.write = mode == "write"
 	if mode != "read" && !p.write {
@@ -109,7 +120,8 @@ func parsePath(p pattern, entry string) (pattern, string) {
 		return p, `a folder is "*" or an absolute path without "..", "." and doubled slashes`
 	}
 	p.prefix = strings.TrimSuffix(name, "/")
-	return p, ""
+	p.star = strings.Contains(name, "*")
+	return p, pattern.StarFault(name)
 }
 
 // toolShaped reports whether an entry or target reads namespace/name or namespace/name:tool.
@@ -120,13 +132,14 @@ func toolShaped(s string) bool {
 		!strings.ContainsAny(namespace, ": ")
 }
 
-// target is what a use wants, split once for all patterns it meets.
+// target is what a use wants, split once for all entries it meets.
 type target struct {
 	text  string
 	name  string       // paths: the cleaned path
 	write bool         // paths
 	reach reach.Target // requests
-	ok    bool         // false: no pattern can cover it
+	args  pattern.Arguments
+	ok    bool // false: no entry can cover it
 }
 
 // parseTarget allocates only for a path that is not clean already.
@@ -155,12 +168,15 @@ func parseTarget(f family, text string) target {
 	return t
 }
 
-// covers reports whether the pattern admits the target.
-func (p *pattern) covers(t *target) bool {
+// covers reports whether the entry admits the target.
+func (p *admission) covers(t *target) bool {
 	switch p.family {
 	case paths:
 		if t.write && !p.write {
 			return false
+		}
+		if p.star {
+			return pattern.Below(p.prefix, t.name)
 		}
 		if p.any || !strings.HasPrefix(t.name, p.prefix) {
 			return p.any
@@ -172,41 +188,17 @@ func (p *pattern) covers(t *target) bool {
 		}
 		return p.prefix == t.text
 	case tools:
-		return glob(p.text, t.text, "/:")
+		return pattern.Glob(p.prefix, t.text, "/:") && p.where.Covers(&t.args)
 	case names:
-		return glob(p.text, t.text, "")
+		return pattern.Glob(p.text, t.text, "")
 	case requests:
 		return p.reach.Covers(&t.reach)
 	}
 	return false
 }
 
-// glob matches with * standing for any run of characters but those of stop. It takes time in the product of the lengths
-// at worst and allocates nothing. A * in s is matched by a * alone, so that a pattern may stand for s: then the match says
-// that everything s admits, the pattern admits.
-func glob(pattern, s, stop string) bool {
-	star, retry := -1, 0 // the last * and where it was tried last
-	i, j := 0, 0
-	for j < len(s) {
-		switch {
-		case i < len(pattern) && pattern[i] == '*':
-			star, retry = i, j
-			i++
-		case i < len(pattern) && pattern[i] == s[j]:
-			i++
-			j++
-		case star >= 0 && strings.IndexByte(stop, s[retry]) < 0:
-			retry++
-			i, j = star+1, retry
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[i:], "*") == ""
-}
-
 // within reports whether everything q admits, p admits.
-func (p *pattern) within(q *pattern) bool {
+func (p *admission) within(q *admission) bool {
 	switch p.family {
 	case paths:
 		if q.write && !p.write {
@@ -218,11 +210,10 @@ func (p *pattern) within(q *pattern) bool {
 	case requests:
 		return p.reach.Within(&q.reach)
 	}
-	stop := "/:"
 	if p.family == names {
-		stop = ""
+		return pattern.Glob(p.text, q.text, "")
 	}
-	return glob(p.text, q.text, stop)
+	return pattern.Glob(p.prefix, q.prefix, "/:") && p.where.Within(&q.where)
 }
 
 // CheckScope reads every entry of a scope. A bad one is an *abi.Error with code Invalid that quotes it. A scoped
@@ -232,7 +223,7 @@ func CheckScope(c abi.Capability, scope []string) error {
 	return err
 }
 
-func parseScope(c abi.Capability, scope []string) ([]pattern, error) {
+func parseScope(c abi.Capability, scope []string) ([]admission, error) {
 	f, ok := familyOf(c)
 	if !ok {
 		return nil, abi.Errorf(abi.Invalid, "lease %q: this host leases no such capability", c).
@@ -244,30 +235,40 @@ func parseScope(c abi.Capability, scope []string) ([]pattern, error) {
 	if f != unscoped && len(scope) == 0 {
 		return nil, abi.Errorf(abi.Invalid, "lease %q: it needs a scope", c).WithHint("for example --scope %s", exampleScope(f))
 	}
-	patterns := make([]pattern, len(scope))
+	entries := make([]admission, len(scope))
 	for i, entry := range scope {
 		p, wrong := parsePattern(f, entry)
 		if wrong != "" {
 			return nil, abi.Errorf(abi.Invalid, "lease %q: scope %q: %s", c, clip(entry), wrong)
 		}
-		patterns[i] = p
+		entries[i] = p
 	}
-	return patterns, nil
+	return entries, nil
 }
 
 func exampleScope(f family) string {
 	return [...]string{unscoped: "", paths: "read:/path", words: "research.", tools: "arw/research:research.search", requests: "https://api.example.com/v1", names: "local/*"}[f]
 }
 
-// Reaches reports whether an entry of a scope covers a target; an entry that cannot be read covers nothing.
-func Reaches(c abi.Capability, entry, wanted string) bool {
+// Reaches reports whether an entry of a scope covers a target; an entry that cannot be read covers nothing. args are those of a
+// call of a tool, nil otherwise.
+func Reaches(c abi.Capability, entry, wanted string, args []byte) bool {
 	f, ok := familyOf(c)
 	if !ok {
 		return false
 	}
 	p, wrong := parsePattern(f, entry)
 	t := parseTarget(f, wanted)
+	t.args = pattern.NewArguments(args)
 	return wrong == "" && t.ok && p.covers(&t)
+}
+
+// Names reports whether an entry names a target, whatever the conditions it has on arguments.
+func Names(c abi.Capability, entry, wanted string) bool {
+	if c == abi.Action {
+		entry, _, _ = pattern.Split(entry)
+	}
+	return Reaches(c, entry, wanted, nil)
 }
 
 // Covers refuses a scope that reaches beyond the one the manifest asked for: nobody can grant a pack more than it told
@@ -284,7 +285,7 @@ func Covers(c abi.Capability, manifest, want []string) error {
 		return err
 	}
 	for i := range wanted {
-		if !slices.ContainsFunc(asked, func(p pattern) bool { return p.within(&wanted[i]) }) {
+		if !slices.ContainsFunc(asked, func(p admission) bool { return p.within(&wanted[i]) }) {
 			return abi.Errorf(abi.Denied, "lease %q: %q lies outside what the manifest asks for (%s)", c, wanted[i].text, quoted(manifest)).
 				WithHint("grant something inside it, or have the author widen [capabilities.%s] in pack.toml", c)
 		}

@@ -39,6 +39,18 @@ func TestCovers(t *testing.T) {
 		"all tools for one":           {abi.Action, []string{"arw/research:research.search"}, []string{"arw/research:*"}, abi.Denied},
 		"narrower stars":              {abi.Action, []string{"arw/*:*"}, []string{"arw/re*:research.*"}, abi.OK},
 		"another namespace":           {abi.Action, []string{"arw/*:*"}, []string{"*/research:*"}, abi.Denied},
+		"one of the folders":          {abi.FS, []string{"read:/home/*/docs"}, []string{"read:/home/ann/docs/x"}, abi.OK},
+		"narrower starred folders":    {abi.FS, []string{"read:/home/*/docs"}, []string{"read:/home/a*/docs/*"}, abi.OK},
+		"wider starred folders":       {abi.FS, []string{"read:/home/a*/docs"}, []string{"read:/home/*/docs"}, abi.Denied},
+		"stars for one folder":        {abi.FS, []string{"read:/home/ann"}, []string{"read:/home/*"}, abi.Denied},
+		"stars below one folder":      {abi.FS, []string{"read:/home"}, []string{"read:/home/*/docs"}, abi.OK},
+		"two stars at once":           {abi.FS, []string{"read:*"}, []string{"read:/home/**"}, abi.Invalid},
+		"conditions on what is free":  {abi.Action, []string{"arw/*:*"}, []string{`arw/mail:mail.send where /to like "*@a.com"`}, abi.OK},
+		"narrower conditions":         {abi.Action, []string{`arw/mail:* where /to like "*@a.com"`}, []string{`arw/mail:mail.send where /n is 1 and /to is "x@a.com"`}, abi.OK},
+		"no conditions for some":      {abi.Action, []string{`arw/mail:* where /to like "*@a.com"`}, []string{"arw/mail:mail.send"}, abi.Denied},
+		"other conditions":            {abi.Action, []string{`arw/mail:* where /to like "*@a.com"`}, []string{`arw/mail:mail.send where /cc is 1`}, abi.Denied},
+		"conditions that read ill":    {abi.Action, []string{"arw/*:*"}, []string{`arw/mail:mail.send where /to`}, abi.Invalid},
+		"conditions on a document":    {abi.Config, []string{"*"}, []string{`recipes where /to is 1`}, abi.Invalid},
 		"no scope wanted":             {abi.FS, []string{"read:*"}, nil, abi.Invalid},
 		"no scope asked":              {abi.FS, nil, []string{"read:/srv"}, abi.Invalid},
 		"nonsense wanted":             {abi.FS, []string{"read:*"}, []string{"srv"}, abi.Invalid},
@@ -64,6 +76,44 @@ func TestCovers(t *testing.T) {
 	}
 }
 
+// TestConditionsOnArguments: the lease whose conditions the arguments fulfil serves and is counted, and no other; what fulfils none
+// is refused, and the refusal tells neither the arguments nor what they would have to be beyond the scope.
+func TestConditionsOnArguments(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	inside := h.grant(t, withBudget(grantOf(abi.Action, `arw/mail:mail.send where /to like "*@a.com" and /n in 1..3`), 2, 0))
+	draft := h.grant(t, grantOf(abi.Action, `arw/mail:mail.send where /draft is true`))
+	seat, ctx := h.holder().At(lease.Where{}), t.Context()
+	for _, c := range []struct {
+		args string
+		want string
+	}{
+		{`{"to":"x@a.com","n":1}`, inside.ID},
+		{`{"draft":true,"to":"x@b.com"}`, draft.ID},
+		{`{"draft":true,"to":"x@a.com","n":2}`, draft.ID}, // unlimited ones serve first
+		{`{"to":"x@a.com","n":4}`, ""},
+		{`{"to":"x@b.com","n":1}`, ""},
+		{`{"to":"x@a.com","to":"x@b.com","n":1}`, ""},
+		{`not JSON`, ""},
+		{``, ""},
+		{`{"to":"x@a.com","n":3}`, inside.ID},
+	} {
+		_, id, err := seat.TakeWith(ctx, abi.Action, "arw/mail:mail.send", []byte(c.args), len(c.args))
+		if id != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%s is served by %q, %v; want %q", c.args, id, err, c.want)
+		}
+		if err != nil && (abi.CodeOf(err) != abi.Denied || c.args != "" && strings.Contains(err.Error(), c.args)) {
+			t.Errorf("%s is refused with %v", c.args, err)
+		}
+	}
+	if _, _, err := seat.TakeWith(ctx, abi.Action, "arw/mail:mail.send", []byte(`{"to":"x@a.com","n":1}`), 1); abi.CodeOf(err) != abi.BudgetExhausted {
+		t.Errorf("a third use of two: %v", err)
+	}
+	if _, _, err := seat.TakeWith(ctx, abi.Action, "arw/mail:mail.list", []byte(`{"draft":true}`), 1); abi.CodeOf(err) != abi.Denied {
+		t.Errorf("another tool: %v", err)
+	}
+}
+
 // FuzzScope: an entry that the manifest's covers serves no target that the manifest's would not, a path is never served
 // outside of the folder of the entry that Use returns, and a tool reference is served as a regular expression would.
 func FuzzScope(f *testing.F) {
@@ -79,6 +129,8 @@ func FuzzScope(f *testing.F) {
 		{"http", "GET,POST https://*.a.com", "https://b.a.com/v1", "GET https://b.a.com/v1/x?q=1"},
 		{"secret", "github.*", "github.a*", "github.ab"},
 		{"config", "recipes/*", "recipes/re*", "recipes/retrieval"},
+		{"fs", "read:/home/*/docs", "read:/home/a*/docs", "read:/home/ann/docs/x"},
+		{"action", `a/b:* where /n in 1..2`, `a/b:c where /n is 1`, "a/b:c"},
 		{"infer", "local/*", "local/llama:*", "local/llama:8b/q4"},
 	} {
 		f.Add(seed[0], seed[1], seed[2], seed[3])
@@ -109,7 +161,7 @@ func FuzzScope(f *testing.F) {
 				t.Fatalf("%q lies within %q, which refuses %q: %v", want, manifest, target, err)
 			}
 		}
-		if c == abi.Action {
+		if c == abi.Action && !strings.Contains(want, " where ") {
 			re := regexp.MustCompile(`\A(?s:` + strings.ReplaceAll(regexp.QuoteMeta(want), `\*`, `[^/:]*`) + `)\z`)
 			if re.MatchString(target) != (err == nil) {
 				t.Fatalf("%q on %q: %v", want, target, err)
@@ -130,6 +182,13 @@ func confined(t *testing.T, c abi.Capability, scope, target string) {
 		t.Fatalf("%q serves %q", scope, target)
 	}
 	clean := path.Clean(name)
+	if strings.Contains(folder, "*") && folder != "*" {
+		re := regexp.MustCompile(`\A(?s:` + strings.ReplaceAll(regexp.QuoteMeta(folder), `\*`, `[^/]*`) + `)(?s:/.*)?\z`)
+		if !path.IsAbs(name) || !re.MatchString(clean) {
+			t.Fatalf("%q serves %q", scope, target)
+		}
+		return
+	}
 	if !path.IsAbs(name) || (folder != "*" && folder != "/" && clean != folder && !strings.HasPrefix(clean, folder+"/")) {
 		t.Fatalf("%q serves %q", scope, target)
 	}

@@ -62,6 +62,12 @@ func TestScope(t *testing.T) {
 		"a star does not cross parts": {abi.Action, []string{"arw/*"}, "arw/research:research.search", "-"},
 		"a pack without a tool":       {abi.Action, []string{"arw/research"}, "arw/research", "arw/research"},
 		"a tool of a bare pack":       {abi.Action, []string{"arw/research"}, "arw/research:x", "-"},
+		"a folder of each":            {abi.FS, []string{"read:/home/*/docs"}, "read:/home/ann/docs/a.md", "read:/home/*/docs"},
+		"not above a star's folder":   {abi.FS, []string{"read:/home/*/docs"}, "read:/home/ann", "-"},
+		"a star is one segment":       {abi.FS, []string{"read:/home/*/docs"}, "read:/home/ann/bob/docs", "-"},
+		"dots through a star":         {abi.FS, []string{"read:/home/*/docs"}, "read:/home/ann/docs/../../../etc/docs", "-"},
+		"writing through a star":      {abi.FS, []string{"read:/home/*/docs"}, "write:/home/ann/docs/a", "-"},
+		"a condition without a call":  {abi.Action, []string{`arw/research:* where /limit in 1..10`}, "arw/research:x", "-"},
 		"two stars in one part":       {abi.Action, []string{"arw/*ab*:x"}, "arw/aaabb:x", "arw/*ab*:x"},
 	} {
 		t.Run(name, func(t *testing.T) {

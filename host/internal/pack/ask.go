@@ -14,6 +14,7 @@ import (
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/wasm"
+	"github.com/arw-project/arw/manifests/pattern"
 )
 
 // seat is the holder as this call uses it: in its project, its session, its action.
@@ -58,26 +59,27 @@ func (w *world) mayOpen(ctx context.Context, target string) error {
 const maxAsks = 3
 
 // take counts a use against a lease; without one it asks a person, where the policies say so, and waits for the answer.
-func (w *world) take(ctx context.Context, c abi.Capability, target string, n int) (scope, id string, err error) {
+func (w *world) take(ctx context.Context, c abi.Capability, u use) (scope, id string, err error) {
+	target := u.target
 	if w.span != nil {
 		step := w.span.Step("lease "+string(c), "arw.capability", string(c))
 		defer func() { step.Say("arw.lease", id); step.End(err) }()
 	}
-	scope, id, err = w.seat().Take(ctx, c, target, n)
+	scope, id, err = w.seat().TakeWith(ctx, c, target, u.args, int(u.n))
 	if err != nil && c == abi.FS {
-		if lent, ok := w.lent(ctx, target, n); ok {
+		if lent, ok := w.lent(ctx, target, int(u.n)); ok {
 			return lent, "", nil
 		}
 	}
 	for asked := 0; err != nil && asked < maxAsks; asked++ {
-		again, aerr := w.ask(ctx, c, target, err)
+		again, aerr := w.ask(ctx, c, u, err)
 		if aerr != nil {
 			return "", "", aerr
 		}
 		if !again {
 			break
 		}
-		scope, id, err = w.seat().Take(ctx, c, target, n)
+		scope, id, err = w.seat().TakeWith(ctx, c, target, u.args, int(u.n))
 	}
 	w.dirty = w.dirty || err == nil && w.t.Effects > abi.Reads && c != abi.Log && c != abi.Clock && c != abi.Rand && !strings.HasPrefix(target, "read:")
 	return scope, id, err
@@ -86,7 +88,7 @@ func (w *world) take(ctx context.Context, c abi.Capability, target string, n int
 // lent finds the export of another project that lets the call read a path, within what the manifest asks for.
 func (w *world) lent(ctx context.Context, target string, n int) (scope string, ok bool) {
 	name, read := strings.CutPrefix(target, "read:")
-	if !read || w.m.Projects == nil || !slices.ContainsFunc(scopeOf(w.v, abi.FS), func(entry string) bool { return lease.Reaches(abi.FS, entry, target) }) {
+	if !read || w.m.Projects == nil || !slices.ContainsFunc(scopeOf(w.v, abi.FS), func(entry string) bool { return lease.Reaches(abi.FS, entry, target, nil) }) {
 		return "", false
 	}
 	scope, err := w.m.Projects.Folder(ctx, w.c.Pack, w.c.Project, name, n)
@@ -94,13 +96,13 @@ func (w *world) lent(ctx context.Context, target string, n int) (scope string, o
 }
 
 // ask turns a refusal into a question to a person. It reports whether the use may be tried again.
-func (w *world) ask(ctx context.Context, c abi.Capability, target string, refused error) (again bool, err error) {
+func (w *world) ask(ctx context.Context, c abi.Capability, u use, refused error) (again bool, err error) {
 	switch abi.CodeOf(refused) {
 	case abi.Denied, abi.LeaseExpired, abi.BudgetExhausted: // what a person took back is not asked for again
 	default:
 		return false, nil
 	}
-	a, ok := w.question(c, target)
+	a, ok := w.question(c, u)
 	if !ok {
 		return false, nil
 	}
@@ -122,12 +124,13 @@ func (w *world) ask(ctx context.Context, c abi.Capability, target string, refuse
 }
 
 // question is what a person would be asked about a use; false when nobody is to be asked.
-func (w *world) question(c abi.Capability, target string) (prompt.Ask, bool) {
+func (w *world) question(c abi.Capability, u use) (prompt.Ask, bool) {
+	target := u.target
 	asked, ok := w.v.man.Capability(c)
 	if !ok || w.v.waits("capability:", string(c)) {
 		return prompt.Ask{}, false
 	}
-	scope, ok := proposal(c, asked.Scope, target)
+	scope, ok := proposal(c, asked.Scope, u)
 	if !ok {
 		return prompt.Ask{}, false
 	}
@@ -145,19 +148,25 @@ func (w *world) question(c abi.Capability, target string) (prompt.Ask, bool) {
 
 // proposal is the scope that a question proposes: the manifest's entry that covers the target, or the target alone where that
 // entry leaves the choice open. False when the manifest does not ask for it.
-func proposal(c abi.Capability, asked []string, target string) ([]string, bool) {
+func proposal(c abi.Capability, asked []string, u use) ([]string, bool) {
 	if len(asked) == 0 {
 		return nil, true
 	}
 	for _, entry := range asked {
-		narrow := []string{target}
+		narrow := []string{u.target}
+		if _, _, conditional := pattern.Split(entry); conditional && c == abi.Action {
+			if lease.Reaches(c, entry, u.target, u.args) {
+				return []string{entry}, true
+			}
+			continue
+		}
 		if strings.Contains(entry, "*") && lease.CheckScope(c, narrow) == nil {
 			if lease.Covers(c, []string{entry}, narrow) == nil {
 				return narrow, true
 			}
 			continue
 		}
-		if lease.Reaches(c, entry, target) {
+		if lease.Reaches(c, entry, u.target, u.args) {
 			return []string{entry}, true
 		}
 	}
@@ -184,11 +193,12 @@ func (m *Manager) Answer(ctx context.Context, corr, actor, id string, allow bool
 			}
 			g, err := m.mayGrant(ctx, corr, actor, Grant{
 				Pack: want.Pack, Digest: want.Digest, Capability: want.Capability, Scope: want.Scope, TTL: want.TTL, Budget: want.Budget,
-				Reason: cmp.Or(reason, "prompt "+p.ID), Where: want.Where,
+				Reason: reason, Where: want.Where,
 			})
 			if err != nil {
 				return nil, err
 			}
+			g.Reason = cmp.Or(g.Reason, "prompt "+p.ID)
 			grants = append(grants, g)
 		}
 		return func(tx *sql.Tx) ([]string, error) { return m.giveTx(tx, corr, grants) }, nil

@@ -12,6 +12,7 @@ import (
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/wasm"
 )
@@ -142,7 +143,8 @@ func (m *Manager) Call(ctx context.Context, c Call) (Reply, error) {
 	if t == nil {
 		return Reply{}, abi.Errorf(abi.NotFound, "call %q: version %s of the pack %q has no such tool", c.Tool, v.row.Version, c.Pack)
 	}
-	if err := m.ready(ctx, v, t, &c); err != nil {
+	d, err := m.ready(ctx, v, t, &c)
+	if err != nil {
 		return Reply{}, err
 	}
 	p, err := m.program(ctx, v)
@@ -153,8 +155,16 @@ func (m *Manager) Call(ctx context.Context, c Call) (Reply, error) {
 		return Reply{}, err
 	}
 	w := &world{m: m, v: v, t: t, c: &c}
+	w.account = quota.Who{Pack: c.Pack, Publishers: v.who.Signers, Actor: c.Actor, Project: c.Project, Corr: c.Corr}
+	if err := m.Quotas.Take(ctx, quota.Call, &w.account, quota.Amount{Calls: 1, Bytes: int64(len(c.Input))}); err != nil {
+		return Reply{}, err
+	}
 	inner, w.span = trace.Start(inner, "call "+t.ID, "arw.pack", c.Pack, "arw.digest", v.row.Digest)
 	r, err := m.answer(inner, p, w)
+	m.spent(ctx, w, r)
+	if d.Redact {
+		r, err = m.redacted(t, r, err)
+	}
 	w.span.Say("arw.cache", r.Cache)
 	w.span.End(err)
 	if err != nil && w.unanswered && ctx.Err() != nil {
@@ -169,6 +179,14 @@ func (m *Manager) Call(ctx context.Context, c Call) (Reply, error) {
 	return r, err
 }
 
+// spent counts what a call came to, also one that failed or whose caller is gone.
+func (m *Manager) spent(ctx context.Context, w *world, r Reply) {
+	err := m.Quotas.Add(context.WithoutCancel(ctx), quota.Call, &w.account, quota.Amount{Gas: int64(r.Usage.Gas), Bytes: int64(len(r.Body))})
+	if err != nil {
+		m.Log.Error("count what a call came to", "pack", w.c.Pack, "tool", w.t.ID, "action", w.c.Action, "error", err)
+	}
+}
+
 // session is the key under which the engine keeps the call's session: neither two actors nor one in two projects share a
 // guest's state by choosing one name.
 func (c *Call) session() string {
@@ -179,29 +197,33 @@ func (c *Call) session() string {
 }
 
 // ready checks everything that can refuse a call before the guest is touched.
-func (m *Manager) ready(ctx context.Context, v *version, t *tool, c *Call) error {
+func (m *Manager) ready(ctx context.Context, v *version, t *tool, c *Call) (d policy.Decision, err error) {
 	if err := v.fault(); err != nil {
-		return err
+		return d, err
 	}
 	if m.Rails != nil {
 		if err := m.Rails.Action(c.Pack, t.ID); err != nil {
 			m.note(ctx, "policy.denied", c, map[string]any{"action": policy.ActionCall, "tool": t.ID, "actor": c.Actor, "capsule": detailOf(err)})
-			return err
+			return d, err
 		}
 	}
 	if err := v.holding("tool:", t.ID); err != nil {
 		m.note(ctx, "policy.denied", c, map[string]any{"action": policy.ActionCall, "tool": t.ID, "actor": c.Actor, "held": err.Detail})
-		return err
+		return d, err
 	}
 	if c.Checked != v.row.Digest {
 		if err := t.checkInput(c.Input); err != nil {
-			return err
+			return d, err
 		}
 	}
 	if c.Session != "" && !t.session {
-		return abi.Errorf(abi.Invalid, "call %q: its isolation is %q, so it keeps no sessions", t.ID, t.Isolation)
+		return d, abi.Errorf(abi.Invalid, "call %q: its isolation is %q, so it keeps no sessions", t.ID, t.Isolation)
 	}
-	return m.mayCall(ctx, v, t, c)
+	if d, err = m.mayCall(ctx, v, t, c); err == nil && d.Redact && (c.Out != nil || m.Redact == nil) {
+		err = abi.Errorf(abi.Unsupported, "call %q as %q: the policies %q want secrets taken out of its answer, which nobody can of a stream", t.ID, c.Actor, d.Policies).
+			WithHint("call it without a stream for its output")
+	}
+	return d, err
 }
 
 // run makes the call and judges the answer.
@@ -236,7 +258,7 @@ func detailOf(err error) any {
 }
 
 // mayCall asks Cedar, once per caller, project, version and set of policies: the facts do not change while the host runs.
-func (m *Manager) mayCall(ctx context.Context, v *version, t *tool, c *Call) error {
+func (m *Manager) mayCall(ctx context.Context, v *version, t *tool, c *Call) (policy.Decision, error) {
 	set := m.Policy.Current()
 	key := set.Digest() + "\x00" + c.Actor + "\x00" + c.Project + "\x00" + t.ID
 	req := policy.Request{Action: policy.ActionCall, Pack: v.who, Tool: t.ID, Effects: t.Effects.String(), Actor: c.Actor, Project: c.Project, Context: facts(v.row.Verdict)}
@@ -257,11 +279,11 @@ func (m *Manager) mayCall(ctx context.Context, v *version, t *tool, c *Call) err
 	}
 	m.oblige(ctx, c, policy.ActionCall, d)
 	if d.Allowed {
-		return nil
+		return d, nil
 	}
 	err := denied(d, "call %q as %q", t.ID, c.Actor)
 	m.note(ctx, "policy.denied", c, map[string]any{"action": policy.ActionCall, "tool": t.ID, "actor": c.Actor, "decision": d})
-	return err
+	return d, err
 }
 
 // maxDecisions bounds the cache of one version against callers that invent names.

@@ -83,6 +83,10 @@ func (m *Manager) mayGrant(ctx context.Context, corr, actor string, g Grant) (le
 		})
 		return lease.Grant{}, denied(d, "grant %q to pack %q as %q", g.Capability, g.Pack, actor)
 	}
+	if d.NeedsReason && strings.TrimSpace(g.Reason) == "" {
+		return lease.Grant{}, abi.Errorf(abi.Invalid, "grant %q to pack %q as %q: the policies %q want to know why", g.Capability, g.Pack, actor, d.Policies).
+			WithHint("say it with --reason")
+	}
 	l := leaseFor(v.who, *c, d)
 	l.Scope, l.By, l.Reason, l.Renewable, l.Where = g.Scope, actor, g.Reason, false, g.Where
 	g.bound(&l, d)

@@ -14,6 +14,7 @@ import (
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/wasm"
 )
 
@@ -40,14 +41,18 @@ func (a *asker) may(ctx context.Context, m serve.Model, own bounds) (infer.Budge
 		return infer.Budget{}, halted
 	}
 	id, err := "", w.railed(abi.Infer, m.Name)
+	if err == nil && m.Remote && a.t.Effects < abi.OpenWorld {
+		err = abi.Errorf(abi.Denied, "ask model %q: it is on somebody else's server, and the tool %q declares effects = %q", m.Name, a.t.ID, a.t.Effects.String()).
+			WithHint("set effects = %q for the tool in pack.toml, or ask a model of this host", abi.OpenWorld.String())
+	}
 	if err == nil {
 		err = w.mayUse(ctx, abi.Infer, m.Name)
 	}
 	if err == nil {
-		_, id, err = w.take(ctx, abi.Infer, m.Name, 0)
+		_, id, err = w.take(ctx, abi.Infer, use{target: m.Name})
 	}
 	if err != nil {
-		err = w.beyond(abi.Infer, m.Name, err)
+		err = w.beyond(abi.Infer, use{target: m.Name}, err)
 		w.deny(ctx, abi.Infer, m.Name, err)
 		return infer.Budget{}, err
 	}
@@ -58,6 +63,10 @@ func (a *asker) may(ctx context.Context, m serve.Model, own bounds) (infer.Budge
 	if !got.Allowed {
 		err := denied(got, "ask model %q for pack %q", m.Name, a.c.Pack)
 		w.said(err)
+		return infer.Budget{}, err
+	}
+	if err := a.m.Quotas.Take(ctx, string(abi.Infer), &w.account, quota.Amount{Calls: 1}); err != nil {
+		w.deny(ctx, abi.Infer, m.Name, err)
 		return infer.Budget{}, err
 	}
 	b := infer.Budget{Tokens: least(own.tokens, got.Budget.Tokens), Money: least(own.money, got.Budget.Money), Time: time.Duration(own.ms) * time.Millisecond}
@@ -100,7 +109,7 @@ func (a *asker) call(ctx context.Context, kind, model string, req any, own bound
 		return b, refused
 	}
 	// Spend runs beside the guest: it may touch nothing of the world but what is safe for that.
-	seat, v, rails := (*world)(a).seat(), a.v, a.m.Rails
+	seat, v, rails, account := (*world)(a).seat(), a.v, a.m.Rails, a.account
 	c.Spend = func(tokens, money int64) error {
 		if halted := v.halted.Load(); halted != nil {
 			return halted
@@ -110,7 +119,9 @@ func (a *asker) call(ctx context.Context, kind, model string, req any, own bound
 				return err
 			}
 		}
-		return seat.Charge(context.WithoutCancel(ctx), abi.Infer, m.Name, lease.Budget{Tokens: tokens, Money: money})
+		ctx := context.WithoutCancel(ctx)
+		return errors.Join(seat.Charge(ctx, abi.Infer, m.Name, lease.Budget{Tokens: tokens, Money: money}),
+			a.m.Quotas.Spend(ctx, string(abi.Infer), &account, quota.Amount{Tokens: tokens, Money: money}))
 	}
 	return c, nil
 }

@@ -72,6 +72,9 @@ func (m *Manager) begin(ref string, o Options) *install {
 
 // steps runs them in order, up to the named one; "" means all.
 func (in *install) steps(ctx context.Context, until string) error {
+	if err := in.held(); err != nil { // it would be compiled, and its examples run
+		return err
+	}
 	for _, step := range []struct {
 		name string
 		do   func(context.Context) error

@@ -513,12 +513,15 @@ func TestPreviewChangesNothing(t *testing.T) {
 	t.Parallel()
 	h := installed(t, hosttest.Options{})
 	ref, digest := h.Publish(hosttest.Artifact{Module: hosttest.Sink(t), TOML: change(t, hosttest.SinkTOML("1.1.0"), `optional = true`, "")})
-	last := h.Services().Journal.Last()
+	told := func() int { // a read model may be published meanwhile
+		return len(h.Events(journal.Filter{Prefixes: []string{"pack.", "leases.", "policy.", "secrets.", "logic."}}))
+	}
+	before := told()
 	p, err := h.Services().Packs.Preview(t.Context(), ref, pack.Options{})
 	if err != nil || p.From.Version != "1.0.0" || p.To.Digest != digest || !strings.HasSuffix(p.Ref, "@"+digest) || p.Same || p.Downgrade {
 		t.Fatalf("%s, %v", asJSON(t, p), err)
 	}
-	if h.Services().Journal.Last() != last || infoOf(t, h).Version != "1.0.0" {
+	if told() != before || infoOf(t, h).Version != "1.0.0" {
 		t.Fatal("it left a trace")
 	}
 	if p, err := h.Services().Packs.Preview(t.Context(), "test/sink:1.0.0", pack.Options{}); err != nil || !p.Same || p.Diff != nil {

@@ -23,6 +23,7 @@ import (
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/redact"
 	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
@@ -67,6 +68,8 @@ type Parts struct {
 	Units Units
 	// Projects knows what one project lets another read; nil lets nobody read anything.
 	Projects *project.Book
+	// Quotas count what everybody else allows; nil counts nothing.
+	Quotas *quota.Book
 	// Rails deny above every lease and policy; nil denies nothing.
 	Rails Rails
 	Log   *slog.Logger
@@ -80,6 +83,8 @@ type Rails interface {
 
 // Config of a Manager; the zero value works, but finds only packs whose reference names a registry.
 type Config struct {
+	// Held says why no pack may run or come now; nil, or a nil error, when all may.
+	Held func() error
 	// Registries are asked in this order for a reference that names none.
 	Registries []string
 	// Registry is how registries are spoken to.
@@ -238,6 +243,14 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// held is why nothing of any pack may run now.
+func (m *Manager) held() error {
+	if m.cfg.Held == nil {
+		return nil
+	}
+	return m.cfg.Held()
 }
 
 // Close ends all programs. Calls in flight must have ended: end the executor first.

@@ -13,6 +13,7 @@ import (
 	"github.com/arw-project/arw/host/internal/egress"
 	"github.com/arw-project/arw/host/internal/netguard"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/wasm"
 )
 
@@ -35,14 +36,19 @@ func (n *network) Permit(ctx context.Context, target string, d netguard.Dest, by
 		err = w.mayUse(ctx, abi.HTTP, target)
 	}
 	if err == nil {
-		scope, id, err = w.take(ctx, abi.HTTP, target, int(bytes))
+		scope, id, err = w.take(ctx, abi.HTTP, use{target: target, n: bytes})
 	}
 	if err != nil {
-		err = w.beyond(abi.HTTP, target, err)
+		err = w.beyond(abi.HTTP, use{target: target}, err)
 		w.deny(ctx, abi.HTTP, target, err)
 		return egress.Permission{}, err
 	}
 	p, err := n.decide(ctx, scope, id, target, d)
+	if err == nil {
+		if err = n.m.Quotas.Take(ctx, string(abi.HTTP), &w.account, quota.Amount{Calls: 1, Bytes: bytes}); err != nil {
+			w.deny(ctx, abi.HTTP, target, err)
+		}
+	}
 	p.Spend = func(ctx context.Context, more int64) error {
 		if halted := n.v.halted.Load(); halted != nil {
 			return halted
@@ -50,7 +56,10 @@ func (n *network) Permit(ctx context.Context, target string, d netguard.Dest, by
 		if err := w.railed(abi.HTTP, target); err != nil {
 			return err
 		}
-		return w.seat().Spend(ctx, abi.HTTP, target, more)
+		if err := w.seat().Spend(ctx, abi.HTTP, target, more); err != nil {
+			return err
+		}
+		return n.m.Quotas.Take(ctx, string(abi.HTTP), &w.account, quota.Amount{Bytes: more})
 	}
 	return p, err
 }
@@ -62,7 +71,7 @@ func (n *network) Would(ctx context.Context, target string, d netguard.Dest, byt
 	}
 	scope, id, err := (*world)(n).seat().Would(abi.HTTP, target, bytes)
 	if err != nil {
-		return egress.Permission{}, (*world)(n).beyond(abi.HTTP, target, err)
+		return egress.Permission{}, (*world)(n).beyond(abi.HTTP, use{target: target}, err)
 	}
 	return n.decide(nil, scope, id, target, d)
 }

@@ -11,13 +11,20 @@ import (
 // Shift is one answer that another set of policies would change.
 type Shift struct {
 	Pack       string          `json:"pack"`
-	Action     string          `json:"action"`               // load, link
-	Capability string          `json:"capability,omitempty"` // of link
+	Action     string          `json:"action"`               // load, link, grant, call
+	Capability string          `json:"capability,omitempty"` // of link and grant
+	Lease      string          `json:"lease,omitempty"`      // of grant: the live one that a person gave
+	Tool       string          `json:"tool,omitempty"`       // of call
+	Actor      string          `json:"actor,omitempty"`      // of call
 	Before     policy.Decision `json:"before"`
 	After      policy.Decision `json:"after"`
 }
 
-// Foretell lists what another set would answer otherwise about the installed packs. Nothing changes.
+// callers are on whose behalf Foretell asks about calls.
+var callers = []string{"operator", "agent:local"}
+
+// Foretell lists what another set would answer otherwise about the installed packs: whether they load, what they are leased, the leases
+// that people gave them, and calls of their tools by the operator and by an agent. Nothing changes.
 func (m *Manager) Foretell(set *policy.Set) []Shift {
 	shifts := []Shift{}
 	now := m.Policy.Current()
@@ -27,18 +34,34 @@ func (m *Manager) Foretell(set *policy.Set) []Shift {
 			continue
 		}
 		v := s.current()
-		add := func(r policy.Request) {
-			before, after := now.Decide(r), set.Decide(r)
-			if before.Outcome != after.Outcome || before.TTL != after.TTL || before.Budget != after.Budget || before.Hold != after.Hold {
-				shifts = append(shifts, Shift{name, r.Action, r.Capability, before, after})
+		add := func(r policy.Request, id string) {
+			if before, after := now.Decide(r), set.Decide(r); policy.Shifted(before, after) {
+				shifts = append(shifts, Shift{name, r.Action, r.Capability, id, r.Tool, r.Actor, before, after})
 			}
 		}
-		add(policy.Request{Action: policy.ActionLoad, Pack: v.who, Context: facts(v.row.Verdict)})
+		add(policy.Request{Action: policy.ActionLoad, Pack: v.who, Context: facts(v.row.Verdict)}, "")
 		for _, c := range v.man.Capabilities {
-			add(linkRequest(v.who, v.row.Verdict, c))
+			add(linkRequest(v.who, v.row.Verdict, c), "")
+		}
+		for _, l := range m.Leases.List(lease.Filter{Pack: v.row.Name, Digest: v.row.Digest, State: lease.Live}) {
+			if l.By != byPolicy {
+				add(grantRequest(v, l), l.ID)
+			}
+		}
+		for _, t := range v.man.Tools {
+			for _, actor := range callers {
+				add(policy.Request{Action: policy.ActionCall, Pack: v.who, Tool: t.ID, Effects: t.Effects.String(), Actor: actor, Context: facts(v.row.Verdict)}, "")
+			}
 		}
 	}
 	return shifts
+}
+
+// grantRequest asks whether the operator might give a lease again.
+func grantRequest(v *version, l lease.Lease) policy.Request {
+	return policy.Request{
+		Action: policy.ActionGrant, Pack: v.who, Capability: string(l.Capability), Scope: l.Scope, Actor: "operator", Project: l.Project, Context: facts(v.row.Verdict),
+	}
 }
 
 // Repolicy holds every installed pack to the policies in force now, which have just been replaced: one that may not load any
@@ -73,9 +96,7 @@ func (m *Manager) revokeForbidden(ctx context.Context, corr string, v *version) 
 		if l.By == byPolicy {
 			continue
 		}
-		d := m.Policy.Decide(policy.Request{
-			Action: policy.ActionGrant, Pack: v.who, Capability: string(l.Capability), Scope: l.Scope, Actor: "operator", Project: l.Project, Context: facts(v.row.Verdict),
-		})
+		d := m.Policy.Decide(grantRequest(v, l))
 		if len(d.Forbids) == 0 {
 			continue
 		}

@@ -45,6 +45,9 @@ func (m *Manager) Rollback(ctx context.Context, name string, o RollbackOptions) 
 		return nil, abi.Errorf(abi.CodeOf(err), "roll back pack %q: %w", name, err)
 	}
 	defer done()
+	if err := m.held(); err != nil {
+		return nil, wrap(err, "roll back pack %q", name)
+	}
 	o.By, o.Corr = cmp.Or(o.By, "operator"), cmp.Or(o.Corr, newCorr())
 	s := m.index.Load().packs[name]
 	if s == nil || s.current() == nil {

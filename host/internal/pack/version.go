@@ -202,6 +202,9 @@ func (v *version) info() Info {
 // program returns the loaded program, loading it first when need be. The load belongs to the Manager, not to the caller
 // that asked first: when ctx ends, the caller stops waiting and the load goes on for the others.
 func (m *Manager) program(ctx context.Context, v *version) (*wasm.Program, error) {
+	if err := m.held(); err != nil {
+		return nil, err
+	}
 	for {
 		v.mu.Lock()
 		switch {

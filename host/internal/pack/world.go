@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/project"
+	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/wasm"
 )
@@ -26,6 +28,8 @@ type world struct {
 	v *version
 	t *tool
 	c *Call
+
+	account quota.Who
 
 	refused map[abi.Code]*abi.Error // what the host refused in this call, the last of each code
 	told    int                     // refusals journaled
@@ -102,6 +106,23 @@ const maxTold = 8
 
 // Use implements wasm.Gate: the lease book decides, a refusal is journaled.
 func (g *gate) Use(ctx context.Context, c abi.Capability, target string, n int) (string, error) {
+	return g.use(ctx, c, use{target: target, n: int64(n)})
+}
+
+// UseWith implements wasm.Reader.
+func (g *gate) UseWith(ctx context.Context, tool string, args []byte) (string, error) {
+	return g.use(ctx, abi.Action, use{target: tool, args: args, n: int64(len(args))})
+}
+
+// use is what a host call wants of a capability. args are the arguments of a tool; they are shown to nobody.
+type use struct {
+	target string
+	args   []byte
+	n      int64
+}
+
+func (g *gate) use(ctx context.Context, c abi.Capability, u use) (string, error) {
+	target := u.target
 	if halted := g.v.halted.Load(); halted != nil {
 		(*world)(g).deny(ctx, c, target, halted)
 		return "", halted
@@ -115,10 +136,13 @@ func (g *gate) Use(ctx context.Context, c abi.Capability, target string, n int) 
 		err = w.mayUse(ctx, c, target)
 	}
 	if err == nil {
-		scope, _, err = w.take(ctx, c, target, n)
+		scope, _, err = w.take(ctx, c, u)
+	}
+	if err == nil { // what anybody denies is on nobody's account
+		err = w.m.Quotas.Take(ctx, string(c), &w.account, quota.Amount{Calls: 1, Bytes: u.n})
 	}
 	if err != nil {
-		err = w.beyond(c, target, err)
+		err = w.beyond(c, u, err)
 		w.deny(ctx, c, target, err)
 	}
 	return scope, err
@@ -133,13 +157,18 @@ func (w *world) railed(c abi.Capability, target string) error {
 }
 
 // beyond changes the hint of a refusal that no lease could end: what the manifest does not ask for, nobody can grant.
-func (w *world) beyond(c abi.Capability, target string, err error) error {
+func (w *world) beyond(c abi.Capability, u use, err error) error {
+	target := u.target
 	e, ok := errors.AsType[*abi.Error](err)
 	asked, known := w.v.man.Capability(c)
-	if !ok || !known || e.Code != abi.Denied || target == "" || abi.CodeOf(lease.Covers(c, asked.Scope, []string{target})) != abi.Denied {
+	reached := func(entry string) bool { return lease.Reaches(c, entry, target, u.args) }
+	if !ok || !known || e.Code != abi.Denied || target == "" || slices.ContainsFunc(asked.Scope, reached) || lease.CheckScope(c, []string{target}) != nil {
 		return err
 	}
 	out := *e
+	if slices.ContainsFunc(asked.Scope, func(entry string) bool { return lease.Names(c, entry, target) }) {
+		return out.WithHint("the manifest asks for %q with other arguments alone: see scope in [capabilities.%s] of pack.toml", target, c)
+	}
 	return out.WithHint("the manifest does not ask for it; its author would add %q to scope in [capabilities.%s] of pack.toml", target, c)
 }
 

@@ -28,11 +28,17 @@ const (
 )
 
 // obligations are the words of @obligation that this host can keep; the others it knows only well enough to refuse them.
+const (
+	obligeLog    = "log"
+	obligeRedact = "redact"
+	obligeReason = "reason_required"
+)
+
 var (
-	obligations = []string{"log"}
+	obligations = []string{obligeLog, obligeReason, obligeRedact}
 	unkept      = map[string]string{
 		"two_person": "this host knows one operator, so there is nobody who could be the second",
-		"redact":     "a pack's answer has no form in which the host could find what to take out",
+		"preview":    "whoever sends need not be somebody who could look first; the permit of a link with @hold lets a person do it",
 	}
 )
 
@@ -98,16 +104,34 @@ func (r *Rule) annotate(key, value string) (err error) {
 			err = errors.New("a person is waited for at most 24h")
 		}
 	case "obligation":
-		switch why, known := unkept[value]; {
-		case slices.Contains(obligations, value):
-			r.Log = true
-		case known:
-			err = errors.New(why)
-		default:
-			err = errors.New("there is no such obligation: " + nearest(value, obligations))
+		for word := range strings.SplitSeq(value, ",") {
+			if err := r.oblige(word); err != nil {
+				return err
+			}
 		}
 	}
 	return err
+}
+
+// oblige notes one obligation. One that is not kept is none, so it is refused.
+func (r *Rule) oblige(word string) error {
+	why, known := unkept[word]
+	switch {
+	case word == obligeLog:
+		r.Log = true
+	case word == obligeRedact:
+		r.Redact = true
+	case word == obligeReason:
+		r.NeedsReason = true
+	case known:
+		return errors.New(why)
+	default:
+		return errors.New("there is no such obligation: " + nearest(word, obligations))
+	}
+	if action := map[string]string{obligeRedact: ActionCall, obligeReason: ActionGrant}[word]; action != "" && (r.Effect != "permit" || !slices.Equal(r.Actions, []string{action})) {
+		return fmt.Errorf("%s belongs on a permit whose action == Action::%q", word, action)
+	}
+	return nil
 }
 
 // misplaced says why an annotation means nothing on this policy, "" when it does.

@@ -38,6 +38,10 @@ type Decision struct {
 	Hold time.Duration `json:"hold,omitempty"`
 	// Log is the obligation to journal the decision, whatever it is.
 	Log bool `json:"log,omitempty"`
+	// Redact is the obligation to take secrets out of what the called tool answers, NeedsReason that to grant nothing to whoever does not
+	// say why. They come from the determining permits.
+	Redact      bool `json:"redact,omitempty"`
+	NeedsReason bool `json:"reason_required,omitempty"`
 	// Reason says why in words, from the @reason of the determining policies.
 	Reason string `json:"reason"`
 	// Errors refuse whatever the policies said; each names the policy and its line, or what is wrong with the request.
@@ -88,7 +92,17 @@ func (s *Set) Decide(r Request) Decision {
 	if err != nil {
 		return refusal(fmt.Sprintf("the request cannot be judged: %v", err))
 	}
-	verdict, why := cedar.Authorize(s.shards[r.Action], q.entities, q.request)
+	d := s.judge(r.Action, q.entities, q.request)
+	if d.Outcome == Deny && d.Reason == "" {
+		d.Reason = "no policy permits " + r.String()
+	}
+	return d
+}
+
+// judge evaluates every policy that can speak about an action. An error refuses, whatever the verdict: Cedar has left that policy out
+// of it. The reason is empty where nothing permitted it.
+func (s *Set) judge(action string, entities cedar.EntityGetter, r cedar.Request) Decision {
+	verdict, why := cedar.Authorize(s.shards[action], entities, r)
 	ids := make([]string, len(why.Reasons))
 	for i, reason := range why.Reasons {
 		ids[i] = string(reason.PolicyID)
@@ -108,9 +122,9 @@ func (s *Set) Decide(r Request) Decision {
 	case verdict == cedar.Deny && len(ids) > 0:
 		d = Decision{Outcome: Deny, Policies: ids, Forbids: ids, Reason: s.reasons(ids)}
 	case verdict == cedar.Deny:
-		d = Decision{Outcome: Deny, Reason: "no policy permits " + r.String()}
+		d = Decision{Outcome: Deny}
 	default:
-		d = s.permitted(r.Action, ids)
+		d = s.permitted(action, ids)
 	}
 	for _, id := range ids {
 		d.Log = d.Log || s.rules[s.byID[id]].Log
@@ -134,6 +148,7 @@ func (s *Set) permitted(action string, ids []string) Decision {
 			d.Hold = smaller(d.Hold, rule.Hold)
 		}
 		d.TTL, d.Budget = d.Narrow(rule.TTL, rule.Budget)
+		d.Redact, d.NeedsReason = d.Redact || rule.Redact, d.NeedsReason || rule.NeedsReason
 	}
 	if without {
 		d.Outcome, d.Hold = Allow, 0

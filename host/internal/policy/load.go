@@ -135,7 +135,7 @@ func (l *loader) source(i int, src Source) {
 // policy checks one policy and adds it, unless it has a problem.
 func (l *loader) policy(at excerpt, p *cedar.Policy) {
 	before := len(l.problems)
-	tree := (*ast.Policy)(p.AST())
+	tree := tree(p)
 	rule := Rule{Effect: "forbid", File: at.file, Line: at.line, Actions: l.actionsOf(tree)}
 	if p.Effect() == cedar.Permit {
 		rule.Effect = "permit"
@@ -148,6 +148,11 @@ func (l *loader) policy(at excerpt, p *cedar.Policy) {
 	if len(l.problems) > before {
 		return
 	}
+	l.take(p, rule)
+}
+
+// take adds a policy to the set, in front of the actions it can speak about.
+func (l *loader) take(p *cedar.Policy, rule Rule) {
 	l.set.byID[rule.ID] = len(l.set.rules)
 	l.set.rules = append(l.set.rules, rule)
 	for _, action := range rule.Actions {
@@ -155,8 +160,10 @@ func (l *loader) policy(at excerpt, p *cedar.Policy) {
 	}
 }
 
+func tree(p *cedar.Policy) *ast.Policy { return (*ast.Policy)(p.AST()) }
+
 // actionsOf lists the actions a policy's head lets it speak about, so that a decision evaluates only policies that
-// could match it. A head whose shape is not known here counts for all.
+// could match it. A head whose shape is not known here, or that names a group, counts for all.
 func (l *loader) actionsOf(tree *ast.Policy) []string {
 	var named []string
 	switch head := tree.Action.(type) {
@@ -168,6 +175,9 @@ func (l *loader) actionsOf(tree *ast.Policy) []string {
 		}
 	default:
 		return l.words.actions
+	}
+	if slices.ContainsFunc(named, func(a string) bool { return l.words.groups[a] }) {
+		return l.words.actions // what lies in a group, Cedar knows
 	}
 	return slices.DeleteFunc(slices.Clone(l.words.actions), func(a string) bool { return !slices.Contains(named, a) })
 }

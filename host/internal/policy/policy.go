@@ -47,17 +47,19 @@ type Budget struct {
 
 // Rule describes one policy of a set, for explaining a decision.
 type Rule struct {
-	ID      string        `json:"id"`
-	Effect  string        `json:"effect"` // permit or forbid
-	Actions []string      `json:"actions"`
-	Mode    string        `json:"mode,omitempty"` // ask, for a permit that only opens the question to a person
-	Hold    time.Duration `json:"hold,omitempty"` // how long a use waits for that person; 0: not at all
-	Log     bool          `json:"log,omitempty"`  // every decision it takes part in is journaled
-	TTL     time.Duration `json:"ttl,omitempty"`  // 0 when the policy names none
-	Budget  Budget        `json:"budget,omitzero"`
-	Reason  string        `json:"reason,omitempty"`
-	File    string        `json:"file"`
-	Line    int           `json:"line"`
+	ID          string        `json:"id"`
+	Effect      string        `json:"effect"` // permit or forbid
+	Actions     []string      `json:"actions"`
+	Mode        string        `json:"mode,omitempty"`            // ask, for a permit that only opens the question to a person
+	Hold        time.Duration `json:"hold,omitempty"`            // how long a use waits for that person; 0: not at all
+	Log         bool          `json:"log,omitempty"`             // every decision it takes part in is journaled
+	Redact      bool          `json:"redact,omitempty"`          // of a call: what the tool answers is given out without secrets
+	NeedsReason bool          `json:"reason_required,omitempty"` // of a grant: whoever grants says why
+	TTL         time.Duration `json:"ttl,omitempty"`             // 0 when the policy names none
+	Budget      Budget        `json:"budget,omitzero"`
+	Reason      string        `json:"reason,omitempty"`
+	File        string        `json:"file"`
+	Line        int           `json:"line"`
 }
 
 //go:embed default.cedar

@@ -48,13 +48,20 @@ func lastWord(s string) string {
 type vocabulary struct {
 	actions, types, attributes []string
 	enums                      map[string][]string
+	groups                     map[string]bool // actions that others lie in
 }
 
 func newVocabulary(shape *resolved.Schema) vocabulary {
-	v := vocabulary{enums: map[string][]string{}}
+	v := vocabulary{enums: map[string][]string{}, groups: map[string]bool{}}
 	attributes := map[string]bool{}
 	for uid, action := range shape.Actions {
 		v.actions = append(v.actions, string(uid.ID))
+		for group := range action.Entity.Parents.All() {
+			v.groups[string(group.ID)] = true
+		}
+		if action.AppliesTo == nil { // a group of actions
+			continue
+		}
 		for name := range action.AppliesTo.Context {
 			attributes[string(name)] = true
 		}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -173,6 +174,15 @@ func (w *world) host() wasm.Host {
 
 // Use implements wasm.Gate: a target within the leased scope passes.
 func (w *world) Use(_ context.Context, c abi.Capability, target string, _ int) (string, error) {
+	return w.use(c, target, nil)
+}
+
+// UseWith implements wasm.Reader.
+func (w *world) UseWith(_ context.Context, tool string, args []byte) (string, error) {
+	return w.use(abi.Action, tool, args)
+}
+
+func (w *world) use(c abi.Capability, target string, args []byte) (string, error) {
 	scope := w.scopes[c]
 	if c == abi.Clock { // the clock itself cannot refuse
 		if err := w.refuse("clock.now", ""); err != nil {
@@ -183,7 +193,7 @@ func (w *world) Use(_ context.Context, c abi.Capability, target string, _ int) (
 		w.lacking = true
 		return "", w.note(string(c)+" "+target, abi.Errorf(abi.Denied, "use %q on %q: an example runs without it", c, target))
 	}
-	if target == "" || lease.Covers(c, scope, []string{target}) == nil {
+	if target == "" || slices.ContainsFunc(scope, func(entry string) bool { return lease.Reaches(c, entry, target, args) }) {
 		return target, nil
 	}
 	err := abi.Errorf(abi.Denied, "use %q on %q for pack %q: it lies outside the leased scope (%q)", c, target, w.man.Name, scope).

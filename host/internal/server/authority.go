@@ -17,8 +17,11 @@ func (s *Server) authorityRoutes() []route {
 		{"GET", "/policy/prompts", stateRead, s.getPrompts, doc{Summary: "Questions that wait for a person, and those of the last day", Query: "state", Out: api.List[prompt.Prompt]{}}},
 		{"GET", "/policy/prompts/:id", stateRead, s.getPrompt, doc{Summary: "One question", Out: prompt.Prompt{}}},
 		{"POST", "/policy/simulate", stateRead, s.simulate, doc{Summary: "What the policies in force would decide", In: policy.Request{}, Out: api.Simulation{}}},
+		{"POST", "/policy/diff", stateRead, s.diffPolicy, doc{Summary: "What other policy files would change, for the installed packs and given cases", In: api.DiffPolicy{}, Out: api.PolicyDiff{}}},
 		{"POST", "/policy/reload", policyManage, s.reloadPolicy, doc{Summary: "Read posture, policies and grants again", Out: api.PolicyState{}}},
 		{"POST", "/policy/posture", policyManage, s.setPosture, doc{Summary: "Choose a posture, or see what it would change", In: api.ChoosePosture{}, Out: api.PostureChange{}}},
+		{"GET", "/policy/quotas", stateRead, s.getQuotas, doc{Summary: "Accounts of quotas whose windows run", Out: api.List[api.Quota]{}}},
+		{"POST", "/policy/quotas/reset", policyManage, s.resetQuota, doc{Summary: "Let a quota's window begin anew", In: api.ResetQuota{}, Out: api.List[api.Quota]{}, Codes: []abi.Code{abi.NotFound}}},
 		{"POST", "/policy/prompts/:id/allow", promptAnswer, s.answerPrompt(true), doc{Summary: "Say yes", In: api.AnswerPrompt{}, Optional: true, Out: prompt.Prompt{}, Codes: []abi.Code{abi.Conflict}}},
 		{"POST", "/policy/prompts/:id/deny", promptAnswer, s.answerPrompt(false), doc{Summary: "Say no", In: api.AnswerPrompt{}, Optional: true, Out: prompt.Prompt{}, Codes: []abi.Code{abi.Conflict}}},
 	}
@@ -74,6 +77,47 @@ func (s *Server) simulate(c *fiber.Ctx) error {
 		}
 	}
 	return c.JSON(out)
+}
+
+// diffPolicy says what other files would change; nothing happens.
+func (s *Server) diffPolicy(c *fiber.Ctx) error {
+	var body api.DiffPolicy
+	if err := decode(c, &body); err != nil {
+		return err
+	}
+	files := make([]policy.Source, len(body.Files))
+	for i, f := range body.Files {
+		files[i] = policy.Source{Name: f.Name, Text: []byte(f.Text)}
+	}
+	var cases []policy.Case
+	for _, text := range body.Cases {
+		more, err := policy.Cases(policy.Source{Name: text.Name, Text: []byte(text.Text)})
+		if err != nil {
+			return err
+		}
+		cases = append(cases, more...)
+	}
+	got, err := s.svc.Authority.Diff(files, cases)
+	if err != nil {
+		return err
+	}
+	return c.JSON(got)
+}
+
+func (s *Server) getQuotas(c *fiber.Ctx) error {
+	return c.JSON(api.List[api.Quota]{Version: s.svc.Journal.Last(), Items: s.svc.Quotas.List()})
+}
+
+func (s *Server) resetQuota(c *fiber.Ctx) error {
+	var body api.ResetQuota
+	if err := decode(c, &body); err != nil {
+		return err
+	}
+	was, err := s.svc.Quotas.Reset(s.ctx, corr(c), s.actor(c), body.ID, body.Subject)
+	if err != nil {
+		return err
+	}
+	return c.JSON(api.List[api.Quota]{Version: s.svc.Journal.Last(), Items: was})
 }
 
 func (s *Server) reloadPolicy(c *fiber.Ctx) error {

@@ -68,6 +68,20 @@ var (
 	descEgress  = prometheus.NewDesc("arw_egress_decisions_total", "Decisions of the egress guard since start, by reason.", []string{"decision", "reason"}, nil)
 	descLeft    = prometheus.NewDesc("arw_egress_bytes_total", "Bytes that passed the egress guard since start.", []string{"direction"}, nil)
 	descTunnels = prometheus.NewDesc("arw_egress_tunnels", "Tunnels of the egress proxy that are open.", nil, nil)
+	descUsed    = prometheus.NewDesc("arw_quota_used", "Used of a quota in its present window.", []string{"quota", "subject", "side"}, nil)
+	descLimit   = prometheus.NewDesc("arw_quota_limit", "What a quota allows in a window.", []string{"quota", "subject", "side"}, nil)
+	descRefused = prometheus.NewDesc("arw_quota_refused", "Uses that a quota refused in its present window, since the host started.", []string{"quota", "subject"}, nil)
+	descAsked   = prometheus.NewDesc("arw_infer_requests_total", "Requests for inference since start, by model and outcome.", []string{"model", "outcome"}, nil)
+	descTokens  = prometheus.NewDesc("arw_infer_tokens_total", "Tokens of models since start; cached ones are among those of prompts.", []string{"model", "kind"}, nil)
+	descCost    = prometheus.NewDesc("arw_infer_cost_usd_micros_total", "What models cost since start, in millionths of a USD.", []string{"model"}, nil)
+	descRuntime = prometheus.NewDesc("arw_runtime_state", "Runtimes; 1 for the state each is in.", []string{"runtime", "profile", "state"}, nil)
+	descBudget  = prometheus.NewDesc("arw_runtime_restarts_left", "Failures left before a runtime rests.", []string{"runtime"}, nil)
+	descStarts  = prometheus.NewDesc("arw_runtime_starts_total", "Starts of a runtime.", []string{"runtime"}, nil)
+	descMemory  = prometheus.NewDesc("arw_runtime_memory_bytes", "Resident memory of a runtime.", []string{"runtime"}, nil)
+	descLoans   = prometheus.NewDesc("arw_runtime_requests", "Requests that a runtime answers or holds.", []string{"runtime"}, nil)
+	descReused  = prometheus.NewDesc("arw_prompt_cache_total", "Memories of prompts in a runtime since its start: saved, restored, spoiled, emptied.", []string{"runtime", "what"}, nil)
+	descPrefix  = prometheus.NewDesc("arw_prompt_cache_tokens_total", "Tokens of prompts in a runtime since its start, and those of them that were cached.", []string{"runtime", "kind"}, nil)
+	descShelf   = prometheus.NewDesc("arw_model_files_bytes", "Bytes of model files on the shelf.", nil, nil)
 	descPacks   = prometheus.NewDesc("arw_packs", "Installed packs; 1 for the state a pack is in.", []string{"pack", "version", "state"}, nil)
 )
 
@@ -107,6 +121,8 @@ func (n *snapshot) Collect(out chan<- prometheus.Metric) {
 		gauge(descLeases, float64(number), state)
 	}
 	n.egress(gauge, count)
+	n.quotas(gauge)
+	n.models(gauge, count)
 	for _, p := range n.s.svc.Packs.List() {
 		gauge(descPacks, 1, p.Name, p.Version, string(p.State))
 	}
@@ -120,4 +136,54 @@ func (n *snapshot) egress(gauge, count func(*prometheus.Desc, float64, ...string
 	count(descLeft, float64(st.Out), "out")
 	count(descLeft, float64(st.In), "in")
 	gauge(descTunnels, float64(st.Tunnels))
+}
+
+func (n *snapshot) quotas(gauge func(*prometheus.Desc, float64, ...string)) {
+	for _, q := range n.s.svc.Quotas.List() {
+		gauge(descRefused, float64(q.Refused), q.ID, q.Subject)
+		for _, side := range []struct {
+			name        string
+			used, limit int64
+		}{
+			{"calls", q.Used.Calls, q.Limit.Calls}, {"bytes", q.Used.Bytes, q.Limit.Bytes}, {"tokens", q.Used.Tokens, q.Limit.Tokens},
+			{"gas", q.Used.Gas, q.Limit.Gas}, {"usd_micros", q.Used.Money, q.Limit.Money},
+		} {
+			if side.limit > 0 {
+				gauge(descUsed, float64(side.used), q.ID, q.Subject, side.name)
+				gauge(descLimit, float64(side.limit), q.ID, q.Subject, side.name)
+			}
+		}
+	}
+}
+
+func (n *snapshot) models(gauge, count func(*prometheus.Desc, float64, ...string)) {
+	svc := &n.s.svc
+	for model, c := range svc.Models.Stats() {
+		count(descAsked, float64(c.Done), model, "done")
+		count(descAsked, float64(c.Failed), model, "failed")
+		count(descAsked, float64(c.Refused), model, "refused")
+		count(descTokens, float64(c.Prompt), model, "prompt")
+		count(descTokens, float64(c.Cached), model, "cached")
+		count(descTokens, float64(c.Output), model, "output")
+		count(descCost, float64(c.Micros), model)
+	}
+	gauge(descShelf, float64(svc.Shelf.Used()))
+	sup := svc.Runtimes()
+	if sup == nil {
+		return
+	}
+	for _, st := range sup.List() {
+		gauge(descRuntime, 1, st.ID, st.Profile, string(st.State))
+		gauge(descBudget, float64(st.Restarts), st.ID)
+		count(descStarts, float64(st.Generation), st.ID)
+		gauge(descMemory, float64(st.Memory), st.ID)
+		gauge(descLoans, float64(st.Requests), st.ID)
+		if c := st.Cache; c != nil {
+			for what, n := range map[string]int64{"saved": c.Saved, "restored": c.Restored, "spoiled": c.Spoiled, "emptied": c.Emptied} {
+				count(descReused, float64(n), st.ID, what)
+			}
+			count(descPrefix, float64(c.Prompt), st.ID, "prompt")
+			count(descPrefix, float64(c.Cached), st.ID, "cached")
+		}
+	}
 }

@@ -326,3 +326,23 @@ func TestInferencePolicyAndAccounting(t *testing.T) {
 		t.Errorf("usage %+v", sums)
 	}
 }
+
+func TestMetricsCountWhatModelsWereAsked(t *testing.T) {
+	t.Parallel()
+	e, talker := asking(t, nil)
+	read[map[string]any](t, e.send(t.Context(), "POST", "/v1/completions", `{"model":"talker","prompt":"one two","max_tokens":4}`), 200)
+	talker.Break(infertest.Dies)
+	_ = e.send(t.Context(), "POST", "/v1/completions", `{"model":"talker","prompt":"one two","max_tokens":4}`)
+	text, err := io.ReadAll(e.ask("GET", "/metrics", "", "Authorization", "Bearer "+e.token).Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		`arw_infer_requests_total{model="talker",outcome="done"} 1`, `arw_infer_requests_total{model="talker",outcome="failed"} 1`,
+		`arw_infer_tokens_total{kind="prompt",model="talker"} 3`, `arw_model_files_bytes 0`,
+	} {
+		if !strings.Contains(string(text), line+"\n") {
+			t.Errorf("no %s", line)
+		}
+	}
+}

@@ -42,6 +42,7 @@ const (
 	policyManage  = access.PolicyManage
 	logicChange   = access.LogicChange
 	accessManage  = access.Manage
+	hostManage    = access.HostManage
 	projectManage = access.ProjectManage
 	memoryReview  = access.MemoryReview
 )
@@ -52,6 +53,7 @@ var packCodes = []abi.Code{abi.NotFound, abi.Untrusted, abi.Conflict, abi.Unsupp
 func (s *Server) routes() []route {
 	return slices.Concat(s.logicRoutes(), s.lifecycleRoutes(), s.authorityRoutes(), s.capsuleRoutes(), s.secretRoutes(), s.egressRoutes(), s.queueRoutes(), s.specRoutes(), s.accessRoutes(), s.openAIRoutes(), s.projectRoutes(), []route{
 		{"GET", "/healthz", "", s.getHealth, doc{Summary: "Whether the host is well", Out: api.Health{}}},
+		{"POST", "/safe-mode/exit", hostManage, s.postLeaveSafe, doc{Summary: "Let packs run again", Out: api.Health{}, Codes: []abi.Code{abi.Conflict, abi.NotFound}}},
 		{"GET", "/metrics", "", s.getMetrics, doc{Summary: "Series for Prometheus", Media: "text/plain"}},
 		{"POST", "/actions", actionSubmit, s.postAction, doc{Summary: "Submit an action; with Prefer: wait=SECONDS, and hold on for its end", In: api.SubmitAction{}, Out: api.Action{}, Also: 202, Codes: []abi.Code{abi.NotFound, abi.Conflict, abi.Unavailable, abi.Unsupported}}},
 		{"GET", "/actions/:id", stateRead, s.getAction, doc{Summary: "One action and what became of it", Out: api.Action{}}},
@@ -67,6 +69,7 @@ func (s *Server) routes() []route {
 		{"DELETE", "/packs/:ns/:name", packInstall, s.deletePack, doc{Summary: "Remove a pack, and with purge what it stored", Query: "purge"}},
 		{"POST", "/index/refresh", packInstall, s.postIndexRefresh, doc{Summary: "Ask the signed index for news", Out: spec.Any{}, Codes: []abi.Code{abi.NotFound, abi.Unavailable, abi.Untrusted}}},
 		{"GET", "/blobs/:digest", stateRead, s.getBlob, doc{Summary: "A blob by its digest: a file of an installed pack; to the operator any other too", Media: "application/octet-stream", Ranges: true, Codes: []abi.Code{abi.Invalid, abi.Corrupt}}},
+		{"GET", "/models/by-hash/:sha256", stateRead, s.getModelFile, doc{Summary: "A model file of the shelf by the digits of its digest", Media: "application/octet-stream", Ranges: true, Codes: []abi.Code{abi.Invalid, abi.NotFound, abi.DigestMismatch}}},
 		{"POST", "/leases", leaseGrant, s.postLease, doc{Summary: "Grant a lease", In: api.GrantLease{}, Out: lease.Wire{}, Status: 201, Codes: []abi.Code{abi.NotFound}}},
 		{"DELETE", "/leases/:id", leaseGrant, s.deleteLease, doc{Summary: "Take a lease back", Query: "reason", Out: lease.Wire{}}},
 	}, s.modelRoutes())

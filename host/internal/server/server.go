@@ -23,6 +23,9 @@ import (
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/capsule"
 	"github.com/arw-project/arw/host/internal/egress"
+	"github.com/arw-project/arw/host/internal/infer/serve"
+	"github.com/arw-project/arw/host/internal/infer/shelf"
+	"github.com/arw-project/arw/host/internal/infer/supervise"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/logic"
@@ -30,6 +33,7 @@ import (
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
@@ -49,8 +53,13 @@ type Services struct {
 	Logic     *logic.Store
 	Vault     *vault.Vault
 	Egress    *egress.Guard
+	// Shelf holds model files; Runtimes gives their supervisor, nil until one was needed.
+	Shelf    *shelf.Shelf
+	Models   *serve.Service
+	Runtimes func() *supervise.Supervisor
 	// Capsules are the signed guard-rails.
 	Capsules *capsule.Book
+	Quotas   *quota.Book
 	// TrustDigest names the trust policy in force.
 	TrustDigest string
 	// Projects are which there are, and what one lets another read.
@@ -61,6 +70,9 @@ type Services struct {
 	MCP func(ctx context.Context) ([]byte, error)
 	// RefreshIndex asks the signed index for news and returns what is known of it then.
 	RefreshIndex func(ctx context.Context) (any, error)
+	// Safe says why no pack runs, "" when all may; LeaveSafe lets them run again.
+	Safe      func() string
+	LeaveSafe func(ctx context.Context, corr, by string) error
 	// Authority reads, reloads and replaces the policies in force.
 	Authority Authority
 }
@@ -70,6 +82,7 @@ type Authority struct {
 	State   func() (posture, stale string)
 	Reload  func(ctx context.Context, corr, by string) (any, error)
 	Posture func(ctx context.Context, corr, by, name string, dry bool) (any, error)
+	Diff    func(files []policy.Source, cases []policy.Case) (any, error)
 }
 
 // Options bound a Server; the zero value works.

@@ -21,5 +21,21 @@ func (s *Server) getHealth(c *fiber.Ctx) error {
 			h.Status = "degraded"
 		}
 	}
+	if s.svc.Safe != nil {
+		if h.Reason = s.svc.Safe(); h.Reason != "" {
+			h.Status = "safe"
+		}
+	}
 	return c.JSON(h)
+}
+
+// postLeaveSafe lets packs run again.
+func (s *Server) postLeaveSafe(c *fiber.Ctx) error {
+	if s.svc.LeaveSafe == nil {
+		return abi.Errorf(abi.NotFound, "leave the safe mode: this host has none")
+	}
+	if err := s.svc.LeaveSafe(s.ctx, corr(c), s.actor(c)); err != nil {
+		return err
+	}
+	return s.getHealth(c)
 }

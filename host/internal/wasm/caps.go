@@ -322,7 +322,7 @@ func actionCall(c *call, a []uint64) abi.Status {
 	if _, fits := c.room(a, 4); !ok || !fits {
 		return c.outside("in or out")
 	}
-	if _, err := c.use(abi.Action, tool, len(in)); err != nil {
+	if err := c.useTool(tool, in); err != nil {
 		return c.refuse(err)
 	}
 	kind, body, err := c.host.Action.Call(c, tool, in)

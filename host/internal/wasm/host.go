@@ -17,6 +17,12 @@ type Gate interface {
 	Use(ctx context.Context, cap abi.Capability, target string, n int) (scope string, err error)
 }
 
+// Reader is a Gate that also judges the call of a tool by its arguments, which are the guest's memory: it reads them and keeps
+// nothing. It is asked in place of Use.
+type Reader interface {
+	UseWith(ctx context.Context, tool string, args []byte) (scope string, err error)
+}
+
 // Witness is a Gate that also wants to hear what the engine refuses by itself: a function above the tool's declared
 // effect, or of a capability that is linked to nothing. The guest sees the same error.
 type Witness interface {

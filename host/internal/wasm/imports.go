@@ -187,6 +187,16 @@ func (c *call) use(cap abi.Capability, target string, n int) (scope string, err 
 	return c.gate.Use(c, cap, target, n)
 }
 
+// useTool asks the gate for the call of a tool, and shows it the arguments where it wants to see them.
+func (c *call) useTool(tool string, args []byte) error {
+	if g, ok := c.gate.(Reader); ok {
+		_, err := g.UseWith(c, tool, args)
+		return err
+	}
+	_, err := c.use(abi.Action, tool, len(args))
+	return err
+}
+
 // reply writes data to the buffer that arguments i and i+1 name, or keeps it for io.take.
 func (c *call) reply(a []uint64, i int, data []byte) abi.Status {
 	out, ok := c.bytes(uint32(a[i]), uint32(a[i+1]))

@@ -145,6 +145,12 @@ func (c *Client) raw(ctx context.Context, path string) (out json.RawMessage, err
 	return out, err
 }
 
+// LeaveSafeMode lets packs of a host in safe mode run again.
+func (c *Client) LeaveSafeMode(ctx context.Context) (h api.Health, err error) {
+	err = c.do(ctx, call{method: "POST", path: "/safe-mode/exit"}, &h)
+	return h, err
+}
+
 // Install installs a pack and returns its verdict; progress may be nil and is called from this goroutine.
 func (c *Client) Install(ctx context.Context, in api.InstallPack, progress func(api.Progress)) (json.RawMessage, error) {
 	return c.install(ctx, in.Ref, call{method: "POST", path: "/packs", body: in, accept: "application/x-ndjson"}, progress)

@@ -53,11 +53,13 @@ type Server struct {
 	Key     string
 	Embeds  bool // embeds and reranks instead of generating
 	Pace    time.Duration
+	Slotted string // folder of slot files; with it a request may name a slot, whose memory is its own
 
 	mu     sync.Mutex
 	fault  Fault
 	busy   chan struct{}
 	cached map[string]bool
+	slots  map[int]string // what each remembers
 	seen   []map[string]any
 	freed  chan struct{} // one per stream whose client went away
 }
@@ -155,6 +157,8 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, fault Fault, body
 		s.embed(w, fault, body)
 	case path == "/v1/rerank" && s.Embeds:
 		s.rerank(w, fault, body)
+	case strings.HasPrefix(path, "/slots/") && llama && s.Slotted != "":
+		s.slot(w, r, body)
 	case (path == "/v1/completions" || path == "/v1/chat/completions") && !s.Embeds:
 		s.generate(w, r, fault, body)
 	default:

@@ -93,6 +93,9 @@ func cut(pieces []string, n int) []string {
 
 // lookUp is the prompt cache: whole prompts, apart by salt where the dialect has one.
 func (s *Server) lookUp(prompt string, body map[string]any, fault Fault) int {
+	if n, named := body["id_slot"].(float64); named && s.Slotted != "" {
+		return s.inSlot(int(n), prompt, body["cache_prompt"] != false)
+	}
 	key := prompt
 	if s.Dialect == "vllm" && fault != Ignores {
 		key = fmt.Sprint(body["cache_salt"], prompt)

@@ -43,6 +43,7 @@ type ask struct {
 
 	CachePrompt *bool  `json:"cache_prompt,omitempty"`
 	CacheSalt   string `json:"cache_salt,omitempty"`
+	Slot        *int   `json:"id_slot,omitempty"`
 }
 
 // phrase puts a request into the words of the server.
@@ -57,9 +58,10 @@ func (c *Client) phrase(r *infer.Request) (*ask, error) {
 		if r.Messages == nil {
 			a.JSONSchema = r.Schema
 		}
-		// This server keeps prompts of all callers in one cache and its time tells what is in it, so a scope has none.
-		cache := r.Scope == ""
-		a.CachePrompt = &cache
+		// This server keeps prompts of all callers in one cache and its time tells what is in it, so a scope has none,
+		// unless it has a slot of its own.
+		cache := r.Scope == "" || r.Slot != nil
+		a.CachePrompt, a.Slot = &cache, r.Slot
 	case VLLM:
 		a.RepetitionP = r.RepeatPenalty
 		if r.Grammar != "" {
@@ -77,6 +79,20 @@ func (c *Client) phrase(r *infer.Request) (*ask, error) {
 		a.ResponseFormat = map[string]any{"type": "json_schema", "json_schema": map[string]any{"name": "answer", "strict": true, "schema": r.Schema}}
 	}
 	return a, nil
+}
+
+// Words are the path and body with which Generate would ask. Errors: Unsupported, Invalid.
+func (c *Client) Words(r *infer.Request) (path string, body []byte, err error) {
+	a, err := c.phrase(r)
+	if err != nil {
+		return "", nil, err
+	}
+	path = "/v1/completions"
+	if r.Messages != nil {
+		path = "/v1/chat/completions"
+	}
+	body, err = json.Marshal(a)
+	return path, body, err
 }
 
 // salt keeps the caches of scopes apart without telling the server their names.

@@ -16,10 +16,18 @@ import (
 	"github.com/arw-project/arw/abi"
 )
 
-// What follows changes models.toml of a folder, for the one who runs the host; a running host reads it at its next start. Other
+// What follows changes models.toml of a folder, for the one who runs the host; a running host reads it when it has changed. Other
 // lines and comments stay as they are, and a text that Open would refuse is never written.
 
 var nameShape = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+
+// CheckName refuses what is no name of a model, with Invalid.
+func CheckName(name string) error {
+	if !nameShape.MatchString(name) {
+		return abi.Errorf(abi.Invalid, "add model %.80q: a name has 1 to 63 of a-z, 0-9 and, not at the beginning, . _ -", name)
+	}
+	return nil
+}
 
 // Add puts a model into models.toml. Its Digest is computed when it is empty, and compared when it is not. Errors: Invalid,
 // Conflict for a name that is taken, DigestMismatch, Unavailable.
@@ -28,10 +36,10 @@ func Add(ctx context.Context, dir string, m Model) (Model, error) {
 	if err != nil {
 		return m, err
 	}
-	if !nameShape.MatchString(m.Name) {
-		return m, abi.Errorf(abi.Invalid, "add model %.80q: a name has 1 to 63 of a-z, 0-9 and, not at the beginning, . _ -", m.Name)
+	if err := CheckName(m.Name); err != nil {
+		return m, err
 	}
-	if _, taken := s.models[m.Name]; taken {
+	if _, taken := s.table().models[m.Name]; taken {
 		return m, abi.Errorf(abi.Conflict, "add model %q: there is one of that name", m.Name)
 	}
 	if m.File, err = filepath.Abs(m.File); err != nil {
@@ -75,7 +83,7 @@ func SetDefault(dir, name string) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := s.models[name]; !ok {
+	if _, ok := s.table().models[name]; !ok {
 		return abi.Errorf(abi.NotFound, "change model %.100q: models.toml has none of that name", name)
 	}
 	for _, m := range s.List() {
@@ -108,7 +116,7 @@ func change(dir, name string, edit func([]string) []string) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := s.models[name]; !ok {
+	if _, ok := s.table().models[name]; !ok {
 		return abi.Errorf(abi.NotFound, "change model %.100q: models.toml has none of that name", name)
 	}
 	found := false
@@ -142,7 +150,7 @@ func (s *Service) rewrite(dir string, edit func([]byte) []byte) error {
 		return err
 	}
 	next := edit(old)
-	if _, err := s.parse(name, next); err != nil {
+	if _, err := parse(name, next, s.table().profiles); err != nil {
 		return err
 	}
 	f, err := os.CreateTemp(dir, ".models-*")
@@ -168,7 +176,7 @@ func (s *Service) rewrite(dir string, edit func([]byte) []byte) error {
 
 // Verify reads the file of a model and compares it with its digest. Errors: NotFound, DigestMismatch, Corrupt, Unavailable.
 func (s *Service) Verify(ctx context.Context, name string) error {
-	m, ok := s.models[name]
+	m, ok := s.table().models[name]
 	if !ok {
 		return abi.Errorf(abi.NotFound, "verify model %.100q: models.toml has none of that name", name)
 	}

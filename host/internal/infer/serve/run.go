@@ -8,6 +8,7 @@ import (
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/infer"
+	"github.com/arw-project/arw/host/internal/infer/supervise"
 )
 
 // Ask is the input of an action: what the kind needs, and which model.
@@ -42,6 +43,8 @@ type Call struct {
 	Scope string
 	// May is asked before a model is started or shown: what one request may take of it, or why it is refused.
 	May func(Model) (infer.Budget, error)
+	// Remote gives the way to a model on somebody else's server; nil gives none.
+	Remote func(ctx context.Context, m Model, p supervise.Profile) (infer.Model, error)
 	// Began hears what answers, before any of the answer; nil hears nothing.
 	Began func(infer.Engine)
 	// Out takes parts of a generated text as they come; nil takes none.
@@ -71,6 +74,9 @@ func (s *Service) Run(ctx context.Context, c Call) (o Outcome, err error) {
 	if err != nil {
 		return o, err
 	}
+	if c.Kind != Models {
+		defer func() { s.counted.add(&o, errors.Is(err, ErrRefused), err != nil) }()
+	}
 	if c.Kind == Models {
 		o.Body, err = json.Marshal(map[string]any{"models": s.shown(c.May)})
 		return o, err
@@ -82,7 +88,7 @@ func (s *Service) Run(ctx context.Context, c Call) (o Outcome, err error) {
 		return o, err
 	}
 	a.Scope, a.Budget.Price = c.Scope, o.Model.Price()
-	model, release, err := s.lend(ctx, o.Model)
+	model, release, err := s.lend(ctx, o.Model, c.Remote)
 	if err != nil {
 		return o, err
 	}

@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/arw-project/arw/abi"
@@ -46,8 +47,8 @@ var Kinds = []string{Generate, Embed, Rerank, Tokenize, Models}
 // Model is one [model.NAME] of models.toml.
 type Model struct {
 	Name    string `toml:"-" json:"name"`
-	File    string `toml:"file,required" json:"-"` // absolute path
-	Digest  string `toml:"digest,required" json:"digest"`
+	File    string `toml:"file" json:"-"` // absolute path; none where the profile is remote
+	Digest  string `toml:"digest" json:"digest,omitempty"`
 	Profile string `toml:"profile,required" json:"profile"`
 	License string `toml:"license" json:"license,omitempty"`
 	Source  string `toml:"source" json:"source,omitempty"`
@@ -55,17 +56,25 @@ type Model struct {
 	// What a million tokens cost, in millionths of a USD: "$0.15 / 1M" is 150000. Zero is free.
 	PriceIn  int64 `toml:"price_in" json:"price_in,omitempty"`
 	PriceOut int64 `toml:"price_out" json:"price_out,omitempty"`
+	// Remote says that requests leave this machine: its profile is of somebody else's server.
+	Remote bool `toml:"-" json:"remote,omitempty"`
 }
 
 // Price is what its tokens cost.
 func (m Model) Price() infer.Price { return infer.Price{In: m.PriceIn, Out: m.PriceOut} }
 
-// Service answers requests.
+// Lender gives runtimes that are ready; supervise.Supervisor is one.
+type Lender interface {
+	Lend(ctx context.Context, want supervise.Want) (*supervise.Loan, error)
+}
+
+// Service answers requests. It reads its files again when they have changed: with a fault in one the last good ones hold.
 type Service struct {
-	runtimes *supervise.Supervisor
-	profiles map[string]supervise.Profile
-	models   map[string]Model
+	dir      string
+	runtimes Lender
 	given    map[string]infer.Model
+	now      atomic.Pointer[table]
+	counted  counters
 
 	mu     sync.Mutex
 	proven map[string]stamp // by path
@@ -85,31 +94,13 @@ var digestShape = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
 // Open reads models.toml and runtimes.toml of a folder; a missing one is empty. The given models, which somebody else keeps
 // running, are asked beside those, and are free. Errors: Invalid with every problem and its line, Unavailable.
-func Open(dir string, runtimes *supervise.Supervisor, given map[string]infer.Model) (*Service, error) {
-	s := &Service{runtimes: runtimes, given: given, proven: map[string]stamp{}}
-	text, err := read(filepath.Join(dir, "runtimes.toml"))
+func Open(dir string, runtimes Lender, given map[string]infer.Model) (*Service, error) {
+	s := &Service{dir: dir, runtimes: runtimes, given: given, proven: map[string]stamp{}}
+	t, err := s.read()
 	if err != nil {
 		return nil, err
 	}
-	if s.profiles, err = supervise.ParseProfiles(filepath.Join(dir, "runtimes.toml"), text); err != nil {
-		return nil, err
-	}
-	name := filepath.Join(dir, "models.toml")
-	if text, err = read(name); err != nil {
-		return nil, err
-	}
-	if s.models, err = s.parse(name, text); err != nil {
-		return nil, err
-	}
-	for name := range given {
-		if _, twice := s.models[name]; twice {
-			return nil, abi.Errorf(abi.Invalid, "read models: %q is given and stands in models.toml", name)
-		}
-		if s.models == nil {
-			s.models = map[string]Model{}
-		}
-		s.models[name] = Model{Name: name}
-	}
+	s.now.Store(t)
 	return s, nil
 }
 
@@ -121,7 +112,7 @@ func read(name string) ([]byte, error) {
 	return text, nil
 }
 
-func (s *Service) parse(name string, text []byte) (map[string]Model, error) {
+func parse(name string, text []byte, profiles map[string]supervise.Profile) (map[string]Model, error) {
 	var f struct {
 		Model map[string]Model `toml:"model"`
 	}
@@ -132,7 +123,7 @@ func (s *Service) parse(name string, text []byte) (map[string]Model, error) {
 	}
 	defaults := 0
 	for key, m := range f.Model {
-		m.Name = key
+		m.Name, m.Remote = key, profiles[m.Profile].Runtime == supervise.Remote
 		f.Model[key] = m
 		if m.Default {
 			defaults++
@@ -141,13 +132,16 @@ func (s *Service) parse(name string, text []byte) (map[string]Model, error) {
 			continue
 		}
 		bad := func(field, msg string) { problems = append(problems, lines.Problem(msg, "", "model", key, field)) }
-		if !digestShape.MatchString(m.Digest) {
+		switch {
+		case m.Remote && (m.File != "" || m.Digest != ""):
+			bad("file", "a remote model has no file here")
+		case m.Remote:
+		case !digestShape.MatchString(m.Digest):
 			bad("digest", `a digest is "sha256:" and 64 digits of 0-9 and a-f`)
-		}
-		if !filepath.IsAbs(m.File) {
+		case !filepath.IsAbs(m.File):
 			bad("file", "a file is an absolute path")
 		}
-		if _, ok := s.profiles[m.Profile]; !ok {
+		if _, ok := profiles[m.Profile]; !ok {
 			bad("profile", "runtimes.toml has no profile of that name")
 		}
 		if m.PriceIn < 0 || m.PriceOut < 0 || m.PriceIn > maxPrice || m.PriceOut > maxPrice {
@@ -166,7 +160,7 @@ func (s *Service) parse(name string, text []byte) (map[string]Model, error) {
 // List is every model, by name.
 func (s *Service) List() []Model {
 	out := []Model{}
-	for _, m := range s.models {
+	for _, m := range s.table().models {
 		out = append(out, m)
 	}
 	slices.SortFunc(out, func(a, b Model) int { return strings.Compare(a.Name, b.Name) })
@@ -175,38 +169,64 @@ func (s *Service) List() []Model {
 
 // Find gives the named model, or the default for "". Errors: NoModel, NotFound.
 func (s *Service) Find(name string) (Model, error) {
-	if len(s.models) == 0 {
+	t := s.table()
+	if len(t.models) == 0 {
 		return Model{}, abi.Errorf(abi.NoModel, "ask a model: none is configured on this host").
-			WithHint(`put [model.NAME] with file, digest and profile into models.toml and [profile.NAME] into runtimes.toml of the state directory, and restart`)
+			WithHint(`put [model.NAME] with file, digest and profile into models.toml and [profile.NAME] into runtimes.toml of the state directory; "arw model pull" and "arw model add" write the former`)
 	}
-	if m, ok := s.models[name]; ok {
+	if m, ok := t.models[name]; ok {
 		return m, nil
 	}
-	for _, m := range s.models {
-		if name == "" && (m.Default || len(s.models) == 1) {
+	for _, m := range t.models {
+		if name == "" && (m.Default || len(t.models) == 1) {
 			return m, nil
 		}
 	}
 	if name == "" {
-		return Model{}, abi.Errorf(abi.NoModel, "ask a model: there are %d and none is the default", len(s.models)).WithHint("name one, or set default = true in models.toml")
+		return Model{}, abi.Errorf(abi.NoModel, "ask a model: there are %d and none is the default", len(t.models)).WithHint("name one, or set default = true in models.toml")
 	}
 	return Model{}, abi.Errorf(abi.NotFound, "ask model %.100q: there is none of that name", name)
 }
 
 // lend gives a model that is ready and the way to give it back. Errors: DigestMismatch, Corrupt, those of the supervisor.
-func (s *Service) lend(ctx context.Context, m Model) (infer.Model, func(), error) {
+func (s *Service) lend(ctx context.Context, m Model, remote func(context.Context, Model, supervise.Profile) (infer.Model, error)) (infer.Model, func(), error) {
 	if given, ok := s.given[m.Name]; ok {
 		return given, func() {}, nil
+	}
+	if m.Remote {
+		if remote == nil {
+			return nil, nil, abi.Errorf(abi.Denied, "ask model %q: nothing here may leave this machine", m.Name)
+		}
+		far, err := remote(ctx, m, s.table().profiles[m.Profile])
+		return far, func() {}, err
 	}
 	size, err := s.prove(ctx, m)
 	if err != nil {
 		return nil, nil, err
 	}
-	loan, err := s.runtimes.Lend(ctx, supervise.Want{Digest: m.Digest, File: m.File, Size: size, Profile: s.profiles[m.Profile]})
+	loan, err := s.runtimes.Lend(ctx, supervise.Want{Digest: m.Digest, File: m.File, Size: size, Profile: s.table().profiles[m.Profile]})
 	if err != nil {
 		return nil, nil, err
 	}
 	return loan.Model, loan.Release, nil
+}
+
+// Start brings a model's runtime up before anybody asks, and names it. Errors: NoModel, NotFound, Unsupported, those of lending.
+func (s *Service) Start(ctx context.Context, name string) (id string, err error) {
+	m, err := s.serving(name)
+	if err != nil {
+		return "", err
+	}
+	size, err := s.prove(ctx, m)
+	if err != nil {
+		return "", err
+	}
+	loan, err := s.runtimes.Lend(ctx, supervise.Want{Digest: m.Digest, File: m.File, Size: size, Profile: s.table().profiles[m.Profile]})
+	if err != nil {
+		return "", err
+	}
+	defer loan.Release()
+	return loan.Runtime, nil
 }
 
 // prove checks the file's digest when it was not checked as it is now.
@@ -227,7 +247,7 @@ func (s *Service) prove(ctx context.Context, m Model) (size int64, err error) {
 	if known {
 		return now.size, nil
 	}
-	if err := inspect(s.profiles[m.Profile].Runtime, f, info.Size()); err != nil {
+	if err := inspect(s.table().profiles[m.Profile].Runtime, f, info.Size()); err != nil {
 		return 0, err
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {

@@ -106,6 +106,9 @@ func (s *Supervisor) bring(u *unit) (*process, infer.Model, error) {
 	if err = p.ready(ctx, launch.Health); err == nil {
 		model, err = openai.Open(ctx, openai.Config{Base: "http://runtime", Transport: p.client, Model: servedName, Dialect: launch.Dialect, Key: p.key})
 	}
+	if client, ok := model.(*openai.Client); ok && err == nil && launch.Dialect == openai.Llama {
+		model, err = s.pooled(u, p, client)
+	}
 	if err == nil {
 		return p, model, nil
 	}
@@ -131,6 +134,9 @@ func (s *Supervisor) launch(u *unit, l Launch) (*process, error) {
 	}
 	p := &process{dir: dir, key: rand.Text(), gone: make(chan struct{})}
 	socket, keyFile := filepath.Join(dir, "s.sock"), filepath.Join(dir, "key")
+	if err := os.Mkdir(filepath.Join(dir, "slots"), 0o700); err != nil {
+		return nil, errors.Join(fault(err), os.RemoveAll(dir))
+	}
 	if err := os.WriteFile(keyFile, []byte(p.key+"\n"), 0o600); err != nil {
 		return nil, errors.Join(fault(err), os.RemoveAll(dir))
 	}
@@ -232,6 +238,7 @@ func (s *Supervisor) end(u *unit) {
 		case <-time.After(wait):
 		}
 	}
+	s.park(u)
 	p.cancel(abi.Errorf(abi.Unavailable, "ask runtime %q: it is being stopped: %s", u.id, reason))
 	p.stop(s.cfg.Term)
 	s.mu.Lock()

@@ -5,11 +5,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/arw-project/arw/abi"
@@ -21,8 +23,13 @@ import (
 // pass an argument of one's own, since runtimes have some that run tools, fetch weights or write files.
 type Profile struct {
 	Name    string `toml:"-"`
-	Runtime string `toml:"runtime,required"` // llama, vllm or onnx
+	Runtime string `toml:"runtime,required"` // llama, vllm, onnx or remote
 	Binary  string `toml:"binary"`           // absolute path; empty for onnx: the host's own
+
+	// Of a remote one, that nobody here starts: where it is, what it calls the model, and which secret of the vault shows who asks.
+	URL    string `toml:"url"`
+	Model  string `toml:"model"`
+	Secret string `toml:"secret"`
 
 	Context   int    `toml:"context"`    // tokens per request; 0: 4096
 	Slots     int    `toml:"slots"`      // requests at once; 0: 2
@@ -33,10 +40,11 @@ type Profile struct {
 	Embed     bool   `toml:"embed"`      // embeddings instead of text
 	Rerank    bool   `toml:"rerank"`     // scores instead of text
 
-	Memory strict.Size     `toml:"memory"` // resident, above which the runtime is stopped; 0: 8 GiB
-	Files  int             `toml:"files"`  // descriptors; 0: 1024
-	Grace  strict.Duration `toml:"grace"`  // for loading; 0: 2 min
-	Idle   strict.Duration `toml:"idle"`   // unused for so long, it is stopped; 0: 15 min
+	Prompts strict.Size     `toml:"prompts"` // of prompts' memories that are kept on disk; 0: 1 GiB
+	Memory  strict.Size     `toml:"memory"`  // resident, above which the runtime is stopped; 0: 8 GiB
+	Files   int             `toml:"files"`   // descriptors; 0: 1024
+	Grace   strict.Duration `toml:"grace"`   // for loading; 0: 2 min
+	Idle    strict.Duration `toml:"idle"`    // unused for so long, it is stopped; 0: 15 min
 }
 
 // file is runtimes.toml: [profile.NAME] tables.
@@ -94,6 +102,9 @@ func (p *Profile) fill() {
 	if p.Runtime == "onnx" && p.Binary == "" {
 		p.Binary, _ = os.Executable() // none is refused as no absolute path
 	}
+	if p.Prompts == 0 {
+		p.Prompts = 1 << 30
+	}
 	if p.Memory == 0 {
 		p.Memory = 8 << 30
 	}
@@ -110,8 +121,15 @@ func (p *Profile) faults() map[string]string {
 	if !profileName.MatchString(p.Name) {
 		out["runtime"] = fmt.Sprintf("the name %.40q is not a-z, 0-9 and -, at most 32", p.Name)
 	}
+	if p.Runtime == Remote {
+		p.remoteFaults(out)
+		return out
+	}
+	if p.URL != "" || p.Model != "" || p.Secret != "" {
+		out["url"] = "url, model and secret are for runtime = \"remote\""
+	}
 	if _, ok := launchers[p.Runtime]; !ok {
-		out["runtime"] = fmt.Sprintf("%.40q is not llama, vllm or onnx", p.Runtime)
+		out["runtime"] = fmt.Sprintf("%.40q is not llama, vllm, onnx or remote", p.Runtime)
 	}
 	if !filepath.IsAbs(p.Binary) || filepath.Clean(p.Binary) != p.Binary {
 		out["binary"] = "a binary is an absolute path"
@@ -131,6 +149,25 @@ func (p *Profile) faults() map[string]string {
 		out["rerank"] = "a runtime either embeds or reranks"
 	}
 	return out
+}
+
+// Remote is the runtime of a profile that names somebody else's server.
+const Remote = "remote"
+
+func (p *Profile) remoteFaults(out map[string]string) {
+	u, err := url.Parse(p.URL)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.HasSuffix(u.Path, "/v1") {
+		out["url"] = fmt.Sprintf("%.200q is no address of a server: it begins with https:// and has no query and no /v1 at its end", p.URL)
+	}
+	if p.Model == "" || len(p.Model) > 200 {
+		out["model"] = "what the server calls the model is missing, or longer than 200 bytes"
+	}
+	if p.Binary != "" {
+		out["binary"] = "a remote runtime has no program here"
+	}
+	if p.Context < 64 || p.Context > 1<<24 {
+		out["context"] = fmt.Sprintf("%d is not 64 to %d", p.Context, 1<<24)
+	}
 }
 
 // digest tells profiles apart by everything that matters to a process.
@@ -165,6 +202,7 @@ func llamaArgs(p *Profile, model, socket, keyFile string) []string {
 		// The server divides its context by its slots.
 		"--ctx-size", n(p.Context * p.Slots), "--parallel", n(p.Slots), "--gpu-layers", n(p.GPULayers),
 		"--cache-type-k", p.CacheType, "--cache-type-v", p.CacheType,
+		"--slot-save-path", filepath.Join(filepath.Dir(socket), "slots") + "/",
 		// The cache of prompts beside the slots belongs to no scope.
 		"--cache-ram", "0", "--no-context-shift",
 	}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/infer"
+	"github.com/arw-project/arw/host/internal/infer/slots"
 )
 
 // State of a runtime.
@@ -56,6 +57,8 @@ type Config struct {
 	// Drain is how long running requests may go on when a runtime is to stop; 0: 10 s. Term is how long it then has after a
 	// signal; 0: 3 s.
 	Drain, Term time.Duration
+	// Prompts is where memories of prompts are kept from one start of a runtime to the next; "" keeps none.
+	Prompts string
 	// Changed hears of every change of a runtime's status, in order, one at a time. It must not call the supervisor.
 	Changed func(Status)
 	// Launch replaces how a kind of runtime is started, for tests.
@@ -65,21 +68,25 @@ type Config struct {
 
 // Status is what is known of one runtime.
 type Status struct {
-	ID         string    `json:"id"`
-	Model      string    `json:"model"` // digest
-	Profile    string    `json:"profile"`
-	Runtime    string    `json:"runtime"`
-	State      State     `json:"state"`
-	Severity   string    `json:"severity"` // ok, warning or error
-	Reason     string    `json:"reason,omitempty"`
-	Generation int       `json:"generation"` // counts starts
-	PID        int       `json:"pid,omitempty"`
-	Since      time.Time `json:"since"`
-	Requests   int       `json:"requests"`
-	Memory     int64     `json:"memory_bytes,omitempty"`    // resident when last looked at; before that the estimate
-	Restarts   int       `json:"restart_budget"`            // failures left before it rests
-	Rests      time.Time `json:"rests_until,omitzero"`      // no start before
-	Version    string    `json:"runtime_version,omitempty"` // as it says
+	ID       string `json:"id"`
+	Model    string `json:"model"` // digest
+	Profile  string `json:"profile"`
+	Runtime  string `json:"runtime"`
+	State    State  `json:"state"`
+	Severity string `json:"severity"` // ok, warning or error
+	Reason   string `json:"reason,omitempty"`
+	// Accelerator is "gpu" where the profile asks for one, else "cpu".
+	Accelerator string    `json:"accelerator"`
+	Generation  int       `json:"generation"` // counts starts
+	PID         int       `json:"pid,omitempty"`
+	Since       time.Time `json:"since"`
+	Requests    int       `json:"requests"`
+	Memory      int64     `json:"memory_bytes,omitempty"`    // resident when last looked at; before that the estimate
+	Restarts    int       `json:"restart_budget"`            // failures left before it rests
+	Rests       time.Time `json:"rests_until,omitzero"`      // no start before
+	Version     string    `json:"runtime_version,omitempty"` // as it says
+	// Cache is how prompts are reused; nil where the runtime has no slots.
+	Cache *slots.Stats `json:"prompt_cache,omitempty"`
 }
 
 // Want names a model file and how to run it.
@@ -337,12 +344,19 @@ func (u *unit) status() Status {
 		}
 	}
 	st := Status{ID: u.id, Model: u.want.Digest, Profile: u.want.Profile.Name, Runtime: u.want.Profile.Runtime, State: u.state, Reason: u.reason,
-		Generation: u.gen, Since: u.since, Requests: u.loans, Restarts: max(0, Failures-recent), Severity: "ok"}
+		Generation: u.gen, Since: u.since, Requests: u.loans, Restarts: max(0, Failures-recent), Severity: "ok", Accelerator: "cpu"}
+	if u.want.Profile.GPULayers > 0 {
+		st.Accelerator = "gpu"
+	}
 	if u.proc != nil {
 		st.PID, st.Memory = u.proc.pid, u.memory
 	}
 	if u.model != nil {
 		st.Version = u.model.Info().Version
+		if pool := u.pool(); pool != nil {
+			stats := pool.Stats()
+			st.Cache = &stats
+		}
 	}
 	switch {
 	case u.state == Failed:
@@ -363,6 +377,18 @@ func (s *Supervisor) List() []Status {
 	}
 	slices.SortFunc(out, func(a, b Status) int { return strings.Compare(a.ID, b.ID) })
 	return out
+}
+
+// Uses reports whether a runtime of a model file runs, starts or stops.
+func (s *Supervisor) Uses(digest string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, u := range s.units {
+		if u.want.Digest == digest && u.state != Stopped && u.state != Failed {
+			return true
+		}
+	}
+	return false
 }
 
 // Logs are the last lines a runtime wrote, cleaned of control characters. Errors: NotFound.

@@ -67,7 +67,7 @@ func serve(socket, keyFile, mode, starts string) {
 		panic(err)
 	}
 	s := infertest.New("llama")
-	s.Key, s.Pace = strings.TrimSpace(string(key)), 2*time.Millisecond
+	s.Key, s.Pace, s.Slotted = strings.TrimSpace(string(key)), 2*time.Millisecond, filepath.Join(filepath.Dir(socket), "slots")
 	began := time.Now()
 	l, err := net.Listen("unix", socket)
 	if err != nil {
@@ -450,7 +450,7 @@ func TestProfilesAreTypedFields(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, src, says string }{
 		{"args", "[profile.a]\nruntime=\"llama\"\nbinary=\"/bin/x\"\nargs=[\"--tools\"]\n", "args"},
-		{"runtime", "[profile.a]\nruntime=\"sh\"\nbinary=\"/bin/sh\"\n", "llama or vllm"},
+		{"runtime", "[profile.a]\nruntime=\"sh\"\nbinary=\"/bin/sh\"\n", "is not llama"},
 		{"binary", "[profile.a]\nruntime=\"llama\"\nbinary=\"llama-server\"\n", "absolute"},
 		{"range", "[profile.a]\nruntime=\"llama\"\nbinary=\"/bin/x\"\nslots=0x7fffffff\n", "1 to 256"},
 		{"cache", "[profile.a]\nruntime=\"llama\"\nbinary=\"/bin/x\"\ncache_type=\"f16 --tools all\"\n", "q8_0"},

@@ -1,0 +1,106 @@
+package pattern
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"strings"
+	"unicode/utf8"
+)
+
+// Arguments are those of one call, read when a condition first looks at them. They are of one goroutine.
+type Arguments struct {
+	text []byte
+	root any
+	read bool
+	good bool
+}
+
+// NewArguments does not read the text and does not keep it beyond the Arguments.
+func NewArguments(text []byte) Arguments { return Arguments{text: text} }
+
+func (a *Arguments) tree() (any, bool) {
+	if !a.read {
+		a.read = true
+		a.root, a.good = parse(a.text)
+	}
+	return a.root, a.good
+}
+
+// vague is a value that no condition holds for: a number that a double does not hold, or a text with a broken character.
+type vague struct{}
+
+// parse reads one JSON value. False for what is not JSON, or has a name twice in one object.
+func parse(text []byte) (any, bool) {
+	if !utf8.Valid(text) || !json.Valid(text) {
+		return nil, false
+	}
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.UseNumber()
+	v, ok := value(dec, 0)
+	if !ok {
+		return nil, false
+	}
+	return v, true
+}
+
+// maxDepth of arguments; what nests deeper fulfils no condition.
+const maxDepth = 128
+
+func value(dec *json.Decoder, depth int) (any, bool) {
+	t, err := dec.Token()
+	if err != nil || depth > maxDepth {
+		return nil, false
+	}
+	switch t := t.(type) {
+	case json.Number:
+		n, err := t.Float64()
+		if err != nil || math.Abs(n) >= 1<<53 {
+			return vague{}, true
+		}
+		return n, true
+	case string:
+		if strings.ContainsRune(t, utf8.RuneError) {
+			return vague{}, true
+		}
+		return t, true
+	case json.Delim:
+		if t == '{' {
+			return object(dec, depth)
+		}
+		return array(dec, depth)
+	}
+	return t, true // true, false, null
+}
+
+func object(dec *json.Decoder, depth int) (any, bool) {
+	all := map[string]any{}
+	for dec.More() {
+		t, err := dec.Token()
+		name, ok := t.(string)
+		if err != nil || !ok {
+			return nil, false
+		}
+		if _, twice := all[name]; twice {
+			return nil, false
+		}
+		if all[name], ok = value(dec, depth+1); !ok {
+			return nil, false
+		}
+	}
+	_, err := dec.Token()
+	return all, err == nil
+}
+
+func array(dec *json.Decoder, depth int) (any, bool) {
+	all := []any{}
+	for dec.More() {
+		v, ok := value(dec, depth+1)
+		if !ok {
+			return nil, false
+		}
+		all = append(all, v)
+	}
+	_, err := dec.Token()
+	return all, err == nil
+}
