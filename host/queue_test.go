@@ -67,3 +67,35 @@ func TestQueuesThatAreNone(t *testing.T) {
 		})
 	}
 }
+
+// A pack that has no room for a call has it waiting and tries again: what never began has not failed.
+func TestACallThatFindsNoRoomIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	h := hosttest.New(t, hosttest.Options{Config: func(c *host.Config) {
+		c.Workers, c.Limits.PerPack, c.Limits.Instances = 128, 128, 1
+		c.Queue.Attempts = 20
+	}})
+	h.Install(hosttest.SinkPack(t))
+	acts := h.Services().Actions
+	if _, err := acts.Pause(t.Context(), "operator", ""); err != nil {
+		t.Fatal(err)
+	}
+	ids := make([]string, 100)
+	for i := range ids {
+		ids[i] = h.Submit("sink.put", `{"key":"k","val":"v"}`).ID
+	}
+	if _, err := acts.Unpause(t.Context(), "operator"); err != nil { // all at once
+		t.Fatal(err)
+	}
+	again := 0
+	for _, id := range ids {
+		end := h.Wait(id)
+		if end.State != action.Completed {
+			t.Fatalf("%+v %+v", end, end.Failure)
+		}
+		again += end.Attempt - 1
+	}
+	if again == 0 {
+		t.Fatal("all found room: the test shows nothing")
+	}
+}
