@@ -156,7 +156,11 @@ func (d *doctor) database() {
 		return
 	}
 	d.ok("database", "every page of arw.db is sound")
-	rep, err := journal.VerifyFile(d.ctx, file)
+	keys, err := journal.KeysIn(d.Config.StateDir)
+	var rep journal.Report
+	if err == nil {
+		rep, err = journal.VerifyFile(d.ctx, file, keys)
+	}
 	if err != nil {
 		d.fail("journal", err)
 		return

@@ -10,6 +10,8 @@
 //	<state>/cache/wasm/     compiled code; may be deleted at any time
 //	<state>/vault.key       what secrets are sealed with, mode 0600
 //	<state>/starts.json     whether the host ended well, and whether it runs safe
+//	<state>/journal.key     what checkpoints of the journal are signed with, mode 0600
+//	<state>/journal.pub     the public keys it was ever signed with
 //	<state>/operator.token  the operator's credential, mode 0600
 //	<state>/trust.toml      who may sign what; missing: nobody
 //	<state>/policy/*.cedar  policies beside the shipped ones
@@ -56,6 +58,7 @@ import (
 	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/redact"
 	"github.com/arw-project/arw/host/internal/schedule"
+	"github.com/arw-project/arw/host/internal/snappy"
 	"github.com/arw-project/arw/host/internal/starts"
 	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/vault"
@@ -89,6 +92,10 @@ type Config struct {
 	Schedules []Schedule
 	// Upgrade is how new versions of packs are watched, and what is kept of old ones.
 	Upgrade Upgrade
+	// Snappy is how fast the host means to answer, and from when on it says that it does not.
+	Snappy snappy.Config
+	// Journal is how the record of everything is signed and what is kept of it.
+	Journal Journal
 	// Egress is how the network is reached.
 	Egress Egress
 	// Edge is how the API is reached.
@@ -179,6 +186,7 @@ type Services struct {
 	Quotas   *quota.Book
 	Trust    *signing.Policy
 	Memo     *memo.Memo
+	Snappy   *snappy.Governor
 	Vault    *vault.Vault
 	Redact   *redact.Redactor
 	Engine   *wasm.Engine // the one that runs packs
@@ -255,10 +263,11 @@ func (h *Host) open(ctx context.Context) (err error) {
 		return err
 	}
 	h.onClose(s.CAS.Close)
-	if s.Journal, err = journal.Open(ctx, h.db); err != nil {
+	if err = h.openJournal(ctx); err != nil {
 		return err
 	}
 	s.View = view.Open(h.db, s.Journal)
+	s.Snappy = snappy.New(s.Journal, cfg.Snappy)
 	if s.Leases, err = lease.Open(ctx, h.db, s.Journal); err != nil {
 		return err
 	}
@@ -412,6 +421,8 @@ func (h *Host) Run(ctx context.Context) error {
 		})
 	}
 	keep(below, "read_models", h.readModels)
+	keep(below, "journal", h.keepJournal)
+	keep(below, "snappy", h.parts.Snappy.Run)
 	keep(below, "leases", h.parts.Leases.Run)
 	keep(below, "quotas", h.parts.Quotas.Run)
 	keep(below, "prompts", h.parts.Prompts.Run)
@@ -463,6 +474,8 @@ func (h *Host) Close() error {
 		var errs []error
 		if h.parts.Actions != nil {
 			errs = append(errs, h.announce(context.Background(), "service.stop"))
+			_, err := h.parts.Journal.Checkpoint(context.Background()) // the last word is signed too
+			errs = append(errs, err)
 		}
 		for i := len(h.undo) - 1; i >= 0; i-- {
 			errs = append(errs, h.undo[i]())

@@ -26,7 +26,7 @@ func (h *Host) readModels(ctx context.Context) error {
 	defer cancel()
 	ended := make(chan error, 2)
 	go func() { ended <- v.Project(ctx, models.All(), failed) }()
-	go func() { ended <- v.Compute(ctx, h.cfg.ModelsEvery, h.computed(), failed) }()
+	go func() { ended <- v.Compute(ctx, h.cfg.ModelsEvery, append(h.computed(), h.snappyModels()...), failed) }()
 	err := <-ended
 	cancel()
 	if other := <-ended; err == nil {

@@ -23,6 +23,11 @@ func Events() []EventKind {
 		{"service.dev.start", "From here on the key of a developer's session is trusted for one pack", DevEvent{}},
 		{"service.dev.end", "The key of a developer's session is trusted no more", DevEvent{}},
 
+		{"journal.pruned", "The oldest records were removed; a signed anchor stands in their place", JournalPruned{}},
+		{"journal.redacted", "A part of records was taken out, for good", JournalRedacted{}},
+
+		{"snappy.notice", "A route begins to answer too slowly, or does so no longer", SnappyNotice{}},
+
 		{"access.token.created", "Someone was given a token for this host", TokenEvent{}},
 		{"access.token.revoked", "A token holds no more", TokenEvent{}},
 

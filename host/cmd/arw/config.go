@@ -47,6 +47,10 @@ type config struct {
 	Schedules []scheduleConfig `toml:"schedule"`
 	// Upgrade says how new versions of packs are watched, and what is kept of old ones; zero values are the defaults.
 	Upgrade upgradeConfig `toml:"upgrade"`
+	// Snappy says how fast the host means to answer.
+	Snappy snappyConfig `toml:"snappy"`
+	// Journal says how the record of everything is signed and what is kept of it.
+	Journal journalConfig `toml:"journal"`
 	// Telemetry says where traces go and how lines are logged.
 	Telemetry telemetryConfig `toml:"telemetry"`
 	// SafeMode says when a host that keeps dying starts without packs.

@@ -5,15 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
-	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/api"
-	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/sdk/go/client"
 )
 
@@ -73,46 +69,6 @@ func clipWide(s string) string {
 		return s[:157] + "..."
 	}
 	return s
-}
-
-func (a *app) journalCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "journal", Short: "Check the record of everything"}
-	cmd.AddCommand(&cobra.Command{
-		Use:   "verify [FILE]",
-		Short: "Check the hash chain of the journal, offline",
-		Long: `Read every record of the journal and check that the chain of hashes holds: no record was changed, removed, added or
-moved. The host may be running or not; nothing is written.`,
-		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			path := ""
-			if len(args) == 1 {
-				path = args[0]
-			} else {
-				dir, err := a.stateDir()
-				if err != nil {
-					return err
-				}
-				path = filepath.Join(dir, "arw.db")
-			}
-			if _, err := os.Stat(path); err != nil {
-				return abi.Errorf(abi.NotFound, "verify journal %q: %w", path, err).WithHint("name the state directory with --state")
-			}
-			report, err := journal.VerifyFile(cmd.Context(), path)
-			if err != nil {
-				return err
-			}
-			if !report.OK {
-				return abi.Errorf(abi.Corrupt, "verify journal %q: record %d is not as it was written: %s", path, report.Bad, report.Why).
-					WithHint("what stands before it is good (%d records); restore the file from a backup, and find out who wrote to it", report.Count).WithDetail(report)
-			}
-			return a.print(report, func(u ui) error {
-				u.say("%s %d records, the chain holds", u.green("ok:"), report.Count)
-				u.facts("last id", strconv.FormatInt(report.Last, 10), "head", report.Head)
-				return nil
-			})
-		},
-	})
-	return cmd
 }
 
 func (a *app) actionsCmd() *cobra.Command {

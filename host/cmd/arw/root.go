@@ -56,7 +56,7 @@ Start here:
 		"packs":     {a.packCmd(), a.installCmd(), a.listCmd(), a.showCmd(), a.removeCmd(), a.registryCmd(), a.bundleCmd()},
 		"logic":     {a.unitCmd(), a.configCmd()},
 		"authority": {a.projectCmd(), a.leaseCmd(), a.promptsCmd(), a.policyCmd(), a.quotaCmd(), a.capsuleCmd(), a.secretCmd(), a.tokenCmd(), a.egressCmd(), a.trustCmd(), a.verifyCmd(), a.keyCmd()},
-		"look":      {a.whyCmd(), a.eventsCmd(), a.journalCmd(), a.backupCmd(), a.doctorCmd(), a.actionsCmd(), a.usageCmd()},
+		"look":      {a.whyCmd(), a.eventsCmd(), a.journalCmd(), a.backupCmd(), a.doctorCmd(), a.actionsCmd(), a.usageCmd(), a.benchCmd()},
 	} {
 		for _, c := range cmds {
 			c.GroupID = group

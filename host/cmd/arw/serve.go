@@ -98,6 +98,14 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 	if err != nil {
 		return err
 	}
+	kept, err := cfg.Journal.settings()
+	if err != nil {
+		return err
+	}
+	pace, err := cfg.Snappy.settings()
+	if err != nil {
+		return err
+	}
 	crashes, err := cfg.SafeMode.limits()
 	if err != nil {
 		return err
@@ -107,7 +115,8 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 		told = "it was started with --safe"
 	}
 	h, err := host.Open(ctx, host.Config{
-		Crashes: crashes, Safe: told, Queue: line, Schedules: timed,
+		Journal: kept, Snappy: pace, Queue: line, Schedules: timed,
+		Crashes: crashes, Safe: told,
 		Edge: edge, Index: ix, Upgrade: upgrade, Limits: host.Limits{Drain: drain},
 		Telemetry: host.Telemetry{Endpoint: cfg.Telemetry.Endpoint, Headers: cfg.Telemetry.Headers, Ratio: cfg.Telemetry.Ratio},
 		StateDir:  dir, TrustFile: filepath.Join(dir, cfg.Trust), PolicyDir: filepath.Join(dir, cfg.Policy),

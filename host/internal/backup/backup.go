@@ -152,14 +152,14 @@ func (w *writer) database() error {
 	if err := os.Chmod(w.snapshot, 0o600); err != nil {
 		return err
 	}
-	if w.man.Journal, err = proven(w.ctx, w.snapshot); err != nil {
+	if w.man.Journal, err = proven(w.ctx, w.state, w.snapshot); err != nil {
 		return err
 	}
 	return w.file(database, w.snapshot, "")
 }
 
-// proven checks every page of a database and the chain of its journal.
-func proven(ctx context.Context, file string) (journal.Report, error) {
+// proven checks every page of a database, and the chain of its journal by the keys of a state directory.
+func proven(ctx context.Context, state, file string) (journal.Report, error) {
 	r, err := db.OpenReadOnly(ctx, file)
 	if err != nil {
 		return journal.Report{}, err
@@ -167,7 +167,11 @@ func proven(ctx context.Context, file string) (journal.Report, error) {
 	if err := errors.Join(r.Check(ctx), r.Close()); err != nil {
 		return journal.Report{}, err
 	}
-	return journal.VerifyFile(ctx, file)
+	keys, err := journal.KeysIn(state)
+	if err != nil {
+		return journal.Report{}, err
+	}
+	return journal.VerifyFile(ctx, file, keys)
 }
 
 // blobs writes the blobs that are not written yet, each held to its name.

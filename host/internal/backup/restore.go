@@ -45,7 +45,7 @@ func Restore(ctx context.Context, file, dir string) (*Manifest, error) {
 	man, err := unpack(ctx, file, temp)
 	if err == nil {
 		var rep journal.Report
-		if rep, err = proven(ctx, filepath.Join(temp, database)); err == nil && rep != man.Journal {
+		if rep, err = proven(ctx, temp, filepath.Join(temp, database)); err == nil && rep != man.Journal {
 			err = abi.Errorf(abi.Corrupt, "restore backup %q: its journal ends at event %d, and its manifest says %d", file, rep.Last, man.Journal.Last)
 		}
 	}

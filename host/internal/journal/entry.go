@@ -154,7 +154,7 @@ func (e *entry) chain(prev link, at time.Time) link {
 		msg = append(msg, s...)
 	}
 	msg = append(msg, e.sum[:]...)
-	next := link{id: prev.id + 1, hash: sha256.Sum256(msg)}
+	next := link{id: prev.id + 1, hash: sha256.Sum256(msg), bytes: prev.bytes + int64(len(e.body))}
 	next.text = digest(next.hash[:])
 	return next
 }

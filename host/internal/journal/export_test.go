@@ -18,3 +18,9 @@ func RepeatedName(b []byte) bool {
 	_, twice := repeatedName(b)
 	return twice
 }
+
+// Rewrite gives the fuzz test the rewriter of bodies, with the number of places that were hit.
+func Rewrite(body []byte, secret string) ([]byte, int) {
+	out, hits := rewrite(body, finder(secret))
+	return out, len(hits)
+}

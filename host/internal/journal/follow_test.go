@@ -3,9 +3,12 @@ package journal_test
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/arw-project/arw/abi"
@@ -242,5 +245,66 @@ func BenchmarkFollow(b *testing.B) {
 			wg.Wait()
 			b.ReportMetric(float64(b.N*followers)/b.Elapsed().Seconds(), "deliveries/s")
 		})
+	}
+}
+
+// TestGapsAreExact lets followers of every patience read at random paces under writers: what each got and what gaps named
+// is everything, once, in order.
+func TestGapsAreExact(t *testing.T) {
+	t.Parallel()
+	_, j := open(t, t.TempDir())
+	const total, followers = 6000, 16
+	var wg sync.WaitGroup
+	var got, gone atomic.Int64
+	for n := range followers {
+		wg.Go(func() {
+			cur, err := j.From(0, journal.Filter{}, journal.MaxLag(int64(n*n)))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer cur.Close()
+			at := int64(0)
+			for at < total {
+				page, err := cur.Next(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for _, r := range page {
+					from, to := r.ID, r.ID
+					if r.Kind == journal.GapKind {
+						var g journal.Gap
+						if err := json.Unmarshal(r.Body, &g); err != nil || g.Reason != journal.GapLagged || g.Count != g.To-g.From+1 || n == 0 {
+							t.Errorf("follower %d: gap %s, %v", n, r.Body, err)
+						}
+						from, to = g.From, g.To
+						gone.Add(g.Count)
+					} else {
+						got.Add(1)
+					}
+					if from != at+1 {
+						t.Errorf("follower %d: %d behind %d", n, from, at)
+						return
+					}
+					at = to
+				}
+				for range n % 3 {
+					runtime.Gosched()
+				}
+			}
+		})
+	}
+	for range 4 {
+		wg.Go(func() {
+			for left := total / 4; left > 0; left -= 50 {
+				addMany(t, j, 50)
+			}
+		})
+	}
+	wg.Wait()
+	tr := j.Traffic()
+	if tr.Delivered != got.Load() || tr.Missed != gone.Load() || got.Load()+gone.Load() != followers*total || tr.Published != total || tr.Followers != 0 {
+		t.Errorf("%+v; got %d, missed %d, of %d", tr, got.Load(), gone.Load(), followers*total)
 	}
 }

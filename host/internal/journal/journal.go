@@ -8,6 +8,7 @@ package journal
 
 import (
 	"context"
+	"crypto/ed25519"
 	"database/sql"
 	"encoding/json"
 	"time"
@@ -77,12 +78,44 @@ CREATE TABLE event_head (
 	id   INTEGER NOT NULL,
 	hash BLOB NOT NULL
 ) STRICT;
-INSERT INTO event_head VALUES (1, 0, zeroblob(32));`}
+INSERT INTO event_head VALUES (1, 0, zeroblob(32));`, `
+CREATE TABLE event_checkpoint (
+	seq     INTEGER PRIMARY KEY,
+	id      INTEGER NOT NULL,
+	hash    BLOB NOT NULL,
+	time_ms INTEGER NOT NULL,
+	prev    BLOB NOT NULL,
+	key     BLOB NOT NULL,
+	sig     BLOB NOT NULL,
+	bytes   INTEGER NOT NULL
+) STRICT;
+CREATE TABLE event_anchor (
+	one     INTEGER PRIMARY KEY CHECK (one = 1),
+	seq     INTEGER NOT NULL,
+	id      INTEGER NOT NULL,
+	hash    BLOB NOT NULL,
+	time_ms INTEGER NOT NULL,
+	removed INTEGER NOT NULL,
+	key     BLOB NOT NULL,
+	sig     BLOB NOT NULL
+) STRICT;
+CREATE TABLE event_redacted (
+	id  INTEGER PRIMARY KEY,
+	sum BLOB NOT NULL
+) STRICT;`}
+
+// Option changes how Open makes a Journal.
+type Option func(*Journal)
+
+// Clock makes the journal ask now for the time; for tests.
+func Clock(now func() time.Time) Option { return func(j *Journal) { j.now = now } }
 
 // Journal appends, reads and follows. All methods are safe for concurrent use. It has no Close: it lives and ends with
 // its database.
 type Journal struct {
-	db *db.DB
+	db  *db.DB
+	key ed25519.PrivateKey // nil: nothing is signed and nothing can be removed
+	now func() time.Time
 
 	// Owned by the database's writer goroutine: where the running transaction stands.
 	tail    link
@@ -96,15 +129,19 @@ type Journal struct {
 
 // link is one end of the chain.
 type link struct {
-	id   int64
-	hash [32]byte
-	text string // hash as a digest
+	id    int64
+	hash  [32]byte
+	text  string // hash as a digest
+	bytes int64  // of all bodies so far
 }
 
 // Open reads where the journal ends and begins to watch d. It fails with Corrupt when the last record is not the one
 // that the head names: then a record was removed, and Verify says more.
-func Open(ctx context.Context, d *db.DB) (*Journal, error) {
-	j := &Journal{db: d}
+func Open(ctx context.Context, d *db.DB, options ...Option) (*Journal, error) {
+	j := &Journal{db: d, now: time.Now}
+	for _, o := range options {
+		o(j)
+	}
 	head, err := readHead(ctx, d.Read())
 	if err != nil {
 		return nil, d.Explain("open journal", err)
@@ -116,7 +153,11 @@ func Open(ctx context.Context, d *db.DB) (*Journal, error) {
 		return nil, abi.Errorf(abi.Corrupt, "open journal in %q: it ends at event %d, but the head names event %d", d.Path(), j.tail.id, head.id).
 			WithHint("run `arw journal verify` and restore %q from a backup", d.Path())
 	}
-	j.pub.init(j.tail.id)
+	anchor, _, err := readAnchor(ctx, d.Read())
+	if err != nil {
+		return nil, d.Explain("open journal", err)
+	}
+	j.pub.init(j.tail.id, anchor.ID)
 	d.Watch(watcher{j})
 	return j, nil
 }
@@ -156,18 +197,14 @@ const insertEvent = `INSERT INTO event (id, time_ms, kind, corr, actor, project,
 
 // append runs on the writer's goroutine: numbers and hashes are given out in the order of the transaction.
 func (j *Journal) append(tx *sql.Tx, entries []entry) ([]Record, error) {
-	if j.stale {
-		tail, err := readTail(context.Background(), tx)
-		if err != nil {
-			return nil, j.db.Explain("append to journal", err)
-		}
-		j.tail, j.mark, j.stale = tail, tail, false
+	if err := j.freshen(tx); err != nil {
+		return nil, err
 	}
 	stmt, err := j.db.Stmt(tx, insertEvent)
 	if err != nil {
 		return nil, j.db.Explain("append to journal", err)
 	}
-	now := time.Now().UTC().Truncate(time.Millisecond)
+	now := j.now().UTC().Truncate(time.Millisecond)
 	records := make([]Record, 0, len(entries))
 	for i := range entries {
 		e := &entries[i]
@@ -182,6 +219,19 @@ func (j *Journal) append(tx *sql.Tx, entries []entry) ([]Record, error) {
 		j.tail = next
 	}
 	return records, nil
+}
+
+// freshen reads where the journal ends again after a transaction that failed.
+func (j *Journal) freshen(tx *sql.Tx) error {
+	if !j.stale {
+		return nil
+	}
+	tail, err := readTail(context.Background(), tx)
+	if err != nil {
+		return j.db.Explain("append to journal", err)
+	}
+	j.tail, j.mark, j.stale = tail, tail, false
+	return nil
 }
 
 // watcher keeps the journal's memory in step with the disk.

@@ -93,7 +93,7 @@ func TestKilledWhileWriting(t *testing.T) {
 			all[id] = fmt.Sprintf(`{"n":%d,"w":%d}`, n, w)
 		}
 		// First as the killed process left it, then as the next one opens it.
-		rep, err := journal.VerifyFile(t.Context(), filepath.Join(dir, "arw.db"))
+		rep, err := journal.VerifyFile(t.Context(), filepath.Join(dir, "arw.db"), nil)
 		if err != nil || rep.Count < int64(len(all)) {
 			t.Fatalf("round %d: %+v, %v; %d events were acknowledged", round, rep, err, len(all))
 		}

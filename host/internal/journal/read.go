@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/db"
 )
 
 // Filter chooses records; the zero Filter chooses all. A record must satisfy every part that is set. Prefixes is
@@ -59,14 +60,20 @@ const (
 )
 
 // Read returns records behind the id after, in order: at most limit (0 means 1,000, which is the most) and about 4 MiB.
-// Fewer than limit is not the end; none is. It reads what is durable and never waits.
+// Fewer than limit is not the end; none is. It reads what is durable and never waits. Records that were removed (see
+// Floor) are passed over. Where the disk does not give a record, Read gives those before it; asked for what comes next, it
+// fails with Corrupt: Follow goes around the place.
 func (j *Journal) Read(ctx context.Context, after int64, limit int, f Filter) ([]Record, error) {
+	return readPages(ctx, j.db, max(after, j.Floor()), j.Last(), limit, &f)
+}
+
+// readPages reads on until something is found or everything was looked at.
+func readPages(ctx context.Context, src source, cursor, last int64, limit int, f *Filter) ([]Record, error) {
 	if limit <= 0 || limit > maxPage {
 		limit = maxPage
 	}
-	last := j.Last()
-	for cursor := max(after, 0); cursor < last; {
-		page, next, err := j.page(ctx, cursor, last, limit, &f)
+	for cursor < last {
+		page, next, err := readPage(ctx, src, cursor, last, limit, pageBytes, f)
 		if err != nil {
 			return nil, err
 		}
@@ -85,46 +92,54 @@ func (j *Journal) Read(ctx context.Context, after int64, limit int, f Filter) ([
 // Last is the number of the newest durable record, 0 when there is none.
 func (j *Journal) Last() int64 { return j.pub.lastID() }
 
-// page reads chosen records with cursor < id ≤ last from the table. next is how far it looked.
-func (j *Journal) page(ctx context.Context, cursor, last int64, limit int, f *Filter) (page []*Record, next int64, err error) {
+func (j *Journal) page(ctx context.Context, cursor, last int64, limit, maxBytes int, f *Filter) (page []*Record, next int64, err error) {
+	return readPage(ctx, j.db, cursor, last, limit, maxBytes, f)
+}
+
+// readPage reads chosen records with cursor < id ≤ last from the table. next is how far it looked.
+func readPage(ctx context.Context, src source, cursor, last int64, limit, maxBytes int, f *Filter) (page []*Record, next int64, err error) {
 	until := last
 	if !f.all() && f.Corr == "" { // a correlation id has an index; the rest is scanned
 		until = min(last, cursor+scanIDs)
 	}
-	rows, err := j.query(ctx, f, cursor, until, limit)
+	rows, err := query(ctx, src, f, cursor, until, limit)
 	if err != nil {
-		return nil, cursor, j.db.Explain("read journal", err)
+		return nil, cursor, src.Explain("read journal", err)
 	}
 	defer rows.Close()
 	size := 0
 	for rows.Next() {
 		r, err := scan(rows)
 		if err != nil {
-			return nil, cursor, j.db.Explain("read journal", err)
+			return nil, cursor, src.Explain("read journal", err)
 		}
 		page = append(page, r)
-		if size += len(r.Body); size > pageBytes || len(page) == limit {
+		if size += len(r.Body); size > maxBytes || len(page) == limit {
 			return page, r.ID, nil
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return nil, cursor, j.db.Explain("read journal", err)
+		if len(page) > 0 { // the next page begins with what is wrong
+			return page, page[len(page)-1].ID, nil
+		}
+		return nil, cursor, src.Explain("read journal", err)
 	}
 	return page, until, nil
 }
 
 const columns = "SELECT id, time_ms, kind, corr, actor, project, pack, action, salt, prev, hash, body FROM event"
 
-func (j *Journal) query(ctx context.Context, f *Filter, cursor, until int64, limit int) (*sql.Rows, error) {
-	query, args := f.query(cursor, until, limit)
-	if !f.all() { // the texts of filters are as many as there are callers' wishes: not kept
-		return j.db.Read().QueryContext(ctx, query, args...)
+func query(ctx context.Context, src source, f *Filter, cursor, until int64, limit int) (*sql.Rows, error) {
+	text, args := f.query(cursor, until, limit)
+	// The texts of filters are as many as there are callers' wishes: not kept.
+	if kept, ok := src.(*db.DB); ok && f.all() {
+		stmt, err := kept.ReadStmt(ctx, text)
+		if err != nil {
+			return nil, err
+		}
+		return stmt.QueryContext(ctx, args...)
 	}
-	stmt, err := j.db.ReadStmt(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	return stmt.QueryContext(ctx, args...)
+	return src.Read().QueryContext(ctx, text, args...)
 }
 
 func (f *Filter) query(cursor, until int64, limit int) (string, []any) {
@@ -181,7 +196,7 @@ func ceilMilli(t time.Time) int64 {
 	return ms
 }
 
-func scan(rows *sql.Rows) (*Record, error) {
+func scan(rows scanner) (*Record, error) {
 	var r Record
 	var ms int64
 	var salt, prev, hash, body sql.RawBytes
@@ -199,14 +214,32 @@ type queryer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
+// reader is a queryer that also reads many rows.
+type reader interface {
+	queryer
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
 // genesis stands before the first record.
 func genesis() link { return link{text: digest(make([]byte, 32))} }
 
+// readTail is the last record; where all were removed, what the anchor says of it.
 func readTail(ctx context.Context, q queryer) (link, error) {
 	tail, err := readLink(ctx, q, "SELECT id, hash FROM event ORDER BY id DESC LIMIT 1")
 	if errors.Is(err, sql.ErrNoRows) {
-		return tail, nil
+		if tail, err = readLink(ctx, q, "SELECT id, hash FROM event_anchor"); errors.Is(err, sql.ErrNoRows) {
+			return genesis(), nil
+		}
 	}
+	if err != nil {
+		return tail, err
+	}
+	// The newest checkpoint knows the bytes up to it, so that the table need not be read.
+	newest, _, err := newestCheckpoint(ctx, q)
+	if err == nil {
+		err = q.QueryRowContext(ctx, "SELECT coalesce(sum(octet_length(body)), 0) FROM event WHERE id > ?", newest.ID).Scan(&tail.bytes)
+	}
+	tail.bytes += newest.Bytes
 	return tail, err
 }
 
@@ -227,4 +260,11 @@ func readLink(ctx context.Context, q queryer, query string) (link, error) {
 	}
 	l.text = digest(l.hash[:])
 	return l, err
+}
+
+// FirstOf is the first record kept of a correlation id, 0 when there is none. Cost: one look into an index.
+func (j *Journal) FirstOf(ctx context.Context, corr string) (int64, error) {
+	var id int64
+	err := j.db.Read().QueryRowContext(ctx, "SELECT coalesce(min(id), 0) FROM event WHERE corr = ? AND corr <> '' AND id > ?", corr, j.Floor()).Scan(&id)
+	return id, j.db.Explain("read journal", err)
 }

@@ -111,7 +111,7 @@ func TestVerifyNamesTheFirstBadEvent(t *testing.T) {
 			t.Parallel()
 			path, head := stopped(t)
 			tamper(t, path, c.sql...)
-			rep, err := journal.VerifyFile(t.Context(), path)
+			rep, err := journal.VerifyFile(t.Context(), path, nil)
 			if c.bad == 0 {
 				if err != nil || !rep.OK || rep.Count != 1500 || rep.Head != head {
 					t.Errorf("%+v, %v", rep, err)
@@ -143,7 +143,7 @@ func TestAJournalThatLostItsEndIsNotOpened(t *testing.T) {
 			defer d.Close()
 			_, err = journal.Open(t.Context(), d)
 			wantCode(t, err, abi.Corrupt)
-			if _, err := journal.VerifyFile(t.Context(), path); abi.CodeOf(err) != abi.Corrupt {
+			if _, err := journal.VerifyFile(t.Context(), path, nil); abi.CodeOf(err) != abi.Corrupt {
 				t.Errorf("verify: %v", err)
 			}
 		})
@@ -161,7 +161,7 @@ func TestARewrittenJournalDiffersFromANotedHead(t *testing.T) {
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
-	rep, err := journal.VerifyFile(t.Context(), filepath.Join(dir, "arw.db"))
+	rep, err := journal.VerifyFile(t.Context(), filepath.Join(dir, "arw.db"), nil)
 	if err != nil || rep.Head == noted {
 		t.Errorf("%+v, %v; noted %s of %s", rep, err, noted, path)
 	}
@@ -185,7 +185,7 @@ func TestVerifyFileBesideARunningDaemon(t *testing.T) {
 			running = false
 		default:
 		}
-		rep, err := journal.VerifyFile(t.Context(), filepath.Join(dir, "arw.db"))
+		rep, err := journal.VerifyFile(t.Context(), filepath.Join(dir, "arw.db"), nil)
 		if err != nil || rep.Count < 10 {
 			t.Fatalf("%+v, %v", rep, err)
 		}
@@ -203,7 +203,7 @@ func TestVerifyFileChangesNothing(t *testing.T) {
 	if err := os.Chmod(path, 0o400); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := journal.VerifyFile(t.Context(), path); err != nil {
+	if _, err := journal.VerifyFile(t.Context(), path, nil); err != nil {
 		t.Error(err)
 	}
 	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
@@ -221,7 +221,7 @@ func TestVerifyFilesThatHoldNoJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, code := range map[string]abi.Code{filepath.Join(dir, "absent"): abi.NotFound, other: abi.Incompatible, text: abi.Corrupt} {
-		_, err := journal.VerifyFile(t.Context(), path)
+		_, err := journal.VerifyFile(t.Context(), path, nil)
 		wantCode(t, err, code, path)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "absent")); !errors.Is(err, os.ErrNotExist) {
@@ -243,7 +243,7 @@ func TestADamagedPageIsNamedAsAnEvent(t *testing.T) {
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	rep, err := journal.VerifyFile(t.Context(), path)
+	rep, err := journal.VerifyFile(t.Context(), path, nil)
 	wantCode(t, err, abi.Corrupt, path)
 	if rep.Bad < 2 || rep.Bad > 1500 || rep.Bad != rep.Last+1 {
 		t.Errorf("%+v", rep)

@@ -2,10 +2,13 @@ package server
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -31,6 +34,11 @@ func (s *Server) getEvents(c *fiber.Ctx) error {
 		s.streams.Add(-1)
 		return abi.Errorf(abi.Busy, "follow events: %d streams are open, the most this host serves", s.opts.MaxStream)
 	}
+	lag, err := queryInt(c, "max_lag", 0, 0, 1<<31)
+	if err != nil {
+		s.streams.Add(-1)
+		return err
+	}
 	f := journal.Filter{Prefixes: prefixes(c), Corr: c.Query("corr_id"), Pack: c.Query("pack"), Action: c.Query("action")}
 	if in != nil {
 		f.Project = project.Name(*in)
@@ -40,7 +48,7 @@ func (s *Server) getEvents(c *fiber.Ctx) error {
 	c.Set("X-Accel-Buffering", "no")
 	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) {
 		defer s.streams.Add(-1)
-		s.stream(w, from, f, hello)
+		s.stream(w, from, f, int64(lag), hello)
 	})
 	return nil
 }
@@ -90,78 +98,114 @@ func prefixes(c *fiber.Ctx) []string {
 
 // stream writes frames until the client goes, the journal ends or the host stops. A silent stream learns that its client
 // went from the heartbeat that cannot be written.
-func (s *Server) stream(w *bufio.Writer, from int64, f journal.Filter, hello connected) {
-	ctx, cancel := context.WithCancel(s.ctx)
-	defer cancel()
-	records := make(chan journal.Record, 64)
-	ended := make(chan error, 1)
-	go func() {
-		defer close(records)
-		for r, err := range s.svc.Journal.Follow(ctx, from, f) {
-			if err != nil {
-				ended <- err
-				return
-			}
-			select {
-			case records <- r:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
+func (s *Server) stream(w *bufio.Writer, from int64, f journal.Filter, lag int64, hello connected) {
 	if frame(w, 0, "service.connected", hello) != nil || w.Flush() != nil {
 		return
 	}
-	beat := time.NewTicker(s.opts.Heartbeat)
-	defer beat.Stop()
+	cur, err := s.svc.Journal.From(from, f, journal.MaxLag(lag))
+	if err != nil {
+		s.farewell(w, err)
+		return
+	}
+	defer cur.Close()
+	beat := time.Now().Add(s.opts.Heartbeat)
 	for {
-		select {
-		case r, open := <-records:
-			if !open {
-				s.farewell(w, hello.Corr, ended)
-				return
-			}
-			if s.burst(w, r, records) != nil {
-				return
-			}
-		case <-beat.C:
-			if _, err := w.WriteString(": keep-alive\n\n"); err != nil || w.Flush() != nil {
-				return
-			}
+		ctx, cancel := context.WithDeadline(s.ctx, beat)
+		page, err := cur.Next(ctx)
+		cancel()
+		switch {
+		case s.ctx.Err() != nil:
+			return
+		case err == nil:
+			err = s.burst(w, page)
+		case errors.Is(err, context.DeadlineExceeded):
+			err = nil
+		default:
+			s.farewell(w, err)
+			return
+		}
+		// Silence is what the client sees: a page of which the filter left nothing is silence too.
+		now := time.Now()
+		if len(page) == 0 && now.Before(beat) {
+			continue
+		}
+		if len(page) == 0 {
+			_, err = w.WriteString(": keep-alive\n\n")
+		}
+		beat = now.Add(s.opts.Heartbeat)
+		if err != nil || w.Flush() != nil {
+			return
+		}
+		for _, r := range page { // by now somebody sees it
+			s.svc.Snappy.Feedback(r.Corr)
 		}
 	}
 }
 
-// burst writes one record and whatever else is ready, and flushes once.
-func (s *Server) burst(w *bufio.Writer, r journal.Record, more <-chan journal.Record) error {
-	for {
-		if err := frame(w, r.ID, r.Kind, wireEvent(&r)); err != nil {
+// burst writes a page of records, or what stands in the place of some.
+func (s *Server) burst(w *bufio.Writer, page []*journal.Record) error {
+	for _, r := range page {
+		if r.Kind == journal.GapKind {
+			s.metrics.gaps.Inc()
+			if err := frame(w, 0, r.Kind, r.Body); err != nil {
+				return err
+			}
+			continue
+		}
+		text, err := s.frames.of(r)
+		if err == nil {
+			_, err = w.Write(text)
+		}
+		if err != nil {
 			return err
 		}
-		s.metrics.sent.Inc()
-		select {
-		case next, open := <-more:
-			if !open {
-				return w.Flush()
-			}
-			r = next
-		default:
-			return w.Flush()
-		}
 	}
+	s.metrics.sent.Add(float64(len(page)))
+	return nil
 }
 
 // farewell tells the client why the stream ends, when it is not the host's own end.
-func (s *Server) farewell(w *bufio.Writer, id string, ended <-chan error) {
-	select {
-	case err := <-ended:
-		if s.ctx.Err() == nil {
-			s.log.Error("event stream broke", "corr_id", id, "error", err)
-			_ = frame(w, 0, "service.error", api.ProblemOf(err, ""))
-			_ = w.Flush()
-		}
-	default:
+func (s *Server) farewell(w *bufio.Writer, err error) {
+	s.log.Error("event stream broke", "error", err)
+	_ = frame(w, 0, "service.error", api.ProblemOf(err, ""))
+	_ = w.Flush()
+}
+
+// frames keeps the newest records as they stand on the wire, so that a thousand clients cost one encoding. It holds at most
+// frameSlots texts of frameBytes.
+type frames struct {
+	slots [frameSlots]atomic.Pointer[encoded]
+}
+
+const (
+	frameSlots = 1024
+	frameBytes = 8 << 10
+)
+
+type encoded struct {
+	id   int64
+	salt string // changes with the body, when a part of it is taken out
+	text []byte
+}
+
+// of gives the frame of a record; it is shared and must not be changed.
+func (f *frames) of(r *journal.Record) ([]byte, error) {
+	slot := &f.slots[r.ID%frameSlots]
+	if e := slot.Load(); e != nil && e.id == r.ID && e.salt == r.Salt {
+		return e.text, nil
 	}
+	var buf bytes.Buffer
+	w := bufio.NewWriter(&buf)
+	if err := frame(w, r.ID, r.Kind, wireEvent(r)); err != nil {
+		return nil, err
+	}
+	_ = w.Flush() // into memory
+	if buf.Len() <= frameBytes {
+		if e := slot.Load(); e == nil || e.id <= r.ID { // what is replayed must not push out what is new
+			slot.Store(&encoded{r.ID, r.Salt, buf.Bytes()})
+		}
+	}
+	return buf.Bytes(), nil
 }
 
 func frame(w *bufio.Writer, id int64, kind string, body any) error {

@@ -20,6 +20,7 @@ type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
 	sent     prometheus.Counter
+	gaps     prometheus.Counter
 	handler  fasthttpHandler
 }
 
@@ -35,8 +36,11 @@ func newMetrics(s *Server) *metrics {
 		sent: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "arw_events_sse_sent_total", Help: "Events written to streams.",
 		}),
+		gaps: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "arw_events_sse_gaps_total", Help: "Times that a stream was told of events that it does not get.",
+		}),
 	}
-	m.registry.MustRegister(m.requests, m.sent, &snapshot{s: s},
+	m.registry.MustRegister(m.requests, m.sent, m.gaps, &snapshot{s: s},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	serve := fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	m.handler = func(c *fiber.Ctx) { serve(c.Context()) }
@@ -123,6 +127,9 @@ func (n *snapshot) Collect(out chan<- prometheus.Metric) {
 	n.egress(gauge, count)
 	n.quotas(gauge)
 	n.models(gauge, count)
+	n.bus(gauge, count)
+	n.memo(gauge, count)
+	n.snappy(gauge, count)
 	for _, p := range n.s.svc.Packs.List() {
 		gauge(descPacks, 1, p.Name, p.Version, string(p.State))
 	}

@@ -150,7 +150,7 @@ func (s *Server) streamAnswer(c *fiber.Ctx, a *asked, form form) error {
 	}
 	c.Set(fiber.HeaderContentType, "text/event-stream")
 	c.Set("X-Accel-Buffering", "no")
-	ch := &chunks{form: form, act: act, model: a.model, usage: a.usage}
+	ch := &chunks{form: form, act: act, model: a.model, usage: a.usage, pace: &pace{g: s.svc.Snappy, route: "POST /v1/chat/completions", began: act.Created}}
 	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) {
 		defer s.streams.Add(-1)
 		defer cancel()

@@ -69,6 +69,7 @@ type chunks struct {
 	act   action.Action
 	model string
 	usage bool
+	pace  *pace
 }
 
 func (ch *chunks) send(v any) error {
@@ -101,6 +102,7 @@ func (ch *chunks) begin() error {
 }
 
 func (ch *chunks) text(text string) error {
+	defer ch.pace.part()
 	if ch.chat {
 		return ch.choice(api.OpenAIChoice{Delta: &api.OpenAIMessage{Text: &text}})
 	}

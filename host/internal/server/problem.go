@@ -33,6 +33,9 @@ func (s *Server) observe(c *fiber.Ctx) error {
 	c.Set("X-Content-Type-Options", "nosniff")
 	c.Set("Cache-Control", "no-store")
 	start := time.Now()
+	if interaction(c) {
+		s.svc.Snappy.Begin(corr, "POST /actions", start)
+	}
 	at, span := s.opts.Trace.Enter(context.Background(), c.Get("traceparent"), "request", "http.request.method", c.Method(), "arw.corr_id", corr)
 	c.Locals(traceKey, trace.Parent(at))
 	err := s.next(c)
@@ -49,6 +52,7 @@ func (s *Server) observe(c *fiber.Ctx) error {
 	took := time.Since(start)
 	status := c.Response().StatusCode()
 	s.metrics.request(c.Method(), c.Route().Path, status, took)
+	s.measure(c, corr, status, took)
 	s.log.Debug("request", "method", c.Method(), "path", c.Path(), "status", status, "took", took, "corr_id", corr)
 	return nil
 }

@@ -29,11 +29,13 @@ import (
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/logic"
+	"github.com/arw-project/arw/host/internal/memo"
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/quota"
+	"github.com/arw-project/arw/host/internal/snappy"
 	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
@@ -60,6 +62,10 @@ type Services struct {
 	// Capsules are the signed guard-rails.
 	Capsules *capsule.Book
 	Quotas   *quota.Book
+	// Snappy measures how fast the host answers; nil measures nothing.
+	Snappy *snappy.Governor
+	// Memo keeps answers of pure tools; nil where none are kept.
+	Memo *memo.Memo
 	// TrustDigest names the trust policy in force.
 	TrustDigest string
 	// Projects are which there are, and what one lets another read.
@@ -104,6 +110,7 @@ type Server struct {
 	opts    Options
 	guard   attempts
 	metrics *metrics
+	frames  frames
 	log     *slog.Logger
 	ctx     context.Context // of Run: what every request's work hangs on
 	streams atomic.Int64

@@ -112,6 +112,10 @@ func (s *Server) passOn(w *bufio.Writer, id string, out *stream.Output, write pa
 	if err := errors.Join(write(w, api.PartPulse, nil), w.Flush()); err != nil {
 		return err
 	}
+	var parts *pace
+	if act, err := s.svc.Actions.Get(s.ctx, id); err == nil {
+		parts = &pace{g: s.svc.Snappy, route: "GET /actions/:id/stream", began: act.Created}
+	}
 	for {
 		ctx, cancel := context.WithTimeout(s.ctx, s.opts.Heartbeat)
 		p, err := out.Next(ctx)
@@ -119,6 +123,7 @@ func (s *Server) passOn(w *bufio.Writer, id string, out *stream.Output, write pa
 		switch {
 		case err == nil:
 			err = write(w, byte(p.Kind), p.Body)
+			parts.part()
 		case errors.Is(err, io.EOF):
 			return s.lastPart(w, id, write)
 		case s.ctx.Err() != nil:

@@ -57,7 +57,8 @@ func (v *View) Project(ctx context.Context, ps []Projection, failed func(id stri
 		if err != nil {
 			return err
 		}
-		if r.Kind == EventKind {
+		if r.Kind == EventKind || r.Kind == journal.GapKind {
+			v.saw(&r)
 			continue
 		}
 		for _, f := range fs {
@@ -65,8 +66,16 @@ func (v *View) Project(ctx context.Context, ps []Projection, failed func(id stri
 				failed(f.ID, err)
 			}
 		}
+		v.saw(&r)
 	}
 	return nil
+}
+
+// saw notes that no projection needs r any more but from the changes it made in memory.
+func (v *View) saw(r *journal.Record) {
+	if r.ID > 0 {
+		v.told.Store(r.ID)
+	}
 }
 
 // union is the filter that chooses what any of them wants.
@@ -177,7 +186,7 @@ func (v *View) listen(ctx context.Context, from int64, f journal.Filter, heard c
 		if err != nil {
 			return err
 		}
-		if r.Kind == EventKind {
+		if r.Kind == EventKind || r.Kind == journal.GapKind {
 			continue
 		}
 		select {

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/db"
@@ -73,6 +74,7 @@ type View struct {
 	mu    sync.RWMutex
 	docs  map[string]*state // as committed
 	lives map[string]*Live
+	told  atomic.Int64 // the last record that every projection has seen
 
 	// Owned by the database's writer goroutine.
 	pending map[string]*state // as changed by the running transaction

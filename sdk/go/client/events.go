@@ -95,6 +95,16 @@ func (c *Client) follow(ctx context.Context, f Follow, after *int64, started *bo
 			}
 			continue
 		}
+		if kind == "bus.gap" { // no record: it says which ones there are not
+			var gap struct{ To int64 }
+			if json.Unmarshal(data, &gap) == nil {
+				*after = max(*after, gap.To)
+			}
+			if !yield(api.Event{Kind: kind, Body: data}, nil) {
+				return errStop
+			}
+			continue
+		}
 		var ev api.Event
 		if err := json.Unmarshal(data, &ev); err != nil {
 			return abi.Errorf(abi.Invalid, "read event stream: %w", err)
