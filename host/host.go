@@ -60,6 +60,7 @@ import (
 	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/redact"
 	"github.com/arw-project/arw/host/internal/review"
+	"github.com/arw-project/arw/host/internal/schedule"
 	"github.com/arw-project/arw/host/internal/snappy"
 	"github.com/arw-project/arw/host/internal/starts"
 	"github.com/arw-project/arw/host/internal/trace"
@@ -90,6 +91,8 @@ type Config struct {
 	Limits Limits
 	// Queue is where actions wait.
 	Queue Queue
+	// Schedules are tools that are called at given times.
+	Schedules []Schedule
 	// Upgrade is how new versions of packs are watched, and what is kept of old ones.
 	Upgrade Upgrade
 	// Snappy is how fast the host means to answer, and from when on it says that it does not.
@@ -170,15 +173,16 @@ type Host struct {
 // Services are the parts an edge serves: HTTP handlers and the command line work with these. Each is safe for
 // concurrent use and lives as long as the Host.
 type Services struct {
-	Actions *action.Executor
-	Packs   *pack.Manager
-	Leases  *lease.Book
-	Journal *journal.Journal
-	View    *view.View
-	CAS     *cas.Store
-	Policy  *policy.Live
-	Prompts *prompt.Book
-	Logic   *logic.Store
+	Actions   *action.Executor
+	Schedules *schedule.Book
+	Packs     *pack.Manager
+	Leases    *lease.Book
+	Journal   *journal.Journal
+	View      *view.View
+	CAS       *cas.Store
+	Policy    *policy.Live
+	Prompts   *prompt.Book
+	Logic     *logic.Store
 	// Experiments compare candidates of the configuration.
 	Experiments *experiment.Book
 	Egress      *egress.Guard
@@ -347,6 +351,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 		return err
 	}
 	h.onClose(func() error { s.Actions.Close(); return nil })
+	if err = h.openSchedules(ctx); err != nil {
+		return err
+	}
 	return errors.Join(h.announce(ctx, "service.start"), h.tellSafe(ctx))
 }
 
@@ -391,6 +398,7 @@ func schema() []db.Migration {
 		{Owner: "pack", Steps: pack.Schema},
 		{Owner: "queue", Steps: local.Schema},
 		{Owner: "action", Steps: action.Schema},
+		{Owner: "schedule", Steps: schedule.Schema},
 		{Owner: "egress", Steps: egress.Schema},
 		{Owner: "prompt", Steps: prompt.Schema},
 		{Owner: "project", Steps: project.Schema},
@@ -444,6 +452,7 @@ func (h *Host) Run(ctx context.Context) error {
 	keep(below, "index", h.news)
 	keep(below, "memory", h.memory)
 	keep(below, "guards", h.parts.Logic.Guard)
+	keep(ctx, "schedules", h.unlessSafe(h.parts.Schedules.Run))
 	err := h.unlessSafe(h.parts.Actions.Run)(ctx)
 	stopBelow()
 	wg.Wait()

@@ -167,7 +167,7 @@ func (h *Host) tasksDocument(ctx context.Context) (any, error) {
 		}
 	}
 	st := h.parts.Actions.Stats()
-	doc["jobs"] = jobs
+	doc["jobs"], doc["schedules"] = jobs, h.listSchedules()
 	doc["queue"] = map[string]any{
 		"backend": st.Backend, "paused": st.Paused, "ready": st.Line.Ready, "delayed": st.Line.Delayed, "leased": st.Line.Leased, "dead": st.Line.Dead,
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/action"
@@ -18,6 +19,9 @@ import (
 
 // anyone is the actor of an action that came without one.
 const anyone = "agent:local"
+
+// crowdedPause, doubled with every attempt, is how long a call waits that found no room among its pack's instances.
+const crowdedPause = 100 * time.Millisecond
 
 // runner lets the executor run the tools of packs: the two stand on one rung and do not know each other.
 type runner struct {
@@ -102,6 +106,9 @@ func (r runner) run(ctx context.Context, job action.Job) (action.Result, error) 
 		err = fmt.Errorf("%w: %w", action.ErrHeld, err)
 	}
 	u := reply.Usage
+	if abi.CodeOf(err) == abi.Busy && u.Gas == 0 && u.HostCalls == 0 && a.Depth == 0 { // it never began
+		err = &action.Again{After: crowdedPause << a.Attempt, Err: err}
+	}
 	return action.Result{
 		Record: recording(reply.Record),
 		Kind:   reply.Kind, Body: reply.Body,

@@ -44,6 +44,10 @@ func Events() []EventKind {
 		{"queue.paused", "Nothing new begins to run", QueueEvent{}},
 		{"queue.resumed", "What waits begins again", QueueEvent{}},
 
+		{"schedule.fired", "A tick of a schedule became an action", ScheduleEvent{}},
+		{"schedule.missed", "Ticks of a schedule passed and are not made up for", ScheduleEvent{}},
+		{"schedule.failed", "A tick of a schedule was refused", ScheduleEvent{}},
+
 		{"tool.cache", "What became of a call of a pure tool that was looked up", CacheEvent{}},
 		{"cache.policy.reloaded", "Another policy of kept answers is in force", CachePolicy{}},
 

@@ -60,6 +60,7 @@ type QueueJob struct {
 	ID         string     `json:"id"` // of the action
 	Kind       string     `json:"kind"`
 	Pack       string     `json:"pack,omitempty"`
+	Project    string     `json:"project,omitempty"`
 	State      string     `json:"state"`   // "ready", "leased" or "dead"
 	Attempt    int        `json:"attempt"` // how often it was given out
 	Attempts   int        `json:"attempts"`
@@ -83,4 +84,30 @@ type DrainQueue struct {
 // PauseQueue is the body of POST /queue/pause; it may be left out.
 type PauseQueue struct {
 	Reason string `json:"reason,omitempty"`
+}
+
+// Schedule is a tool that is called at given times.
+type Schedule struct {
+	Name      string     `json:"name"`
+	When      string     `json:"when"` // the cron expression, or "every 5m0s"
+	Zone      string     `json:"zone,omitempty"`
+	Tool      string     `json:"tool"`
+	Project   string     `json:"project,omitempty"`
+	Missed    string     `json:"missed"` // what becomes of ticks that passed while nobody looked
+	Next      *time.Time `json:"next,omitempty"`
+	Last      *time.Time `json:"last,omitempty"`       // the last tick that was dealt with
+	Action    string     `json:"action,omitempty"`     // what it became
+	LastError string     `json:"last_error,omitempty"` // or why it became none
+}
+
+// ScheduleEvent is the body of schedule.fired, schedule.missed and schedule.failed.
+type ScheduleEvent struct {
+	Name    string    `json:"name"`
+	Tick    time.Time `json:"tick"`
+	Action  string    `json:"action,omitempty"`
+	LateMS  int64     `json:"late_ms,omitempty"`
+	Count   int       `json:"count,omitempty"`
+	From    string    `json:"from,omitempty"`
+	Code    string    `json:"code,omitempty"`
+	Message string    `json:"message,omitempty"`
 }

@@ -42,6 +42,10 @@ type config struct {
 	// TLS is for the API; beyond loopback it has to be there.
 	TLS     tlsConfig `toml:"tls"`
 	Workers int       `toml:"workers"` // calls that may run at once; 0 is twice the processors
+	// Queue says where actions wait; zero values are the defaults.
+	Queue queueConfig `toml:"queue"`
+	// Schedules are tools that are called at given times.
+	Schedules []scheduleConfig `toml:"schedule"`
 	// Upgrade says how new versions of packs are watched, and what is kept of old ones; zero values are the defaults.
 	Upgrade upgradeConfig `toml:"upgrade"`
 	// Snappy says how fast the host means to answer.

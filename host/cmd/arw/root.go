@@ -52,7 +52,7 @@ Start here:
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run:"}, &cobra.Group{ID: "packs", Title: "Packs:"},
 		&cobra.Group{ID: "authority", Title: "Authority:"}, &cobra.Group{ID: "logic", Title: "Logic:"}, &cobra.Group{ID: "look", Title: "Look:"})
 	for group, cmds := range map[string][]*cobra.Command{
-		"run":       {a.serveCmd(), a.safeModeCmd(), a.demoCmd(), a.callCmd(), a.replayCmd(), a.mcpCmd(), a.queueCmd(), a.actionCmd(), a.modelCmd(), a.runtimeCmd()},
+		"run":       {a.serveCmd(), a.safeModeCmd(), a.demoCmd(), a.callCmd(), a.replayCmd(), a.mcpCmd(), a.queueCmd(), a.scheduleCmd(), a.actionCmd(), a.modelCmd(), a.runtimeCmd()},
 		"packs":     {a.packCmd(), a.installCmd(), a.listCmd(), a.showCmd(), a.removeCmd(), a.registryCmd(), a.bundleCmd()},
 		"logic":     {a.unitCmd(), a.configCmd(), a.experimentCmd()},
 		"authority": {a.projectCmd(), a.quarantineCmd(), a.worldCmd(), a.leaseCmd(), a.promptsCmd(), a.policyCmd(), a.quotaCmd(), a.capsuleCmd(), a.secretCmd(), a.tokenCmd(), a.egressCmd(), a.trustCmd(), a.verifyCmd(), a.keyCmd()},

@@ -90,6 +90,14 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 	if err != nil {
 		return err
 	}
+	line, err := cfg.Queue.settings(dir)
+	if err != nil {
+		return err
+	}
+	timed, err := schedules(cfg.Schedules)
+	if err != nil {
+		return err
+	}
 	kept, err := cfg.Journal.settings()
 	if err != nil {
 		return err
@@ -107,7 +115,7 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 		told = "it was started with --safe"
 	}
 	h, err := host.Open(ctx, host.Config{
-		Journal: kept, Snappy: pace,
+		Journal: kept, Snappy: pace, Queue: line, Schedules: timed,
 		Crashes: crashes, Safe: told,
 		Edge: edge, Index: ix, Upgrade: upgrade, Limits: host.Limits{Drain: drain},
 		Telemetry: host.Telemetry{Endpoint: cfg.Telemetry.Endpoint, Headers: cfg.Telemetry.Headers, Ratio: cfg.Telemetry.Ratio},

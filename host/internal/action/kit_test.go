@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -14,6 +15,9 @@ import (
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/db"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/queue"
+	"github.com/arw-project/arw/host/internal/queue/jet"
+	"github.com/arw-project/arw/host/internal/queue/jet/embedded"
 	"github.com/arw-project/arw/host/internal/queue/local"
 )
 
@@ -117,15 +121,49 @@ func open(t testing.TB, dir string, r *tools, cfg action.Config) *bench {
 		t.Fatal(err)
 	}
 	if cfg.Line == nil {
-		if cfg.Line, err = local.Open(ctx, d, local.Options{}); err != nil {
-			t.Fatal(err)
-		}
+		cfg.Line = line(t, dir, d)
 	}
 	e, err := action.Open(ctx, d, j, r, cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &bench{Executor: e, tools: r, jrn: j, db: d, stop: func() {}}
+}
+
+// servers are those of TestOverNATS, by the folder of their executor: a second opening of one finds what the first left.
+var servers sync.Map
+
+// line opens the backend that ARW_TEST_QUEUE names: "sqlite", or "nats" with a server of its own beside the database.
+func line(t testing.TB, dir string, d *db.DB) queue.Queue {
+	t.Helper()
+	ctx := context.Background()
+	if os.Getenv("ARW_TEST_QUEUE") != "nats" {
+		q, err := local.Open(ctx, d, local.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return q
+	}
+	s, known := servers.Load(dir)
+	if !known {
+		started, err := embedded.Start(filepath.Join(dir, "nats"), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { started.Close() })
+		servers.Store(dir, started)
+		s = started
+	}
+	link, err := jet.Dial(ctx, jet.Server{Pipe: s.(*embedded.Server).Conn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := jet.Open(ctx, link, jet.Options{Name: "test", Record: func(ctx context.Context, also queue.Also) error { return d.Write(ctx, also) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { q.Close() })
+	return q
 }
 
 // start opens an executor in a fresh folder and runs it until the test ends.

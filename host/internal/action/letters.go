@@ -84,7 +84,7 @@ func (e *Executor) Jobs(ctx context.Context, s queue.State, after string, n int)
 func (w *Waiting) Wire() api.QueueJob {
 	q := &w.Queue
 	out := api.QueueJob{
-		ID: w.ID, Kind: w.Kind, Pack: w.Pack, State: string(q.State), Attempt: q.Attempt, Attempts: q.Attempts, Priority: q.Priority.String(),
+		ID: w.ID, Kind: w.Kind, Pack: w.Pack, Project: w.Project, State: string(q.State), Attempt: q.Attempt, Attempts: q.Attempts, Priority: q.Priority.String(),
 		Actor: w.Actor, Corr: w.Corr, Created: q.Created.UTC(), Moved: q.Moved.UTC(), LastError: q.Why,
 	}
 	for _, t := range []struct {

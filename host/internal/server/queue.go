@@ -19,9 +19,10 @@ func (s *Server) queueRoutes() []route {
 		{"GET", "/queue", stateRead, s.getQueue, doc{Summary: "How the work of the host stands", Out: api.Queue{}}},
 		{"POST", "/queue/pause", queueControl, s.pauseQueue, doc{Summary: "Let nothing new begin; what runs goes on", In: api.PauseQueue{}, Optional: true, Out: api.Queue{}}},
 		{"POST", "/queue/resume", queueControl, s.resumeQueue, doc{Summary: "Let what waits begin", Out: api.Queue{}}},
+		{"GET", "/schedules", stateRead, s.getSchedules, doc{Summary: "Tools that are called at given times, and what came of it last", Query: "project", Out: api.List[api.Schedule]{}}},
 		{"POST", "/queue/drain", queueControl, s.drainQueue, doc{Summary: "Let nothing new begin, and wait until nothing runs", In: api.DrainQueue{}, Optional: true, Out: api.Queue{}, Codes: []abi.Code{abi.Deadline}}},
-		{"GET", "/queue/jobs", stateRead, s.getJobs, doc{Summary: "Actions as the queue has them, in the order they came", Query: "state after limit", Out: api.List[api.QueueJob]{}}},
-		{"GET", "/queue/dead", stateRead, s.getDead, doc{Summary: "Dead letters: actions that do not begin again by themselves", Query: "after limit", Out: api.List[api.QueueJob]{}}},
+		{"GET", "/queue/jobs", stateRead, s.getJobs, doc{Summary: "Actions as the queue has them, in the order they came", Query: "state after limit project", Out: api.List[api.QueueJob]{}}},
+		{"GET", "/queue/dead", stateRead, s.getDead, doc{Summary: "Dead letters: actions that do not begin again by themselves", Query: "after limit project", Out: api.List[api.QueueJob]{}}},
 		{"POST", "/queue/dead/:id/requeue", queueControl, s.requeueDead, doc{Summary: "Submit a dead letter again, as a new action", Out: api.Action{}, Status: 202, Codes: []abi.Code{abi.NotFound, abi.Conflict, abi.Busy, abi.Unavailable}}},
 		{"DELETE", "/queue/dead/:id", queueControl, s.dropDead, doc{Summary: "Forget a dead letter; the action stays in the record", Status: 204, Codes: []abi.Code{abi.NotFound, abi.Conflict}}},
 		{"POST", "/actions/:id/retry", queueControl, s.retryAction, doc{Summary: "Submit a failed or cancelled action again", Out: api.Action{}, Status: 202, Codes: []abi.Code{abi.NotFound, abi.Conflict, abi.Unavailable}}},
@@ -109,6 +110,10 @@ func (s *Server) getJobs(c *fiber.Ctx) error {
 func (s *Server) getDead(c *fiber.Ctx) error { return s.listJobs(c, queue.Dead) }
 
 func (s *Server) listJobs(c *fiber.Ctx, state queue.State) error {
+	in, err := s.about(c)
+	if err != nil {
+		return err
+	}
 	limit, err := queryInt(c, "limit", 100, 1, 1000)
 	if err != nil {
 		return err
@@ -119,6 +124,9 @@ func (s *Server) listJobs(c *fiber.Ctx, state queue.State) error {
 	}
 	list := api.List[api.QueueJob]{Version: s.svc.Journal.Last(), Items: []api.QueueJob{}}
 	for i := range jobs {
+		if in != nil && jobs[i].Project != *in {
+			continue
+		}
 		list.Items = append(list.Items, jobs[i].Wire())
 	}
 	return c.JSON(list)
@@ -140,4 +148,22 @@ func (s *Server) dropDead(c *fiber.Ctx) error {
 		return err
 	}
 	return c.SendStatus(fiber.StatusNoContent)
+}
+
+// getSchedules answers a list of api.Schedule.
+func (s *Server) getSchedules(c *fiber.Ctx) error {
+	in, err := s.about(c)
+	if err != nil {
+		return err
+	}
+	list := api.List[api.Schedule]{Version: s.svc.Journal.Last(), Items: []api.Schedule{}}
+	if s.svc.Schedules == nil {
+		return c.JSON(list)
+	}
+	for _, sc := range s.svc.Schedules() {
+		if in == nil || sc.Project == *in {
+			list.Items = append(list.Items, sc)
+		}
+	}
+	return c.JSON(list)
 }

@@ -45,6 +45,8 @@ import (
 
 // Services are what the edge speaks for; every field is needed.
 type Services struct {
+	// Schedules lists what is called at given times; nil is none.
+	Schedules   func() []api.Schedule
 	Actions     *action.Executor
 	Packs       *pack.Manager
 	Leases      *lease.Book

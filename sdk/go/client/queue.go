@@ -59,3 +59,9 @@ func (c *Client) Retry(ctx context.Context, id string) (act api.Action, err erro
 	err = c.do(ctx, call{method: "POST", path: "/actions/" + url.PathEscape(id) + "/retry"}, &act)
 	return act, err
 }
+
+// Schedules are the tools that the host calls at given times.
+func (c *Client) Schedules(ctx context.Context) (list api.List[api.Schedule], err error) {
+	err = c.do(ctx, call{method: "GET", path: "/schedules"}, &list)
+	return list, err
+}

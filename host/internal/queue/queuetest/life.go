@@ -162,7 +162,7 @@ func testReopen(t *testing.T, r *rig) {
 	}
 	got := map[string]queue.Lease{}
 	for range 2 {
-		l := r.take(queue.Ask{For: r.lease()})
+		l := r.take(queue.Ask{For: time.Minute})
 		got[l.ID] = l
 	}
 	if got["run"].Attempt != 2 || got["run"].Token <= old.Token || got["wait"].Attempt != 1 {
