@@ -7,7 +7,7 @@ PACKS   := research collaboration federation
 LDFLAGS := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED ?= 0
 
-.PHONY: cedar-corpus help run demo test race check bench packs build conformance mcp-conformance spec-lint interop other-registry load-registry sdks fuzz cross clean FORCE
+.PHONY: cedar-corpus help run demo test race check bench packs build conformance mcp-conformance spec-lint packaging-check interop other-registry load-registry sdks fuzz cross clean FORCE
 
 help:
 	@echo "make run          build, sign and install the three packs, and run the host (state in $(STATE))"
@@ -19,6 +19,7 @@ help:
 	@echo "make conformance  the public OCI distribution suite against our registry (slow)"
 	@echo "make mcp-conformance  the public MCP conformance runner against our server (needs npm)"
 	@echo "make spec-lint    Spectral and the AsyncAPI validator over docs/spec (needs npm)"
+	@echo "make packaging-check  the unit, the proxies' templates and the chart against systemd, nginx, Caddy and helm"
 	@echo "make interop      a private Sigstore and stock cosign against arw, written to docs/interop.md (very slow the first time)"
 	@echo "make other-registry  our registry client against the CNCF distribution registry from Debian"
 	@echo "make load-registry   a layer of 2 GB through the registry server, with a bound on memory"
@@ -71,6 +72,9 @@ mcp-conformance:
 
 spec-lint:
 	@sh docs/spec/lint.sh
+
+packaging-check:
+	@sh docs/deploy/check.sh
 
 interop:
 	@sh signing/interop/run.sh

@@ -20,6 +20,7 @@ func (h *Host) openCapsules(ctx context.Context) error {
 	}
 	s := &h.parts
 	s.Capsules, err = capsule.Open(ctx, capsule.Parts{DB: h.db, Journal: s.Journal, Policy: s.Policy, Issuers: issuers, Log: h.cfg.Log})
+	h.rails.Store(s.Capsules)
 	return err
 }
 
@@ -41,6 +42,15 @@ func loadIssuers(dir string) (*capsule.Issuers, error) {
 		return nil, abi.Errorf(abi.Unavailable, "read issuers of capsules %q: %w", file, err)
 	}
 	return capsule.ParseIssuers(file, src)
+}
+
+// clientMay is what the host's own clients (of registries, indexes, collectors of traces) ask about every request: "METHOD scheme://host/path".
+func (h *Host) clientMay(target string) error {
+	rails := h.rails.Load()
+	if rails == nil {
+		return nil // the host is being opened: what it sends for itself waits for that
+	}
+	return rails.Egress(target)
 }
 
 // capsuleDenies is what the guard of the network asks about every destination, whoever sends.

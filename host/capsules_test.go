@@ -6,17 +6,21 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host"
 	"github.com/arw-project/arw/host/hosttest"
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/capsule"
 	"github.com/arw-project/arw/host/internal/egress"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/pack"
 )
 
 // rails is a capsule of the issuer test, signed with the host's key.
@@ -205,5 +209,27 @@ func TestCapsulesReachWhatIsUnderWay(t *testing.T) {
 	rs := h.Events(journal.Filter{Prefixes: []string{"policy.denied"}})
 	if len(rs) != 1 || !strings.Contains(string(rs[0].Body), `"capsule":"both"`) {
 		t.Fatalf("events: %+v", rs)
+	}
+}
+
+// TestStrictEgressKeepsTheHostsOwnClients: pulling a pack is leaving, too.
+func TestStrictEgressKeepsTheHostsOwnClients(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	far := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { asked.Add(1); http.NotFound(w, nil) }))
+	t.Cleanup(far.Close)
+	h := hosttest.New(t, hosttest.Options{Config: func(c *host.Config) {
+		c.Registries = []string{strings.TrimPrefix(far.URL, "http://")}
+		c.Registry.Retries = -1
+	}})
+	if _, err := h.Services().Packs.Preview(t.Context(), "test/far:1.0.0", pack.Options{}); err == nil || asked.Load() == 0 {
+		t.Fatalf("before: %v, asked %d times", err, asked.Load())
+	}
+	trustIssuer(t, h)
+	adopt(t, h, rails(t, h, "quiet", capsule.Presets()[0].Denies...))
+	before := asked.Load()
+	_, err := h.Services().Packs.Preview(t.Context(), "test/far:1.0.0", pack.Options{})
+	if err == nil || !strings.Contains(err.Error(), `the policy capsule "quiet"`) || asked.Load() != before {
+		t.Fatalf("%v, asked %d times", err, asked.Load()-before)
 	}
 }

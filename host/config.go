@@ -11,13 +11,13 @@ import (
 type effective struct{ logic *logic.Store }
 
 // Effective implements pack.Config. A project or an agent whose name is no scope's has no layers of its own.
-func (e effective) Effective(_ context.Context, name, in, agent string) ([]byte, error) {
+func (e effective) Effective(_ context.Context, name, in, agent, run string) ([]byte, error) {
 	var scopes []logic.Scope
 	for _, of := range [][2]string{{"project/", project.Name(in)}, {"agent/", agent}} {
 		if s, err := logic.ParseScope(of[0] + of[1]); err == nil {
 			scopes = append(scopes, s)
 		}
 	}
-	doc, err := e.logic.Get(name, scopes...)
+	doc, err := e.logic.Run(name, run, scopes...)
 	return doc.Body, err
 }

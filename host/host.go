@@ -31,6 +31,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/arw-project/arw/abi"
@@ -40,6 +41,7 @@ import (
 	"github.com/arw-project/arw/host/internal/cas"
 	"github.com/arw-project/arw/host/internal/db"
 	"github.com/arw-project/arw/host/internal/egress"
+	"github.com/arw-project/arw/host/internal/experiment"
 	"github.com/arw-project/arw/host/internal/files"
 	"github.com/arw-project/arw/host/internal/infer"
 	"github.com/arw-project/arw/host/internal/infer/serve"
@@ -152,6 +154,7 @@ type Host struct {
 	grants    *prompt.Grants // as read at the start
 	quotas    *quota.Rules   // as read at the start
 	authority authority
+	rails     atomic.Pointer[capsule.Book] // Capsules, for who asks from a goroutine of its own
 	tasks     tasks
 	tracer    *trace.Tracer
 	starts    *starts.Book
@@ -174,7 +177,9 @@ type Services struct {
 	Policy  *policy.Live
 	Prompts *prompt.Book
 	Logic   *logic.Store
-	Egress  *egress.Guard
+	// Experiments compare candidates of the configuration.
+	Experiments *experiment.Book
+	Egress      *egress.Guard
 	// Capsules are the signed guard-rails that hold above leases and policies.
 	Capsules *capsule.Book
 	// Projects are which there are, and what one lets another read.
@@ -226,6 +231,7 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 	}
 	cfg.Log = slog.New(trace.Handler(cfg.Log.Handler()))
 	h := &Host{cfg: cfg}
+	h.cfg.Registry.Deny = h.clientMay
 	if err := h.open(ctx); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
@@ -320,6 +326,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	h.onClose(s.Packs.Close)
 	s.Packs.Declare(h.grants)
+	if err = h.openExperiments(ctx); err != nil {
+		return err
+	}
 	line, err := h.openQueue(ctx)
 	if err != nil {
 		return err
@@ -383,6 +392,7 @@ func schema() []db.Migration {
 		{Owner: "access", Steps: access.Schema},
 		{Owner: "capsule", Steps: capsule.Schema},
 		{Owner: "quota", Steps: quota.Schema},
+		{Owner: "experiment", Steps: experiment.Schema},
 	}
 }
 
@@ -426,6 +436,7 @@ func (h *Host) Run(ctx context.Context) error {
 	keep(below, "sweep", h.sweep)
 	keep(below, "index", h.news)
 	keep(below, "memory", h.memory)
+	keep(below, "guards", h.parts.Logic.Guard)
 	err := h.unlessSafe(h.parts.Actions.Run)(ctx)
 	stopBelow()
 	wg.Wait()
@@ -456,7 +467,7 @@ func (h *Host) sweep(ctx context.Context) error {
 
 // live reports whether anything refers to a blob.
 func (h *Host) live(digest string) bool {
-	return h.parts.Packs.Live(digest) || h.parts.Actions.Keeps(digest) || h.parts.Memo.Keeps(digest)
+	return h.parts.Packs.Live(digest) || h.parts.Actions.Keeps(digest) || h.parts.Memo.Keeps(digest) || h.parts.Experiments.Keeps(digest)
 }
 
 // Close takes everything down in the reverse order of Open. Run must have returned. A second Close does nothing.

@@ -105,3 +105,6 @@ func expand(op string, n [3]int, given int) []bound {
 // CompareVersions orders two versions as semver 2.0.0 section 11 does: -1, 0 or 1. What is no version lies below every
 // version.
 func CompareVersions(a, b string) int { return semver.Compare("v"+a, "v"+b) }
+
+// InRange reports whether a semantic version lies in a range as Supports reads them; false for what is neither.
+func InRange(versions, version string) bool { return supports(versions, version) == nil }

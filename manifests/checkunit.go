@@ -50,6 +50,7 @@ func (c *checker) unit(raw *rawUnit) *LogicUnit {
 		u.Parameters = append(u.Parameters, c.parameter(name, raw.Parameters[name]))
 	}
 	c.patches(u, raw.Patches)
+	c.unitMore(u, raw)
 	c.unitTests(u, raw.Tests)
 	return u
 }
@@ -129,8 +130,8 @@ func (c *checker) plain(where at, raw any) any {
 }
 
 func (c *checker) patches(u *LogicUnit, raw []rawPatch) {
-	if len(raw) == 0 || len(raw) > maxPatches {
-		c.bad(at{"patches"}, "", "a unit has 1 to %d patches, found %d", maxPatches, len(raw))
+	if len(raw) > maxPatches {
+		c.bad(at{"patches"}, "", "a unit has at most %d patches, found %d", maxPatches, len(raw))
 	}
 	known := map[string]any{}
 	for _, p := range u.Parameters {
@@ -204,7 +205,7 @@ func (c *checker) unitTests(u *LogicUnit, raw []rawUnitTest) {
 	for i, r := range raw {
 		where := at{"tests", i}
 		c.text(where.key("title"), r.Title, 1, maxTitle, false)
-		if !slices.ContainsFunc(u.Patches, func(p UnitPatch) bool { return p.Target == r.Target }) {
+		if !slices.Contains(u.Documents(), r.Target) {
 			c.bad(where.key("target"), "", "no patch of this unit changes %q", clip(r.Target))
 		}
 		t := UnitTest{Title: r.Title, Target: r.Target, Parameters: map[string]json.RawMessage{}}

@@ -1,5 +1,7 @@
 package manifests
 
+import "github.com/arw-project/arw/manifests/strict"
+
 // The shapes of unit.toml as it is written. A key that is not here does not exist.
 
 type rawUnit struct {
@@ -15,13 +17,71 @@ type rawUnit struct {
 	Priority    int                     `toml:"priority"`
 	Compat      rawCompat               `toml:"compat"`
 	Parameters  map[string]rawParameter `toml:"parameters"`
-	Patches     []rawPatch              `toml:"patches,required"`
+	Patches     []rawPatch              `toml:"patches"`
 	Tests       []rawUnitTest           `toml:"tests"`
+	Kind        string                  `toml:"kind"`
+	ABI         string                  `toml:"abi"`
+	Transform   rawTransform            `toml:"transform"`
+	Plugin      rawPlugin               `toml:"plugin"`
+	Permissions []rawPermission         `toml:"permissions"`
+	Guards      []rawGuard              `toml:"guards"`
+	Promotion   rawPromotion            `toml:"promotion"`
+	UI          rawUnitUI               `toml:"ui"`
+	Provenance  rawProvenance           `toml:"provenance"`
+}
+
+type rawTransform struct {
+	Pack      string   `toml:"pack,required"`
+	Tool      string   `toml:"tool,required"`
+	Documents []string `toml:"documents,required"`
+	Gas       uint64   `toml:"gas"`
+}
+
+type rawPlugin struct {
+	Pack    string   `toml:"pack,required"`
+	Version string   `toml:"version"`
+	Tools   []string `toml:"tools,required"`
+}
+
+type rawPermission struct {
+	Pack       string          `toml:"pack,required"`
+	Capability string          `toml:"capability,required"`
+	Scope      []string        `toml:"scope"`
+	Reason     string          `toml:"reason,required"`
+	TTL        strict.Duration `toml:"ttl"`
+	Budget     rawBudget       `toml:"budget"`
+}
+
+type rawGuard struct {
+	Metric string          `toml:"metric,required"`
+	Of     string          `toml:"of"`
+	Least  int             `toml:"least"`
+	Min    any             `toml:"min"`
+	Max    any             `toml:"max"`
+	Window strict.Duration `toml:"window,required"`
+}
+
+type rawPromotion struct {
+	Approvals  int             `toml:"approvals"`
+	After      strict.Duration `toml:"after"`
+	Experiment string          `toml:"experiment"`
+}
+
+type rawUnitUI struct {
+	Explainer string   `toml:"explainer"`
+	Controls  []string `toml:"controls"`
+}
+
+type rawProvenance struct {
+	Source  string `toml:"source"`
+	Derived string `toml:"derived_from"`
 }
 
 type rawCompat struct {
-	Conflicts []string `toml:"conflicts"`
-	Requires  []string `toml:"requires"`
+	Conflicts  []string `toml:"conflicts"`
+	Requires   []string `toml:"requires"`
+	Models     []string `toml:"models"`
+	MinContext int64    `toml:"min_context"`
 }
 
 type rawParameter struct {

@@ -39,6 +39,7 @@ type LogicUnit struct {
 	Parameters  []Parameter
 	Patches     []UnitPatch
 	Tests       []UnitTest
+	UnitMore
 }
 
 // Parameter is a knob of a unit. All values are canonical JSON of its type.
@@ -79,6 +80,9 @@ func ParseUnit(file string, src []byte) (*LogicUnit, error) {
 	}
 	if lines == nil {
 		return nil, invalid(problems)
+	}
+	if err := unitABI(file, raw.ABI); err != nil {
+		return nil, err
 	}
 	c := newChecker(lines, problems)
 	u := c.unit(&raw)
@@ -230,7 +234,7 @@ func (u *LogicUnit) tree() any {
 	for _, p := range u.Parameters {
 		parameters[p.Name] = map[string]any{"type": p.Type, "description": p.Description, "default": reread(p.Default), "schema": p.schema.doc}
 	}
-	return map[string]any{
+	tree := map[string]any{
 		"schema": integer(1), "id": u.ID, "title": u.Title, "version": u.Version, "category": u.Category, "description": u.Description,
 		"license": u.License, "authors": listOf(u.Authors, text), "slots": listOf(u.Slots, text), "priority": integer(int64(u.Priority)),
 		"compat":     map[string]any{"conflicts": listOf(u.Conflicts, text), "requires": listOf(u.Requires, text)},
@@ -246,6 +250,8 @@ func (u *LogicUnit) tree() any {
 			return map[string]any{"title": t.Title, "parameters": given, "target": t.Target, "before": t.Before, "after": t.After}
 		}),
 	}
+	u.more(tree)
+	return tree
 }
 
 func mustCanonical(tree any) []byte {

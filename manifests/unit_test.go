@@ -18,7 +18,7 @@ import (
 const unitCases = "../testdata/units"
 
 // TestUnitCases holds ParseUnit to testdata/units/*.txtar: a unit.toml and the problems it must cause. The units beside
-// them must all be good.
+// them and those of the packs must all be good.
 func TestUnitCases(t *testing.T) {
 	t.Parallel()
 	names, err := filepath.Glob(filepath.Join(unitCases, "*.txtar"))
@@ -55,8 +55,11 @@ func TestUnitCases(t *testing.T) {
 
 func goodUnits(tb testing.TB) map[string][]byte {
 	tb.Helper()
-	names, err := filepath.Glob(filepath.Join(unitCases, "*.toml"))
-	if err != nil || len(names) == 0 {
+	names, err := filepath.Glob("../packs/*/units/*.toml")
+	if more, _ := filepath.Glob(filepath.Join(unitCases, "*.toml")); err == nil {
+		names = append(names, more...)
+	}
+	if err != nil || len(names) < 7 {
 		tb.Fatalf("no units: %v", err)
 	}
 	units := map[string][]byte{}
@@ -164,4 +167,43 @@ func FuzzParseUnit(f *testing.F) {
 			t.Fatalf("a good unit does not resolve with its defaults: %v", err)
 		}
 	})
+}
+
+// TestWhatUnitsSayMore holds the words beyond patches to their meaning, and the digest of a unit that says none of them to
+// what it was before there were any.
+func TestWhatUnitsSayMore(t *testing.T) {
+	t.Parallel()
+	src := goodUnits(t)["every-word.toml"]
+	u, err := manifests.ParseUnit("unit.toml", src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	canonical := string(u.Canonical())
+	for _, want := range []string{
+		`"abi":"^1.0"`, `"kind":"transform"`, `"models":["chat"]`, `"min_context":8192`, `"transform":{"documents":["recipes/retrieval"],"gas":50000000,"pack":"acme/tuner","tool":"tune.fit"}`,
+		`"permissions":[{"budget":{"bytes":0,"calls":10},"capability":"http","pack":"acme/tuner","reason":"asks its service","scope":["GET https://api.acme.example"],"ttl_ms":3600000}]`,
+		`"guards":[{"least":20,"max":0.1,"metric":"actions.failed_ratio","of":"research.search","window_ms":86400000}]`,
+		`"promotion":{"after_ms":3600000,"approvals":2,"experiment":"ndcg@10"}`, `"ui":{"controls":["factor"],"explainer":"Moves it."}`,
+		`"provenance":{"derived_from":"","source":"https://acme.example/tuner"}`,
+	} {
+		if !strings.Contains(canonical, want) {
+			t.Errorf("%s is not in %s", want, canonical)
+		}
+	}
+	const plain = "id = \"u\"\ntitle = \"U\"\nversion = \"1.0.0\"\ncategory = \"policy\"\ndescription = \"x\"\n[[patches]]\ntarget = \"a/b\"\nvalue = { k = 1 }\n"
+	if u, err = manifests.ParseUnit("unit.toml", []byte(plain)); err != nil {
+		t.Fatal(err)
+	}
+	const before = `{"authors":[],"category":"policy","compat":{"conflicts":[],"requires":[]},"description":"x","id":"u","license":"","parameters":{},"patches":[{"op":"merge","target":"a/b","value":{"k":1}}],"priority":50,"schema":1,"slots":[],"tests":[],"title":"U","version":"1.0.0"}`
+	if got := string(u.Canonical()); got != before {
+		t.Errorf("a plain unit is %s", got)
+	}
+	_, err = manifests.ParseUnit("unit.toml", []byte("warp = true\nabi = \"^9.0\"\n"+plain))
+	if abi.CodeOf(err) != abi.Incompatible || !strings.Contains(err.Error(), "another ABI") {
+		t.Errorf("a unit for another ABI: %v", err)
+	}
+	huge := plain + "# " + strings.Repeat("x", manifests.MaxSize)
+	if _, err = manifests.ParseUnit("unit.toml", []byte(huge)); abi.CodeOf(err) != abi.Invalid || !strings.Contains(err.Error(), "at most") {
+		t.Errorf("a huge unit: %v", err)
+	}
 }

@@ -25,6 +25,7 @@ const (
 	mediaManifest = "application/vnd.oci.image.manifest.v1+json"
 	mediaEmpty    = "application/vnd.oci.empty.v1+json"
 	packTOML      = "pack.toml"
+	unitTOML      = "unit.toml"
 )
 
 // emptyConfig is the config of every artifact here: the two bytes the image specification gives to those that need none.
@@ -79,7 +80,7 @@ func (o *Options) arrange(files []File) ([]File, error) {
 	}
 	files = slices.Clone(files)
 	var total int64
-	modules, manifests := 0, 0
+	modules, manifests, units := 0, 0, 0
 	for i := range files {
 		f := &files[i]
 		f.MediaType = mediaTypeOf(*f)
@@ -92,6 +93,8 @@ func (o *Options) arrange(files []File) ([]File, error) {
 			modules++
 		case MediaPackTOML:
 			manifests++
+		case MediaUnitTOML:
+			units++
 		case MediaPolicy, MediaFile:
 		default:
 			return nil, abi.Errorf(abi.Invalid, "file %q has media type %q, which no pack holds", f.Name, f.MediaType)
@@ -100,7 +103,9 @@ func (o *Options) arrange(files []File) ([]File, error) {
 	switch {
 	case total > o.MaxTotal:
 		return nil, abi.Errorf(abi.TooLarge, "the files have %d bytes, the limit is %d", total, o.MaxTotal)
-	case modules != 1 || manifests != 1:
+	case units > 0 && (units != 1 || modules+manifests > 0):
+		return nil, abi.Errorf(abi.Invalid, "a unit has one %s, no module and no %s; these have %d, %d and %d", unitTOML, packTOML, units, modules, manifests)
+	case units == 0 && (modules != 1 || manifests != 1):
 		return nil, abi.Errorf(abi.Invalid, "a pack has one module and one %s, not %d and %d", packTOML, modules, manifests).
 			WithHint("give the module the media type %s", MediaWasm)
 	}
@@ -114,7 +119,7 @@ func rank(mediaType string) int {
 	switch mediaType {
 	case MediaWasm:
 		return 0
-	case MediaPackTOML:
+	case MediaPackTOML, MediaUnitTOML:
 		return 1
 	}
 	return 2
@@ -146,6 +151,9 @@ func checkTitles(files []File) error {
 		if f.MediaType == MediaPackTOML && f.Name != packTOML {
 			return abi.Errorf(abi.Invalid, "the pack's manifest is named %q, not %q", f.Name, packTOML)
 		}
+		if f.MediaType == MediaUnitTOML && f.Name != unitTOML {
+			return abi.Errorf(abi.Invalid, "the unit's manifest is named %q, not %q", f.Name, unitTOML)
+		}
 		folded := strings.ToLower(f.Name)
 		if other, ok := taken[folded]; ok {
 			return abi.Errorf(abi.Invalid, "%q and %q cannot both be files of a pack", other, f.Name)
@@ -175,12 +183,59 @@ func compose(version string, files []File, ann map[string]string) ([]byte, error
 		}
 		all[k] = v
 	}
-	doc := document{SchemaVersion: 2, MediaType: mediaManifest, ArtifactType: ArtifactType, Config: emptyConfig, Annotations: all}
+	doc := document{SchemaVersion: 2, MediaType: mediaManifest, ArtifactType: typeOf(files), Config: emptyConfig, Annotations: all}
 	for _, f := range files {
 		doc.Layers = append(doc.Layers, layout.Descriptor{MediaType: f.MediaType, Digest: digestOf(f.Data),
 			Size: int64(len(f.Data)), Annotations: map[string]string{annTitle: f.Name}})
 	}
 	return doc.bytes()
+}
+
+// typeOf is the artifact type of arranged files: a unit's begin with its manifest.
+func typeOf(files []File) string {
+	if len(files) > 0 && files[0].MediaType == MediaUnitTOML {
+		return UnitArtifactType
+	}
+	return ArtifactType
+}
+
+// read reads the manifest of a pack or of a unit, whichever is wanted.
+func (o *Options) read(raw []byte, want string) (*document, []File, error) {
+	if want == UnitArtifactType {
+		return o.readUnit(raw)
+	}
+	return o.readPack(raw)
+}
+
+// readUnit reads a unit's manifest: its unit.toml first, then files beside it.
+func (o *Options) readUnit(raw []byte) (*document, []File, error) {
+	doc, err := readDocument(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	switch {
+	case doc.ArtifactType != UnitArtifactType:
+		return nil, nil, notAUnit(doc)
+	case !isEmptyConfig(doc.Config) || doc.Subject != nil:
+		return nil, nil, abi.Errorf(abi.Incompatible, "a unit has an empty config and no subject")
+	case len(doc.Layers) > o.MaxFiles:
+		return nil, nil, abi.Errorf(abi.TooLarge, "%d files, the limit is %d", len(doc.Layers), o.MaxFiles)
+	case len(doc.Layers) < 1 || doc.Layers[0].MediaType != MediaUnitTOML:
+		return nil, nil, abi.Errorf(abi.Incompatible, "a unit starts with its manifest (%s)", MediaUnitTOML)
+	}
+	files := make([]File, len(doc.Layers))
+	var total int64
+	for i, l := range doc.Layers {
+		if err := o.checkLayer(i, l, 0); err != nil {
+			return nil, nil, err
+		}
+		total += l.Size
+		files[i] = File{Name: l.Annotations[annTitle], MediaType: l.MediaType}
+	}
+	if total > o.MaxTotal {
+		return nil, nil, abi.Errorf(abi.TooLarge, "the files have %d bytes, the limit is %d", total, o.MaxTotal)
+	}
+	return doc, files, checkTitles(files)
 }
 
 // readPack reads a pack's manifest and refuses everything that is not one as docs/spec/pack.md has it. The returned files
@@ -205,7 +260,7 @@ func (o *Options) readPack(raw []byte) (*document, []File, error) {
 	files := make([]File, len(doc.Layers))
 	var total int64
 	for i, l := range doc.Layers {
-		if err := o.checkLayer(i, l); err != nil {
+		if err := o.checkLayer(i, l, 1); err != nil {
 			return nil, nil, err
 		}
 		total += l.Size
@@ -217,9 +272,10 @@ func (o *Options) readPack(raw []byte) (*document, []File, error) {
 	return doc, files, checkTitles(files)
 }
 
-func (o *Options) checkLayer(i int, l layout.Descriptor) error {
+// checkLayer checks one file's entry; those up to the index own are the artifact's own kinds.
+func (o *Options) checkLayer(i int, l layout.Descriptor, own int) error {
 	switch {
-	case i > 1 && l.MediaType != MediaPolicy && l.MediaType != MediaFile:
+	case i > own && l.MediaType != MediaPolicy && l.MediaType != MediaFile:
 		return abi.Errorf(abi.Incompatible, "layer %d has media type %q, which this host does not know", i, l.MediaType).
 			WithHint("a newer host may read this pack")
 	case !digestGrammar.MatchString(l.Digest):
@@ -241,8 +297,20 @@ func isEmptyConfig(d layout.Descriptor) bool {
 func notAPack(doc *document) error {
 	kind := cmp.Or(doc.ArtifactType, doc.Config.MediaType, doc.MediaType)
 	err := abi.Errorf(abi.Incompatible, "it is no pack but %q", kind)
+	if kind == UnitArtifactType {
+		return err.WithHint("this is a logic unit: arw unit install")
+	}
 	if strings.HasPrefix(kind, "application/vnd.wasm.config") {
 		return err.WithHint("this is a bare WebAssembly artifact: wrap its module in a pack with a pack.toml and push that")
 	}
 	return err.WithHint("a pack's artifact type is %s", ArtifactType)
+}
+
+func notAUnit(doc *document) error {
+	kind := cmp.Or(doc.ArtifactType, doc.Config.MediaType, doc.MediaType)
+	err := abi.Errorf(abi.Incompatible, "it is no logic unit but %q", kind)
+	if kind == ArtifactType {
+		return err.WithHint("this is a pack: arw pack install")
+	}
+	return err.WithHint("a unit's artifact type is %s", UnitArtifactType)
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/arw-project/arw/abi"
 )
 
-// Copy brings a pack and every bundle attached to it to another registry, and returns the pack's digest. The bytes stay as
+// Copy brings a pack, or a unit, and every bundle attached to it to another registry, and returns the pack's digest. The bytes stay as
 // they are, so digests and signatures hold there too. Blobs stream: memory does not grow with them. The tag of the
 // reference, if any, comes last, when the bundles are there; it obeys the other registry's Options.Replace as Push does.
 func (r *Registry) Copy(ctx context.Context, ref Ref, to *Registry, p Progress) (string, error) {
@@ -28,7 +28,11 @@ func (r *Registry) copy(ctx context.Context, ref Ref, to *Registry, p Progress) 
 	if tag == "" && ref.Tag != "" {
 		tag = ref.Tag // the newest release, as resolved
 	}
-	doc, files, err := r.opts.readPack(raw)
+	kind := ArtifactType
+	if doc, err := readDocument(raw); err == nil && doc.ArtifactType == UnitArtifactType {
+		kind = UnitArtifactType
+	}
+	doc, files, err := r.opts.read(raw, kind)
 	if err != nil {
 		return "", err
 	}
@@ -50,7 +54,7 @@ func (r *Registry) copy(ctx context.Context, ref Ref, to *Registry, p Progress) 
 			return "", err
 		}
 	}
-	d.ArtifactType = ArtifactType
+	d.ArtifactType = kind
 	if err := to.store.publish(ctx, other, d, raw, "", false); err != nil {
 		return "", err
 	}

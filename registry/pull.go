@@ -19,8 +19,16 @@ import (
 func (r *Registry) Pull(ctx context.Context, ref Ref, p Progress) (*Artifact, error) {
 	ctx, cancel := r.begin(ctx)
 	defer cancel()
-	a, err := r.pull(ctx, ref, p)
+	a, err := r.pull(ctx, ref, ArtifactType, p)
 	return a, r.fault(ctx, err, fmt.Sprintf("pull pack %q", ref.label()))
+}
+
+// PullUnit fetches a logic unit that travels alone, held to the same as a pack. Its first file is unit.toml.
+func (r *Registry) PullUnit(ctx context.Context, ref Ref, p Progress) (*Artifact, error) {
+	ctx, cancel := r.begin(ctx)
+	defer cancel()
+	a, err := r.pull(ctx, ref, UnitArtifactType, p)
+	return a, r.fault(ctx, err, fmt.Sprintf("pull unit %q", ref.label()))
 }
 
 // label is the reference as a message shows it, without the registry, which the message names by itself.
@@ -29,13 +37,13 @@ func (r Ref) label() string {
 	return r.String()
 }
 
-func (r *Registry) pull(ctx context.Context, ref Ref, p Progress) (*Artifact, error) {
+func (r *Registry) pull(ctx context.Context, ref Ref, kind string, p Progress) (*Artifact, error) {
 	repo, d, raw, err := r.fetchManifest(ctx, &ref)
 	if err != nil {
 		return nil, err
 	}
 	p.report("manifest", d.Size, d.Size)
-	doc, files, err := r.opts.readPack(raw)
+	doc, files, err := r.opts.read(raw, kind)
 	if err != nil {
 		return nil, err
 	}

@@ -42,11 +42,11 @@ func (r *Registry) push(ctx context.Context, name, version string, files []File,
 	if int64(len(raw)) > r.opts.MaxManifest {
 		return "", abi.Errorf(abi.TooLarge, "the manifest has %d bytes, the limit is %d", len(raw), r.opts.MaxManifest)
 	}
-	d := descriptor{MediaType: mediaManifest, Digest: digestOf(raw), Size: int64(len(raw)), ArtifactType: ArtifactType}
+	d := descriptor{MediaType: mediaManifest, Digest: digestOf(raw), Size: int64(len(raw)), ArtifactType: typeOf(files)}
 	if err := r.free(ctx, repo, tag, d.Digest); err != nil {
 		return "", err
 	}
-	doc, _, err := r.opts.readPack(raw) // what is pushed is held to what is pulled
+	doc, _, err := r.opts.read(raw, typeOf(files)) // what is pushed is held to what is pulled
 	if err != nil {
 		return "", err
 	}

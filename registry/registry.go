@@ -34,6 +34,12 @@ const (
 	MediaBundle   = "application/vnd.dev.sigstore.bundle.v0.3+json"
 )
 
+// Media types of a logic unit that travels alone.
+const (
+	UnitArtifactType = "application/vnd.arw.unit.v1"
+	MediaUnitTOML    = "application/vnd.arw.unit.manifest.v1+toml"
+)
+
 // Options say how a registry is spoken to. The zero value is right for a directory, a loopback registry and public pulls.
 type Options struct {
 	// PlainHTTP speaks http to a host that is not loopback. A loopback host is spoken to in http without it; write
@@ -45,6 +51,9 @@ type Options struct {
 	Roots *x509.CertPool
 	// Proxy chooses the proxy of a request, as http.ProxyFromEnvironment does; nil = none.
 	Proxy func(*http.Request) (*url.URL, error)
+	// Deny is asked before each request, also one that a redirect or a second attempt makes: "METHOD scheme://host/path". Its error ends it;
+	// nil denies nothing.
+	Deny func(target string) error
 	// Replace lets Push point a version that is already published to other content.
 	Replace bool
 

@@ -42,6 +42,9 @@ func newClient(host string, o Options) (*http.Client, *http.Transport) {
 		g.proxied = true
 	}
 	var rt http.RoundTripper = &watch{base: base, stall: o.Stall}
+	if o.Deny != nil {
+		rt = &denier{rt, o.Deny}
+	}
 	if o.Retries > 0 {
 		rt = &retry.Transport{Base: rt, Policy: func() retry.Policy {
 			return &retry.GenericPolicy{Retryable: worthRepeating, Backoff: retry.DefaultBackoff,
@@ -159,6 +162,19 @@ func depthOf(a netip.Addr) int32 {
 type stalled struct{ after time.Duration }
 
 func (s *stalled) Error() string { return fmt.Sprintf("nothing moved for %s", s.after) }
+
+// denier asks whether a request may leave.
+type denier struct {
+	base http.RoundTripper
+	deny func(target string) error
+}
+
+func (d *denier) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := d.deny(req.Method + " " + req.URL.Redacted()); err != nil {
+		return nil, err
+	}
+	return d.base.RoundTrip(req)
+}
 
 // watch ends a request on which no byte moves in either direction for a while, be it in the answer's head or body.
 type watch struct {

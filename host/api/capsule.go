@@ -68,6 +68,11 @@ type TeardownCapsules struct {
 	DryRun bool     `json:"dry_run,omitempty"`
 }
 
+// ForwardCapsule is the body of POST /policy/capsules/{id}/forward. To is "child" or "peer": what the other node is to this one.
+type ForwardCapsule struct {
+	To string `json:"to"`
+}
+
 // CapsulePreset is a ready set of denies.
 type CapsulePreset struct {
 	ID            string   `json:"id"`

@@ -113,10 +113,18 @@ func Events() []EventKind {
 
 		{"logic.unit.installed", "A logic unit is known", UnitEvent{}},
 		{"logic.unit.suggested", "A logic unit was proposed", UnitEvent{}},
+		{"logic.unit.archived", "A logic unit was put away", UnitEvent{}},
+		{"logic.unit.refused", "A logic unit from a registry was not let in", UnitRefused{}},
+		{"logic.unit.approved", "A person agreed to the promotion of a logic unit", UnitApproved{}},
+		{"logic.unit.breached", "A guard of a logic unit was breached: the unit was taken back, or could not be", UnitBreached{}},
 		{"logic.unit.applied", "A logic unit's patches are in force", UnitEvent{}},
 		{"logic.unit.reverted", "A logic unit's patches were taken back", UnitEvent{}},
 		{"logic.unit.promoted", "A logic unit went from trial to default", UnitEvent{}},
 		{"config.patch.applied", "The configuration was changed by hand", UnitEvent{}},
+
+		{"experiment.started", "An experiment runs", ExperimentEvent{}},
+		{"experiment.completed", "An experiment is over", ExperimentEvent{}},
+		{"experiment.failed", "An experiment ended before it could tell anything", ExperimentEvent{}},
 
 		{"index.refreshed", "The signed index has news", IndexEvent{}},
 		{"index.refused", "What the signed index sent was refused", IndexEvent{}},
@@ -432,6 +440,50 @@ type UnitEvent struct {
 	ConfigVersion int64           `json:"config_version,omitempty"`
 	What          string          `json:"what,omitempty"`
 	Docs          []UnitDoc       `json:"docs,omitempty"`
+	Computed      json.RawMessage `json:"computed,omitempty"` // what made the patches of a transform
+	Permits       json.RawMessage `json:"permits,omitempty"`  // what packs may do more, or no more
+}
+
+// UnitRefused is the body of logic.unit.refused.
+type UnitRefused struct {
+	Ref    string        `json:"ref"`
+	Digest string        `json:"digest"`
+	Step   string        `json:"step"`
+	Error  *EventFailure `json:"error"`
+}
+
+// UnitApproved is the body of logic.unit.approved.
+type UnitApproved struct {
+	ID      string          `json:"id"`
+	Version string          `json:"version"`
+	Digest  string          `json:"digest"`
+	Params  json.RawMessage `json:"params"`
+	Scope   string          `json:"scope"`
+	Expires time.Time       `json:"expires"`
+	Note    string          `json:"note"`
+}
+
+// UnitBreached is the body of logic.unit.breached. With Error the unit is still active.
+type UnitBreached struct {
+	ID      string          `json:"id"`
+	Version string          `json:"version"`
+	Digest  string          `json:"digest"`
+	Scope   string          `json:"scope"`
+	Reading json.RawMessage `json:"reading"`
+	Error   string          `json:"error,omitempty"`
+}
+
+// ExperimentEvent is the body of the events of experiments. Report and CSV are digests in the content store.
+type ExperimentEvent struct {
+	ID     string `json:"id"`
+	Run    int64  `json:"run"`
+	Tool   string `json:"tool"`
+	Items  int    `json:"items"`
+	Winner string `json:"winner"`
+	Why    string `json:"why"`
+	Error  string `json:"error"`
+	Report string `json:"report"`
+	CSV    string `json:"csv"`
 }
 
 // UnitDoc is one document that a change touched; Before and After are digests.

@@ -2,11 +2,28 @@ package api
 
 import "encoding/json"
 
-// InstallUnit is the body of POST /logic/units.
+// InstallUnit is the body of POST /logic/units: either the text of a unit.toml, or a reference to a signed artefact.
 type InstallUnit struct {
-	Source  string `json:"source"`            // the text of a unit.toml
-	Origin  string `json:"origin,omitempty"`  // where it came from, in words
+	Source  string `json:"source,omitempty"`
+	Ref     string `json:"ref,omitempty"`     // [REGISTRY/]NAMESPACE/NAME[:VERSION][@DIGEST]
+	Origin  string `json:"origin,omitempty"`  // where a text came from, in words
 	Suggest bool   `json:"suggest,omitempty"` // only propose it
+	// OverrideUnsigned is the digest of a unit that runs code and that nobody signed, for whom the caller answers.
+	OverrideUnsigned string `json:"override_unsigned,omitempty"`
+}
+
+// MoveUnit is the body of POST /logic/take and /logic/archive.
+type MoveUnit struct {
+	Unit             string `json:"unit"`
+	OverrideUnsigned string `json:"override_unsigned,omitempty"`
+}
+
+// ApproveUnit is the body of POST /logic/approve.
+type ApproveUnit struct {
+	Unit  string `json:"unit"`
+	Scope string `json:"scope,omitempty"` // in which it is on trial
+	TTL   string `json:"ttl,omitempty"`   // as "72h"; a week when absent
+	Note  string `json:"note,omitempty"`
 }
 
 // TestUnit is the body of POST /logic/units/test: either a unit that the host knows or the text of a unit.toml.
@@ -30,6 +47,9 @@ type ChangeLogic struct {
 	Scope     string    `json:"scope,omitempty"`
 	DryRun    bool      `json:"dry_run,omitempty"`
 	KeepHand  bool      `json:"keep_hand,omitempty"`
+	Accept    bool      `json:"accept_permissions,omitempty"` // what packs may do more is accepted
+	Share     int       `json:"share,omitempty"`              // percent of runs that have the units; 0 is all
+	Shadow    bool      `json:"shadow,omitempty"`             // of a promotion: replay what was recorded first
 	IfVersion *int64    `json:"if_version,omitempty"`
 }
 
@@ -50,4 +70,5 @@ type RevertConfig struct {
 	Scope   string `json:"scope,omitempty"`
 	Version *int64 `json:"version,omitempty"`
 	DryRun  bool   `json:"dry_run,omitempty"`
+	Accept  bool   `json:"accept_permissions,omitempty"` // what packs may do more again is accepted
 }

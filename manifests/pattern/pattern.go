@@ -101,3 +101,38 @@ func StarFault(folder string) string {
 	}
 	return ""
 }
+
+// Meet reports whether some path lies in the folders of both patterns.
+func Meet(a, b string) bool {
+	a, b = strings.TrimSuffix(a, "/"), strings.TrimSuffix(b, "/")
+	for a != "" && b != "" {
+		var x, y string
+		x, a = segment(a)
+		if y, b = segment(b); !overlap(x, y) {
+			return false
+		}
+	}
+	return true
+}
+
+// overlap reports whether some text is matched by both globs, in time and memory of the product of their lengths.
+func overlap(a, b string) bool {
+	below := make([]bool, len(b)+1) // for a[i+1:] and b[j:]
+	for i := len(a); i >= 0; i-- {
+		row := make([]bool, len(b)+1)
+		for j := len(b); j >= 0; j-- {
+			switch {
+			case i == len(a) && j == len(b):
+				row[j] = true
+			case i < len(a) && a[i] == '*':
+				row[j] = below[j] || j < len(b) && row[j+1]
+			case j < len(b) && b[j] == '*':
+				row[j] = row[j+1] || i < len(a) && below[j]
+			default:
+				row[j] = i < len(a) && j < len(b) && a[i] == b[j] && below[j+1]
+			}
+		}
+		below = row
+	}
+	return below[0]
+}

@@ -46,6 +46,23 @@ func TestBelow(t *testing.T) {
 	}
 }
 
+func TestMeet(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{
+		{"/srv", "/srv", true}, {"/srv", "/srv/x", true}, {"/srv", "/srv2", false}, {"/", "/srv", true}, {"/srv/a", "/srv/b", false},
+		{"/home/*/docs", "/home/ann/*", true}, {"/home/*/docs", "/home/ann/private", false}, {"/home/*/docs", "/home/ann", true},
+		{"/home/a*/x", "/home/*b/x", true}, {"/home/a*/x", "/home/b*/x", false}, {"/home/a*c", "/home/ab*bc", true}, {"/home/a*c", "/home/*d", false},
+		{"/*", "/x/y", true}, {"/a*b*c", "/*d*", true}, {"/ab", "/a*b", true},
+	} {
+		if pattern.Meet(c.a, c.b) != c.want || pattern.Meet(c.b, c.a) != c.want {
+			t.Errorf("%q and %q: want %v", c.a, c.b, c.want)
+		}
+	}
+}
+
 func where(t testing.TB, text string) pattern.Where {
 	t.Helper()
 	w, err := pattern.ParseWhere(text)
@@ -206,6 +223,9 @@ func FuzzBelow(f *testing.F) {
 	f.Fuzz(func(t *testing.T, pat, name string) {
 		if !utf8.ValidString(pat+name) || !path.IsAbs(pat) || path.Clean(pat) != pat || !path.IsAbs(name) || path.Clean(name) != name {
 			return
+		}
+		if pattern.Below(pat, name) && !pattern.Meet(pat, name) {
+			t.Fatalf("%q covers %q and does not meet it", pat, name)
 		}
 		plain := strings.TrimSuffix(pat, "/")
 		re := regexp.MustCompile(fmt.Sprintf(`\A(?s:%s)(?s:/.*)?\z`, strings.ReplaceAll(regexp.QuoteMeta(plain), `\*`, `[^/]*`)))

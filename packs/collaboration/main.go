@@ -1,5 +1,5 @@
 // Command collaboration is the pack arw/collaboration: notes that people and agents of one project share, in order and
-// for good.
+// for good. What memory/hygiene says hides notes that are old or said again; it deletes none.
 //
 // Calls run beside each other and the key space has no compare-and-swap, so nothing here depends on reading a number and
 // writing the next one: a note's id is its time and chance, and its key is written once. What is counted is counted from
@@ -54,6 +54,13 @@ func appendNote(c *guest.Call, in NewNote) (Note, error) {
 	if err != nil {
 		return Note{}, err
 	}
+	h, err := readHygiene(c)
+	if err != nil {
+		return Note{}, err
+	}
+	if said, ok, err := h.same(c.KV(), in.Project, in.Text, now); err != nil || ok {
+		return said, err
+	}
 	t, err := readTally(c.KV(), in.Project)
 	if err != nil {
 		return Note{}, err
@@ -68,6 +75,9 @@ func appendNote(c *guest.Call, in NewNote) (Note, error) {
 		return Note{}, err
 	}
 	if err := c.KV().Put(notePrefix(in.Project)+note.ID, raw); err != nil {
+		return Note{}, err
+	}
+	if err := h.remember(c.KV(), note); err != nil {
 		return Note{}, err
 	}
 	if err := show(c, note); err != nil {
@@ -89,6 +99,7 @@ type Page struct {
 type Notes struct {
 	Notes []Note `json:"notes"`
 	More  bool   `json:"more"`
+	Next  string `json:"next,omitempty"` // asks for the page behind, where the page's last note did not show
 }
 
 // pageSize is the limit of a page without one, pageBytes what ends a page early: it stays below the output limit.
@@ -102,6 +113,16 @@ func listNotes(c *guest.Call, in Page) (Notes, error) {
 	if limit == 0 {
 		limit = pageSize
 	}
+	h, err := readHygiene(c)
+	if err != nil {
+		return Notes{}, err
+	}
+	var now time.Time
+	if h.KeepDays > 0 {
+		if now, err = c.Now(); err != nil {
+			return Notes{}, err
+		}
+	}
 	prefix := notePrefix(in.Project)
 	keys, more, err := c.KV().List(prefix, prefix+in.After, limit)
 	if err != nil {
@@ -113,15 +134,32 @@ func listNotes(c *guest.Call, in Page) (Notes, error) {
 			out.More = true
 			break
 		}
-		raw, err := c.KV().Get(k.Name)
+		n, err := readNote(c.KV(), k.Name)
 		if err != nil {
 			return Notes{}, err
 		}
-		var n Note
-		if err := noteJSON.Decode(raw, &n); err != nil {
-			return Notes{}, guest.Errorf(abi.Corrupt, "read note %q: %w", k.Name, err)
+		visible, err := h.shows(c.KV(), n, now)
+		if err != nil {
+			return Notes{}, err
 		}
-		out.Notes = append(out.Notes, n)
+		if visible {
+			out.Notes = append(out.Notes, n)
+		}
+		out.Next = n.ID
+	}
+	if !out.More || len(out.Notes) > 0 && out.Notes[len(out.Notes)-1].ID == out.Next {
+		out.Next = "" // the last note's own id asks on
 	}
 	return out, nil
+}
+
+func readNote(kv guest.KV, key string) (n Note, err error) {
+	raw, err := kv.Get(key)
+	if err != nil {
+		return n, err
+	}
+	if err := noteJSON.Decode(raw, &n); err != nil {
+		return n, guest.Errorf(abi.Corrupt, "read note %q: %w", key, err)
+	}
+	return n, nil
 }

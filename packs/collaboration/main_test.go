@@ -71,6 +71,9 @@ func texts(t *testing.T, m *guest.Memory, project string) []string {
 			all = append(all, n.Text)
 			after = n.ID
 		}
+		if page.Next != "" {
+			after = page.Next
+		}
 		more = page.More
 	}
 	return all

@@ -31,6 +31,15 @@ type SearchIn struct {
 type SearchOut struct {
 	Results []Result `json:"results"`
 	Matched int      `json:"matched"` // passages that hold any word of the query
+
+	// Where policies/abstention asks for some confidence: what there is of it. Below, Abstained is set and the results are
+	// kept back; Escalate says who is to be asked instead.
+	Confidence float64 `json:"confidence,omitempty"`
+	Abstained  bool    `json:"abstained,omitempty"`
+	Escalate   string  `json:"escalate,omitempty"`
+	// Where policies/budget bounds tokens: about how many the results have, and which bound they reached, "soft" or "hard".
+	Tokens int    `json:"tokens,omitempty"`
+	Budget string `json:"budget,omitempty"`
 }
 
 // Result is one passage and where it stands.
@@ -79,15 +88,27 @@ func search(c *guest.Call, in SearchIn) (SearchOut, error) {
 		}
 	}
 	r.relevance(best, query, weight)
-	for _, h := range diverse(best, r.K, 1-r.Diversity) {
+	p, err := readPolicies(c)
+	if err != nil {
+		return out, err
+	}
+	picked := diverse(best, r.K, 1-r.Diversity)
+	if p.abstains(&out, picked, query, weight) {
+		return out, nil
+	}
+	for _, h := range picked {
 		var file record
 		if err := x.get("f/"+h.path, &file); err != nil {
 			return out, err
 		}
-		out.Results = append(out.Results, Result{
+		next := Result{
 			Pointer: h.path + ":" + strconv.Itoa(h.from) + "-" + strconv.Itoa(h.to), Path: h.path, From: h.from, To: h.to,
 			SHA256: file.SHA, Heading: h.heading, Score: math.Round(h.score*1000) / 1000, Snippet: snippet(h.text, query),
-		})
+		}
+		if !p.affords(&out, next) {
+			break
+		}
+		out.Results = append(out.Results, next)
 	}
 	return out, nil
 }

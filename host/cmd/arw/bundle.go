@@ -218,7 +218,7 @@ func (a *app) openBundle(ctx context.Context, file string, jf judgeFlags) (*bund
 	if j.AsOf, err = jf.time(time.Now()); err != nil {
 		return nil, err
 	}
-	if j.Trust, err = a.trustPolicy(filepath.Join(dir, cfg.Trust)); err != nil {
+	if j.Trust, err = a.trustPolicy(within(dir, cfg.Trust)); err != nil {
 		return nil, err
 	}
 	if cfg.Index != "" {

@@ -263,20 +263,24 @@ func (a *app) capsuleTeardownCmd() *cobra.Command {
 }
 
 func (a *app) capsuleForwardCmd() *cobra.Command {
-	return &cobra.Command{
+	var to string
+	cmd := &cobra.Command{
 		Use: "forward ID", Short: "Write a capsule as this node hands it on, for another node to adopt", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			raw, err := c.Policy(cmd.Context(), "capsules/"+url.PathEscape(args[0])+"/forward", struct{}{})
+			raw, err := c.Policy(cmd.Context(), "capsules/"+url.PathEscape(args[0])+"/forward", api.ForwardCapsule{To: to})
 			if err != nil {
 				return err
 			}
 			return a.rawOut(raw)
 		},
 	}
+	cmd.Flags().StringVar(&to, "to", "", "child or peer: what the other node is to this one")
+	_ = cmd.MarkFlagRequired("to")
+	return cmd
 }
 
 // capsuleCall sends one request below /policy and prints the answer.

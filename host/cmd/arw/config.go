@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"io"
 	"log/slog"
 	"os"
@@ -23,13 +24,13 @@ const (
 	defaultRegistry = "127.0.0.1:8092"
 )
 
-// config is arw.toml of the state directory; every key has a flag that overrides it.
+// config is arw.toml of the state directory, or the file that ARW_CONFIG names; every key has a flag that overrides it.
 type config struct {
 	Listen   string `toml:"listen"`   // address of the HTTP API, loopback
 	MCP      string `toml:"mcp"`      // address of the MCP endpoint, loopback; empty: none
 	Registry string `toml:"registry"` // where a reference without a registry points
-	Trust    string `toml:"trust"`    // trust policy, relative to the state directory
-	Policy   string `toml:"policy"`   // folder of Cedar files, relative to the state directory
+	Trust    string `toml:"trust"`    // trust policy; relative to the state directory, as all paths here
+	Policy   string `toml:"policy"`   // folder of Cedar files
 	// Index is a signed index that decides what names and versions mean: dir:/path, https://host/path/ or oci:REF.
 	Index string `toml:"index"`
 	// IndexRoot is the root.json its keeper gave out, relative to the state directory.
@@ -99,13 +100,21 @@ type tlsConfig struct {
 	ClientCA string `toml:"client_ca"` // whose certificates clients must have; empty: none is asked for
 }
 
+// within is a name of the configuration as a path: relative to the state directory unless it is absolute.
+func within(dir, name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(dir, name)
+}
+
 // edge is how the API is reached.
 func (c *config) edge(dir string) host.Edge {
 	at := func(name string) string {
-		if name == "" || filepath.IsAbs(name) {
+		if name == "" {
 			return name
 		}
-		return filepath.Join(dir, name)
+		return within(dir, name)
 	}
 	return host.Edge{Names: c.Names, Socket: true, Cert: at(c.TLS.Cert), Key: at(c.TLS.Key), ClientCA: at(c.TLS.ClientCA)}
 }
@@ -144,6 +153,14 @@ func (u upgradeConfig) settings() (host.Upgrade, time.Duration, error) {
 	return out, drain, nil
 }
 
+// check holds what is read only when the host starts to its form.
+func (c *config) check() error {
+	_, _, upgrade := c.Upgrade.settings()
+	_, crashes := c.SafeMode.limits()
+	_, log := c.Telemetry.logger(io.Discard, slog.LevelInfo)
+	return cmp.Or(upgrade, crashes, log)
+}
+
 func (a *app) config() (config, error) {
 	cfg := config{Listen: defaultListen, Registry: defaultRegistry, Trust: "trust.toml", Policy: "policy", IndexRoot: "index-root.json", IndexRefresh: "15m"}
 	dir, err := a.stateDir()
@@ -151,6 +168,9 @@ func (a *app) config() (config, error) {
 		return cfg, err
 	}
 	path := filepath.Join(dir, "arw.toml")
+	if from := a.std.env("ARW_CONFIG"); from != "" {
+		path = from
+	}
 	src, err := os.ReadFile(path)
 	switch {
 	case os.IsNotExist(err):

@@ -138,6 +138,7 @@ func (a *app) configRevertCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&in.Scope, "scope", "workspace", "where: workspace, project/ID or agent/ID")
+	cmd.Flags().BoolVar(&in.Accept, "accept-permissions", false, "accept what packs may do more again")
 	cmd.Flags().Int64Var(&version, "version", -1, "go back to this version of the whole configuration")
 	cmd.Flags().BoolVar(&in.DryRun, "dry-run", false, "only show what would change")
 	return cmd

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,6 +33,9 @@ func (a *app) doctor(ctx context.Context, deep bool) error {
 	}
 	var found []api.Finding
 	cfg, err := a.config()
+	if err == nil {
+		err = cfg.check()
+	}
 	if err != nil { // it says which line; the rest can be looked at with the defaults
 		found = append(found, api.Finding{Check: "configuration", State: api.FindingBad, Message: err.Error(), Next: abi.HintOf(err)})
 		cfg.Listen, cfg.MCP, cfg.Trust, cfg.Policy = defaultListen, "", "trust.toml", "policy"
@@ -47,7 +49,7 @@ func (a *app) doctor(ctx context.Context, deep bool) error {
 	}
 	log, _ := (&telemetryConfig{}).logger(discard{}, 0)
 	doc.Findings = append(found, host.Doctor(ctx, host.Checkup{
-		Config: host.Config{StateDir: dir, TrustFile: filepath.Join(dir, cfg.Trust), PolicyDir: filepath.Join(dir, cfg.Policy), Log: log},
+		Config: host.Config{StateDir: dir, TrustFile: within(dir, cfg.Trust), PolicyDir: within(dir, cfg.Policy), Log: log},
 		Listen: listen, Running: doc.Running, Registry: cfg.Registry, Deep: deep,
 	})...)
 	for _, f := range doc.Findings {

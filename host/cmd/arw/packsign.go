@@ -234,6 +234,7 @@ type pushed struct {
 	Issuer    string `json:"issuer,omitempty"`
 	// Attested are the types of what was stated beside the signature.
 	Attested []string `json:"attested,omitempty"`
+	unit     bool     // not a pack
 }
 
 func (p *pushed) states(stated []author.Attestation) {
@@ -260,7 +261,11 @@ func (p pushed) tell(u ui) error {
 	case p.Identity != "":
 		u.say("signed by %s of %s", p.Identity, p.Issuer)
 	default:
-		u.say("%s nobody signed it yet; next: arw pack sign %s@%s --key KEY", u.yellow("unsigned:"), p.Name, p.Digest)
+		what := "pack"
+		if p.unit {
+			what = "unit"
+		}
+		u.say("%s nobody signed it yet; next: arw %s sign %s@%s --key KEY", u.yellow("unsigned:"), what, p.Name, p.Digest)
 	}
 	return nil
 }

@@ -54,7 +54,7 @@ Start here:
 	for group, cmds := range map[string][]*cobra.Command{
 		"run":       {a.serveCmd(), a.safeModeCmd(), a.demoCmd(), a.callCmd(), a.replayCmd(), a.mcpCmd(), a.queueCmd(), a.actionCmd(), a.modelCmd(), a.runtimeCmd()},
 		"packs":     {a.packCmd(), a.installCmd(), a.listCmd(), a.showCmd(), a.removeCmd(), a.registryCmd(), a.bundleCmd()},
-		"logic":     {a.unitCmd(), a.configCmd()},
+		"logic":     {a.unitCmd(), a.configCmd(), a.experimentCmd()},
 		"authority": {a.projectCmd(), a.leaseCmd(), a.promptsCmd(), a.policyCmd(), a.quotaCmd(), a.capsuleCmd(), a.secretCmd(), a.tokenCmd(), a.egressCmd(), a.trustCmd(), a.verifyCmd(), a.keyCmd()},
 		"look":      {a.whyCmd(), a.eventsCmd(), a.journalCmd(), a.backupCmd(), a.doctorCmd(), a.actionsCmd(), a.usageCmd(), a.benchCmd()},
 	} {

@@ -38,7 +38,7 @@ func TestStories(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	units, err := filepath.Abs(filepath.Join(moduleRoot, "testdata", "units"))
+	units, err := filepath.Abs(filepath.Join(moduleRoot, "packs", "research", "units"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func stories(t *testing.T, scripts, cache string, variables map[string]string) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ready": ready, "address": address, "cut": cut, "stray": stray, "dockerlogin": dockerLogin, "flip": flip,
 			"until": untilEvent, "liar": liar, "occupy": occupy, "component": component, "big": big, "ingest": ingest,
-			"mcp": mcpClient, "lastaction": lastAction, "unmark": unmark, "encoder": encoderFiles,
+			"labelled": labelled, "mcp": mcpClient, "lastaction": lastAction, "unmark": unmark, "encoder": encoderFiles,
 		},
 	})
 }
@@ -106,7 +106,11 @@ func buildPacks(t *testing.T) (string, error) {
 			return "", err
 		}
 		for _, file := range files {
-			if err := os.WriteFile(filepath.Join(to, file.Name), file.Data, 0o644); err != nil {
+			at := filepath.Join(to, filepath.FromSlash(file.Name))
+			if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
+				return "", err
+			}
+			if err := os.WriteFile(at, file.Data, 0o644); err != nil {
 				return "", err
 			}
 		}

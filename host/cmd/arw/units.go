@@ -32,7 +32,8 @@ try it in one project, make it the default, take it back: what a revert leaves i
   arw unit revert mmr`,
 	}
 	cmd.AddCommand(a.unitListCmd(), a.unitShowCmd(), a.unitInstallCmd(), a.unitLintCmd(), a.unitTestCmd(), a.unitMatrixCmd(), a.unitApplyCmd("diff"), a.unitApplyCmd("plan"),
-		a.unitApplyCmd("apply"), a.unitRevertCmd(), a.unitPromoteCmd(), a.historyCmd())
+		a.unitApplyCmd("apply"), a.unitRevertCmd(), a.unitPromoteCmd(), a.unitApproveCmd(), a.unitGatesCmd(), a.unitMoveCmd("take"), a.unitMoveCmd("archive"), a.historyCmd(),
+		a.unitBuildCmd(), a.unitPushCmd(), a.unitSignCmd(), a.unitPullCmd(), a.unitInspectCmd())
 	return cmd
 }
 
@@ -53,6 +54,22 @@ type (
 		}
 		Conflicts []struct{ Kind, Text string }
 		Notes     []string
+		Permits   []struct {
+			Text   string
+			Widens bool
+		}
+		Gates  []gateInfo
+		Shadow *shadowInfo
+	}
+	gateInfo struct {
+		Name, Text string
+		Passed     bool
+	}
+	shadowInfo struct {
+		Actions []struct {
+			Action, Tool, Outcome, Why string
+			Changes                    []string
+		}
 	}
 	docInfo struct {
 		Target, Scope, Before, After string
@@ -191,26 +208,36 @@ func readUnit(path string) (file string, src []byte, err error) {
 }
 
 func (a *app) unitInstallCmd() *cobra.Command {
-	var suggest bool
+	var in api.InstallUnit
 	cmd := &cobra.Command{
-		Use: "install FOLDER|FILE", Short: "Make a unit known to the host; it changes nothing yet", Args: cobra.ExactArgs(1),
+		Use: "install FOLDER|FILE|REF", Short: "Make a unit known to the host; it changes nothing yet", Args: cobra.ExactArgs(1),
+		Long: `Make a unit known: from a file or folder, or from a registry, where trust.toml must say who may sign it. A unit that runs
+code (transform, plugin) and that nobody signed is refused, unless you answer for its one digest.`,
+		Example: `  arw unit install my-unit
+  arw unit install acme/retrieval-mmr-rrf:1.0.0`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			file, src, err := readUnit(args[0])
-			if err != nil {
-				return err
+			if _, err := os.Stat(args[0]); err == nil || strings.HasSuffix(args[0], ".toml") {
+				file, src, err := readUnit(args[0])
+				if err != nil {
+					return err
+				}
+				in.Source, in.Origin = string(src), file
+			} else {
+				in.Ref = args[0]
 			}
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			raw, err := c.InstallUnit(cmd.Context(), api.InstallUnit{Source: string(src), Origin: file, Suggest: suggest})
+			raw, err := c.InstallUnit(cmd.Context(), in)
 			if err != nil {
 				return err
 			}
 			return a.print(raw, func(u ui) error { return tellUnit(u, raw) })
 		},
 	}
-	cmd.Flags().BoolVar(&suggest, "suggest", false, "only propose it: it can be looked at and not applied")
+	cmd.Flags().BoolVar(&in.Suggest, "suggest", false, "only propose it: it can be looked at and not applied")
+	cmd.Flags().StringVar(&in.OverrideUnsigned, "override-unsigned", "", "answer for this digest of a unit that runs code and that nobody signed")
 	return cmd
 }
 
@@ -259,6 +286,8 @@ func (a *app) unitApplyCmd(verb string) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&in.Scope, "scope", "workspace", "where: workspace, project/ID or agent/ID")
+	f.BoolVar(&in.Accept, "accept-permissions", false, "accept what packs may do more with the units")
+	f.IntVar(&in.Share, "share", 0, "percent of runs that have the units (default all)")
 	f.BoolVar(&in.KeepHand, "keep-hand", false, "apply beneath what was changed by hand, which stays")
 	if in.DryRun = verb != "apply"; in.DryRun {
 		f.BoolVar(&beside, "side-by-side", false, "show before and after beside each other")
@@ -316,6 +345,8 @@ func (a *app) unitPromoteCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&in.Scope, "from", "workspace", "the scope in which it was tried")
+	cmd.Flags().BoolVar(&in.Shadow, "shadow", false, "first replay what was recorded there with the unit as the default, and show the difference")
+	cmd.Flags().BoolVar(&in.Accept, "accept-permissions", false, "accept what packs may do more with the unit")
 	cmd.Flags().BoolVar(&in.DryRun, "dry-run", false, "only show what would change")
 	return cmd
 }
@@ -368,6 +399,7 @@ func tellPlan(u ui, raw json.RawMessage, beside bool) error {
 	if len(p.Docs) == 0 {
 		u.say("no document changes")
 	}
+	tellGates(u, p)
 	for _, n := range p.Notes {
 		u.say("note: %s", n)
 	}

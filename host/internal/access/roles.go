@@ -21,6 +21,7 @@ const (
 	SecretManage  Capability = "secret.manage"
 	PolicyManage  Capability = "policy.manage"
 	LogicChange   Capability = "logic.change"
+	LogicApprove  Capability = "logic.approve"
 	Manage        Capability = "access.manage"
 	HostManage    Capability = "host.manage"
 	ProjectManage Capability = "project.manage"
@@ -40,7 +41,7 @@ const (
 
 // roles is the table: what each role but the operator's may do.
 var roles = map[Role][]Capability{
-	User:  {StateRead, EventRead, ActionSubmit, EgressPreview},
+	User:  {StateRead, EventRead, ActionSubmit, EgressPreview, LogicApprove},
 	Guest: {StateRead, EventRead},
 	Pack:  {ActionSubmit},
 }

@@ -159,20 +159,49 @@ func judgeName(name string) (reason, why string) {
 	case strings.ContainsAny(name, "\\:"):
 		return ReasonEscape, `holds a backslash or colon, which lead elsewhere on some systems`
 	}
+	if reason, why := judgeLook(name); reason != "" {
+		return reason, why
+	}
 	for part := range strings.SplitSeq(name, "/") {
-		stem, _, _ := strings.Cut(strings.ToLower(part), ".")
 		switch {
 		case part == "..":
 			return ReasonEscape, `climbs with ".."`
 		case len(part) > maxPart:
 			return ReasonName, "has a part longer than 255 bytes"
-		case reserved[stem] || len(stem) == 4 && (stem[:3] == "com" || stem[:3] == "lpt") && stem[3] >= '1' && stem[3] <= '9':
+		case device(part):
 			return ReasonName, "is the name of a device"
 		case part != "." && strings.TrimRight(part, " .") != part:
 			return ReasonName, "has a part that ends with a dot or space, which some systems drop"
 		}
 	}
 	return "", ""
+}
+
+// judgeLook judges a name as a system would read it that takes compatibility forms (fullwidth dots and slashes, superscript digits) for
+// what they look like. A fullwidth colon is left alone: it is common in honest names.
+func judgeLook(name string) (reason, why string) {
+	plain := norm.NFKC.String(name)
+	if plain == name {
+		return "", ""
+	}
+	if strings.Count(plain, "/") != strings.Count(name, "/") || strings.Contains(plain, `\`) {
+		return ReasonEscape, "holds a character that some systems read as a slash"
+	}
+	for part := range strings.SplitSeq(plain, "/") {
+		switch {
+		case part == "..":
+			return ReasonEscape, `has a part that some systems read as ".."`
+		case device(part):
+			return ReasonName, "has a part that some systems read as the name of a device"
+		}
+	}
+	return "", ""
+}
+
+// device reports whether a part of a name is that of a device on Windows, whatever its ending.
+func device(part string) bool {
+	stem, _, _ := strings.Cut(strings.ToLower(part), ".")
+	return reserved[stem] || len(stem) == 4 && (stem[:3] == "com" || stem[:3] == "lpt") && stem[3] >= '1' && stem[3] <= '9'
 }
 
 // folder makes a folder and those above it.

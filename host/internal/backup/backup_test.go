@@ -117,7 +117,11 @@ func TestRoundTripWhileInUse(t *testing.T) {
 	if _, err := backup.Restore(t.Context(), out, dir); err != nil {
 		t.Fatal(err)
 	}
-	rep, err := journal.VerifyFile(t.Context(), filepath.Join(dir, "arw.db"))
+	keys, err := journal.KeysIn(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rep, err := journal.VerifyFile(t.Context(), filepath.Join(dir, "arw.db"), keys)
 	if err != nil || rep != man.Journal || rep.Last < 1 {
 		t.Errorf("the journal is %+v, of the manifest %+v (%v)", rep, man.Journal, err)
 	}

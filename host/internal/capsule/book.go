@@ -226,19 +226,19 @@ func (b *Book) Teardown(ctx context.Context, by Cause, ids []string, dry bool) (
 	return out, nil
 }
 
-// Forward is a capsule as this node hands it on. Errors: NotFound, Denied.
-func (b *Book) Forward(ctx context.Context, by Cause, id string) (*Envelope, error) {
+// Forward is a capsule as this node hands it on to a child or a peer. Errors: NotFound, Denied, Invalid.
+func (b *Book) Forward(ctx context.Context, by Cause, id, to string) (*Envelope, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	h, now := b.held[id], b.now().UTC()
 	if h == nil || h.state != Active || !now.Before(h.env.Capsule.LeaseUntil) {
 		return nil, abi.Errorf(abi.NotFound, "forward capsule %.80q: none of that id holds", id).WithHint("arw capsule list")
 	}
-	out, err := h.env.Forward(b.node)
+	out, err := h.env.Forward(b.node, to)
 	if err != nil {
 		return nil, err
 	}
-	b.note(ctx, KindForwarded, b.entry(by, out, "forwarded", by.Reason, now))
+	b.note(ctx, KindForwarded, b.entry(by, out, "forwarded", "to a "+to, now))
 	return out, nil
 }
 

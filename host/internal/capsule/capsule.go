@@ -206,9 +206,20 @@ func (e *Envelope) Encode() ([]byte, error) { return canonical(e) }
 // Left is how many further nodes may adopt the envelope once a node has adopted it as it stands; negative when that one may not.
 func (e *Envelope) Left() int { return e.Capsule.HopTTL - len(e.Path) - 1 }
 
-// Forward is the envelope that a node hands on: the path has grown by the node. Errors: Denied.
-func (e *Envelope) Forward(node string) (*Envelope, error) {
+// The other node, as the one that hands a capsule on knows it.
+const (
+	Child = "child"
+	Peer  = "peer"
+)
+
+// Forward is the envelope that a node hands on to a child or a peer: the path has grown by the node. Errors: Denied; Invalid for another word.
+func (e *Envelope) Forward(node, to string) (*Envelope, error) {
+	only := map[string]string{"children": Child, "peers": Peer}[e.Capsule.Propagate]
 	switch {
+	case to != Child && to != Peer:
+		return nil, abi.Errorf(abi.Invalid, "forward capsule %q: the other node is a child or a peer, not %.40q", e.Capsule.ID, to)
+	case only != "" && only != to:
+		return nil, abi.Errorf(abi.Denied, "forward capsule %q to a %s: its issuer lets it go to %s alone", e.Capsule.ID, to, e.Capsule.Propagate)
 	case e.Capsule.Propagate == "none":
 		return nil, abi.Errorf(abi.Denied, "forward capsule %q: its issuer lets it go no further (propagate none)", e.Capsule.ID)
 	case e.Left() < 1:

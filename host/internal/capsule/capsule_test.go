@@ -294,7 +294,7 @@ func TestHopsCountNodes(t *testing.T) {
 		t.Fatalf("%+v", s)
 	}
 	a.now = epoch.Add(5 * time.Minute)
-	onward, err := a.Forward(t.Context(), capsule.Cause{By: "operator"}, "quiet")
+	onward, err := a.Forward(t.Context(), capsule.Cause{By: "operator"}, "quiet", capsule.Peer)
 	if err != nil || !slices.Equal(onward.Path, []string{a.Node()}) {
 		t.Fatal(onward, err)
 	}
@@ -302,7 +302,7 @@ func TestHopsCountNodes(t *testing.T) {
 		t.Fatalf("%+v", s)
 	}
 	b.denied(true)
-	if _, err := b.Forward(t.Context(), capsule.Cause{By: "operator"}, "quiet"); abi.CodeOf(err) != abi.Denied {
+	if _, err := b.Forward(t.Context(), capsule.Cause{By: "operator"}, "quiet", capsule.Peer); abi.CodeOf(err) != abi.Denied {
 		t.Fatal(err)
 	}
 	further := *onward
@@ -317,8 +317,29 @@ func TestHopsCountNodes(t *testing.T) {
 	alone := quiet(epoch)
 	alone.ID, alone.Propagate = "alone", "none"
 	a.adopt("operator", a.sign(alone), abi.OK)
-	if _, err := a.Forward(t.Context(), capsule.Cause{By: "operator"}, "alone"); abi.CodeOf(err) != abi.Denied {
+	if _, err := a.Forward(t.Context(), capsule.Cause{By: "operator"}, "alone", capsule.Peer); abi.CodeOf(err) != abi.Denied {
 		t.Fatal(err)
+	}
+}
+
+// TestPropagationNamesWhomItGoesTo: every rule of propagation against every kind of node.
+func TestPropagationNamesWhomItGoesTo(t *testing.T) {
+	t.Parallel()
+	for propagate, want := range map[string][2]abi.Code{ // to a child, to a peer
+		"none": {abi.Denied, abi.Denied}, "children": {abi.OK, abi.Denied}, "peers": {abi.Denied, abi.OK}, "all": {abi.OK, abi.OK},
+	} {
+		k := newKit(t)
+		c := quiet(epoch)
+		c.Propagate = propagate
+		k.adopt("operator", k.sign(c), abi.OK)
+		for i, to := range []string{capsule.Child, capsule.Peer} {
+			if _, err := k.Forward(t.Context(), capsule.Cause{By: "operator"}, "quiet", to); abi.CodeOf(err) != want[i] {
+				t.Errorf("%s to a %s: %v", propagate, to, err)
+			}
+		}
+		if _, err := k.Forward(t.Context(), capsule.Cause{By: "operator"}, "quiet", "friend"); abi.CodeOf(err) != abi.Invalid {
+			t.Errorf("to a friend: %v", err)
+		}
 	}
 }
 

@@ -141,3 +141,39 @@ func (b *Book) settleTx(tx *sql.Tx, s settled) error {
 	})
 	return nil
 }
+
+// RevokeTx is Revoke inside a write of the same database, so that a larger change and the end of its leases are one: the
+// lease ends once that write is durable, and goes on when it fails. One that ended already stays as it is.
+func (b *Book) RevokeTx(tx *sql.Tx, corr, id, by, reason string) error {
+	if err := checkEnding(corr, by, reason); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	e, err := b.find(id)
+	var l Lease
+	if err == nil {
+		l = b.lease(e)
+	}
+	b.mu.Unlock()
+	if err != nil || l.State == Revoked {
+		return err
+	}
+	ending := Ending{Time: time.Now().UTC(), By: by, Reason: reason}
+	l.State, l.Ended = Revoked, &ending
+	changed, err := b.updateState(tx, stateRevoked, l)
+	if err != nil {
+		return b.db.Explain("revoke a lease", err)
+	}
+	if changed {
+		if err := b.note(tx, "leases."+stateNames[stateRevoked], corr, by, l); err != nil {
+			return err
+		}
+	}
+	b.stage(func() {
+		e.ended = &ending
+		e.state.Store(stateRevoked)
+		delete(b.pending, e)
+		b.touch(e)
+	})
+	return nil
+}

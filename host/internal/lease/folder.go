@@ -3,9 +3,9 @@ package lease
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/manifests/pattern"
 )
 
 // A folder is shared by whoever is leased it, so what one project's calls write there another's would read. That is why a
@@ -56,31 +56,16 @@ func named(project string) string {
 	return project
 }
 
-// meeting finds two entries that may name one file, whatever may be done there. Of an entry with a star only what stands before it
-// counts, so two that would never meet may be taken for two that do; never the other way round.
+// meeting finds two entries that some path lies in, whatever may be done there.
 func meeting(mine, theirs []admission) (a, b string, meet bool) {
 	for i := range mine {
 		for j := range theirs {
-			p, q := mine[i].root(), theirs[j].root()
-			if below(p, q) || below(q, p) {
-				return mine[i].text, theirs[j].text, true
+			if p, q := &mine[i], &theirs[j]; p.any || q.any || pattern.Meet(p.prefix, q.prefix) {
+				return p.text, q.text, true
 			}
 		}
 	}
 	return "", "", false
-}
-
-// root is the deepest folder above everything that an entry of folders admits, without a slash at its end.
-func (p *admission) root() string {
-	before, _, star := strings.Cut(p.prefix, "*")
-	if star {
-		return before[:max(strings.LastIndexByte(before, '/'), 0)]
-	}
-	return before
-}
-
-func below(folder, name string) bool {
-	return strings.HasPrefix(name, folder) && (len(name) == len(folder) || name[len(folder)] == '/')
 }
 
 // Folder reports whether a folder may be lent to another project by this one: no live lease of a third reaches it. The error is

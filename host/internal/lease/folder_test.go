@@ -23,6 +23,8 @@ func TestFolderBelongsToOneProject(t *testing.T) {
 		{"any folder", in("a", "write:/srv/x"), in("b", "read:*"), true},
 		{"the default project's", in("", "write:/srv/x"), in("b", "read:/srv/x"), true},
 		{"one of several entries", in("a", "read:/etc", "write:/srv/x"), in("b", "read:/tmp", "read:/srv/x"), true},
+		{"stars that meet", in("a", "write:/home/*/docs"), in("b", "read:/home/ann/*"), true},
+		{"stars that do not", in("a", "write:/home/*/docs"), in("b", "read:/home/ann/private"), false},
 		{"one project", in("a", "write:/srv/x"), in("a", "read:/srv/x"), false},
 		{"the default project, by name", in("", "write:/srv/x"), in("default", "read:/srv/x"), false},
 		{"stars that may name one folder", in("a", "write:/srv/*/x"), in("b", "read:/srv/y/*"), true},

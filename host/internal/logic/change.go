@@ -25,7 +25,12 @@ type Use struct {
 type How struct {
 	DryRun   bool   // only plan
 	KeepHand bool   // apply units beneath what was changed by hand, which stays
+	Accept   bool   // what the change lets packs do more (Plan.Permits) is accepted
+	Share    int    // of an experimental unit: percent of runs that have it; 0 is all
+	Shadow   bool   // of a promotion: replay what was recorded first
 	If       *int64 // the version of the configuration that the caller has seen; another one is a Conflict
+	Why      string // in words, for the record
+	Override string // digest of an unsigned unit that somebody answers for
 	By, Corr string
 }
 
@@ -50,12 +55,16 @@ func (s *Store) Apply(ctx context.Context, scope Scope, uses []Use, how How) (Pl
 			entry.Replaces = old.digest
 			c.drop(old)
 		}
-		l, err := layerOf(u, scope, use.Params)
+		l, computed, err := s.layerOf(ctx, u, scope, use.Params)
 		if err != nil {
 			return plan, err
 		}
-		entry.Params = l.params
+		if how.Share != 0 {
+			l.share = how.Share
+		}
+		entry.Params, entry.Computed, entry.Share = l.params, computed, l.share
 		plan.Units = append(plan.Units, entry)
+		plan.Conflicts = append(plan.Conflicts, s.needs(ctx, u.man)...)
 		c.join(l)
 	}
 	names := make([]string, len(uses))
@@ -65,18 +74,19 @@ func (s *Store) Apply(ctx context.Context, scope Scope, uses []Use, how How) (Pl
 	return s.finish(ctx, c, plan, "apply "+strings.Join(names, ", ")+" to "+scope.String())
 }
 
-func layerOf(u *unit, scope Scope, params map[string]json.RawMessage) (*layer, error) {
+// layerOf makes the layer that a unit would be in a scope. The caller has the turn.
+func (s *Store) layerOf(ctx context.Context, u *unit, scope Scope, params map[string]json.RawMessage) (*layer, *Computed, error) {
 	values, err := u.man.Values(params)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	patches, err := resolve(u.man, params)
+	patches, computed, err := s.patchesOf(ctx, u.man, params, s.seen(s.layers, u.man.ID, scope))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return (&layer{
-		scope: scope, unit: u.man.ID, digest: u.digest, version: u.man.Version, stage: Experimental, params: values, patches: patches, rank: u.man.Priority,
-	}).index(), nil
+		scope: scope, unit: u.man.ID, digest: u.digest, version: u.man.Version, stage: Experimental, params: values, patches: patches, rank: u.man.Priority, share: 100,
+	}).index(), computed, nil
 }
 
 // Revert takes a unit out of a scope. What others have changed since stays. Errors: NotFound when it is not active
@@ -96,45 +106,7 @@ func (s *Store) Revert(ctx context.Context, id string, scope Scope, how How) (Pl
 			plan.Conflicts = append(plan.Conflicts, Conflict{Kind: "requires", Unit: other.unit, With: id, Text: other.unit + " requires " + id + " and is active in " + other.scope.String()})
 		}
 	}
-	return s.finish(ctx, c, plan, "revert "+id+" in "+scope.String())
-}
-
-// Promote makes a unit that is active in a scope the workspace's default, with the same revision and parameters. It
-// passes when the unit's own tests do and the gate agrees. Errors: as Apply, and Denied from the gate.
-func (s *Store) Promote(ctx context.Context, id string, from Scope, how How) (Plan, error) {
-	s.mu.RLock()
-	l := s.active(id, from)
-	s.mu.RUnlock()
-	if l == nil {
-		return Plan{}, abi.Errorf(abi.NotFound, "promote unit %q: it is not active in %s", id, from).WithHint("try it first: arw unit apply %s --scope project/ID", id)
-	}
-	u, err := s.find(id, l.digest)
-	if err != nil {
-		return Plan{}, err
-	}
-	if report := s.Test(u.man); !report.OK() {
-		return Plan{}, abi.Errorf(abi.Conflict, "promote unit %q: %s", id, report.first()).WithDetail(report)
-	}
-	if s.gate != nil {
-		if err := s.gate(ctx, u.man, from, how.By); err != nil {
-			return Plan{}, err
-		}
-	}
-	s.turn.Lock()
-	defer s.turn.Unlock()
-	c := s.begin(how, "logic.unit.promoted")
-	if s.active(id, from) != l {
-		return Plan{Version: s.version}, abi.Errorf(abi.Conflict, "promote unit %q: it changed meanwhile", id).WithHint("look at it and promote it again")
-	}
-	c.drop(l)
-	if old := s.active(id, Workspace); old != nil && old != l {
-		c.drop(old)
-	}
-	up := *l
-	up.scope, up.stage = Workspace, Promoted
-	c.join(&up)
-	plan := Plan{Version: s.version, Units: []PlanUnit{{ID: id, Version: l.version, Digest: l.digest, Params: l.params}}}
-	return s.finish(ctx, c, plan, "promote "+id)
+	return s.finish(ctx, c, plan, strings.TrimSuffix("revert "+id+" in "+scope.String()+": "+how.Why, ": "))
 }
 
 // Edit is a change by hand. It goes over every unit, and stays until it is taken back (Unedit).
@@ -156,7 +128,7 @@ func (s *Store) Edit(ctx context.Context, scope Scope, target, op string, value 
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	c := s.begin(how, "config.patch.applied")
-	c.join((&layer{scope: scope, patches: []patch{{t.Name, op, value}}, rank: handRank, stage: "hand"}).index())
+	c.join((&layer{scope: scope, patches: []patch{{t.Name, op, value}}, rank: handRank, share: 100, stage: "hand"}).index())
 	return s.finish(ctx, c, Plan{Version: s.version}, "change "+t.Name+" by hand in "+scope.String())
 }
 
@@ -187,7 +159,7 @@ type change struct {
 }
 
 func (s *Store) begin(how How, kind string) *change {
-	return &change{how: how, kind: kind, after: slices.Clone(s.layers), now: time.Now().UTC().Truncate(time.Millisecond)}
+	return &change{how: how, kind: kind, after: slices.Clone(s.layers), now: s.now()}
 }
 
 func (c *change) drop(l *layer) {
@@ -226,7 +198,7 @@ func (s *Store) finish(ctx context.Context, c *change, plan Plan, what string) (
 	}
 	units := slices.DeleteFunc(slices.Clone(c.joined), func(l *layer) bool { return l.unit == "" })
 	conflicts, notes := s.conflicts(units, c.after, c.how.KeepHand)
-	plan.Conflicts, plan.Notes = append(plan.Conflicts, conflicts...), notes
+	plan.Conflicts, plan.Notes = append(plan.Conflicts, conflicts...), append(plan.Notes, notes...)
 	for i, l := range c.joined {
 		l.seq = s.seq + int64(i) + 1
 	}
@@ -237,6 +209,7 @@ func (s *Store) finish(ctx context.Context, c *change, plan Plan, what string) (
 		return plan, abi.Errorf(abi.CodeOf(err), "%s: %w", what, err).WithHint("%s", abi.HintOf(err))
 	}
 	plan.Docs = docs
+	s.permits(ctx, c, &plan)
 	if c.how.DryRun {
 		return plan, nil
 	}
@@ -264,6 +237,9 @@ func (s *Store) commit(ctx context.Context, c *change, plan *Plan, what string) 
 		if err := s.showChange(tx, c, version, what); err != nil {
 			return err
 		}
+		if err := s.lend(tx, c, plan); err != nil {
+			return err
+		}
 		_, err = s.journal.AppendTx(tx, c.events(plan, version, what)...)
 		return err
 	})
@@ -273,6 +249,8 @@ func (s *Store) commit(ctx context.Context, c *change, plan *Plan, what string) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.layers, s.version, s.seq = c.after, version, s.seq+int64(len(c.joined))
+	close(s.changed)
+	s.changed = make(chan struct{})
 	plan.Version, plan.Done = version, true
 	return nil
 }
@@ -293,8 +271,8 @@ func writeLayers(tx *sql.Tx, c *change, version int64) error {
 			return err
 		}
 		l.added = version
-		_, err = tx.Exec(`INSERT INTO logic_layer (seq, scope, unit, digest, stage, params, patches, rank, at_ms, actor, added)
-			VALUES (?,?,?,?,?,?,?,?,?,?,?)`, l.seq, string(l.scope), l.unit, l.digest, l.stage, string(params), string(patches), l.rank, l.at.UnixMilli(), l.actor, version)
+		_, err = tx.Exec(`INSERT INTO logic_layer (seq, scope, unit, digest, stage, params, patches, rank, at_ms, actor, added, share)
+			VALUES (?,?,?,?,?,?,?,?,?,?,?,?)`, l.seq, string(l.scope), l.unit, l.digest, l.stage, string(params), string(patches), l.rank, l.at.UnixMilli(), l.actor, version, l.share)
 		if err != nil {
 			return err
 		}
@@ -320,7 +298,14 @@ func (c *change) events(plan *Plan, version int64, what string) []journal.Event 
 	}
 	var events []journal.Event
 	for _, u := range plan.Units {
-		events = append(events, event(map[string]any{"id": u.ID, "version": u.Version, "digest": u.Digest, "params": u.Params}))
+		body := map[string]any{"id": u.ID, "version": u.Version, "digest": u.Digest, "params": u.Params}
+		if u.Computed != nil {
+			body["computed"] = u.Computed
+		}
+		if len(plan.Permits) > 0 {
+			body["permits"] = plan.Permits
+		}
+		events = append(events, event(body))
 	}
 	return events
 }

@@ -3,6 +3,7 @@ package logic
 import (
 	"cmp"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"maps"
@@ -35,6 +36,32 @@ func (s *Store) Get(target string, scopes ...Scope) (Doc, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return fold(t, s.layers, chain(scopes...))
+}
+
+// Run is Get for one run: of units that are on trial for a share of runs, it has those that it was chosen for.
+func (s *Store) Run(target, run string, scopes ...Scope) (Doc, error) {
+	t, err := s.target(target)
+	if err != nil {
+		return Doc{}, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return fold(t, inRun(s.layers, run), chain(scopes...))
+}
+
+// inRun are the layers that hold for a run. Chance decides which share of runs a layer has, the same way each time: all
+// calls of a run see one configuration, and one can say later which.
+func inRun(layers []*layer, run string) []*layer {
+	if !slices.ContainsFunc(layers, func(l *layer) bool { return l.share < 100 }) {
+		return layers
+	}
+	return slices.DeleteFunc(slices.Clone(layers), func(l *layer) bool {
+		if l.share >= 100 || run == noRun {
+			return l.share < 100
+		}
+		sum := sha256.Sum256([]byte(l.unit + "\x00" + l.digest + "\x00" + run))
+		return int(binary.BigEndian.Uint64(sum[:])%100) >= l.share
+	})
 }
 
 // chain is the order in which scopes build on each other, the workspace first.
@@ -156,3 +183,6 @@ func digest(body []byte) string {
 	sum := sha256.Sum256(body)
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
+
+// noRun is the run that no share is ever chosen for.
+const noRun = "\x00none"

@@ -33,6 +33,9 @@ func digestOf(layers []*layer) string {
 	for _, l := range layers {
 		patches, _ := json.Marshal(l.patches) // trees always marshal
 		fmt.Fprintf(h, "%q %q %q %q %d %q\n", string(l.scope), l.unit, l.digest, l.stage, l.rank, patches)
+		if l.share < 100 {
+			fmt.Fprintf(h, "share %d\n", l.share)
+		}
 	}
 	return "sha256:" + hex.EncodeToString(h.Sum(nil))
 }
@@ -78,9 +81,10 @@ func (s *Store) VersionAt(ctx context.Context, t time.Time) (version int64, err 
 	return version, s.db.Explain("find a version of the configuration", err)
 }
 
-// AllAt are all documents as they were at a version, by name. NotFound for a version there was not.
-func (s *Store) AllAt(ctx context.Context, version int64, scopes ...Scope) ([]Doc, error) {
+// AllAt are all documents as they were for a run at a version, by name. NotFound for a version there was not.
+func (s *Store) AllAt(ctx context.Context, version int64, run string, scopes ...Scope) ([]Doc, error) {
 	layers, err := s.layersAt(ctx, version)
+	layers = inRun(layers, run)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +142,7 @@ func (s *Store) RevertTo(ctx context.Context, version int64, how How) (Plan, err
 	return s.finish(ctx, c, Plan{Version: s.version}, fmt.Sprintf("go back to version %d", version))
 }
 
-const selectLayers = "SELECT seq, scope, unit, digest, stage, params, patches, rank, at_ms, actor, added, coalesce(removed, 0) FROM logic_layer"
+const selectLayers = "SELECT seq, scope, unit, digest, stage, params, patches, rank, at_ms, actor, added, coalesce(removed, 0), share FROM logic_layer"
 
 func (s *Store) layersAt(ctx context.Context, version int64) ([]*layer, error) {
 	if version < 0 || version > s.Version() {
@@ -170,7 +174,7 @@ func (s *Store) scanLayer(rows *sql.Rows) (*layer, error) {
 	l := &layer{}
 	var at int64
 	var scope, params, patches string
-	if err := rows.Scan(&l.seq, &scope, &l.unit, &l.digest, &l.stage, &params, &patches, &l.rank, &at, &l.actor, &l.added, &l.removed); err != nil {
+	if err := rows.Scan(&l.seq, &scope, &l.unit, &l.digest, &l.stage, &params, &patches, &l.rank, &at, &l.actor, &l.added, &l.removed, &l.share); err != nil {
 		return nil, err
 	}
 	l.scope, l.at = Scope(scope), time.UnixMilli(at).UTC()

@@ -41,7 +41,7 @@ func changeForEver(dir string) error {
 	if err != nil {
 		return err
 	}
-	s, err := Open(ctx, d, j, view.Open(d, j), nil)
+	s, err := Open(ctx, d, j, view.Open(d, j), Parts{})
 	if err != nil {
 		return err
 	}

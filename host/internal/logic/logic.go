@@ -21,6 +21,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/db"
 	"github.com/arw-project/arw/host/internal/journal"
+	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/view"
 	"github.com/arw-project/arw/manifests"
 )
@@ -59,7 +60,17 @@ CREATE TABLE logic_version (
 	at_ms   INTEGER NOT NULL,
 	actor   TEXT NOT NULL,
 	corr    TEXT NOT NULL
-) STRICT;`}
+) STRICT;`, `
+ALTER TABLE logic_layer ADD COLUMN share INTEGER NOT NULL DEFAULT 100; -- of runs, in percent
+CREATE TABLE logic_approval (
+	unit      TEXT NOT NULL,
+	what      TEXT NOT NULL, -- digest of the revision and its parameters
+	actor     TEXT NOT NULL,
+	note      TEXT NOT NULL,
+	at_ms     INTEGER NOT NULL,
+	expire_ms INTEGER NOT NULL,
+	PRIMARY KEY (unit, what, actor)
+) STRICT, WITHOUT ROWID;`}
 
 // Scope is from where a document is seen: "" is the workspace; "project/ID" and "agent/ID" see the workspace's
 // documents with their own layers on top.
@@ -131,6 +142,7 @@ type layer struct {
 	patches []patch
 	docs    map[string][]patch // the same by document, see index
 	rank    int                // units by priority; people above all units
+	share   int                // of runs, in percent
 	at      time.Time
 	actor   string
 	added   int64
@@ -161,8 +173,33 @@ func (l *layer) origin() Origin {
 }
 
 // Gate decides whether a unit may become the workspace's default, beyond its own tests; nil error lets it pass. It is
-// asked outside of any lock, for a dry run too.
-type Gate func(ctx context.Context, unit *manifests.LogicUnit, from Scope, by string) error
+// asked outside of any lock, for a dry run too. Approvals is how many different people must have agreed.
+type Gate func(ctx context.Context, unit *manifests.LogicUnit, from Scope, by string) (approvals int, err error)
+
+// Tools are the tools of packs, as far as units need them.
+type Tools interface {
+	// Pure runs a pure tool alone, without any capability and with that much gas. version names what ran.
+	Pure(ctx context.Context, pack, tool string, input []byte, gas uint64) (out []byte, version string, err error)
+	// Contract holds the tools of a pack to their contract: installed in that range of versions, examples that hold.
+	Contract(ctx context.Context, pack, versions string, tools []string) error
+}
+
+// Parts are what a store uses of the rest of the host. Each may be nil: then what needs it is refused.
+type Parts struct {
+	Gate  Gate
+	Tools Tools
+	// Leases keeps the leases that units ask for; Judge says what one would be, by the policies and the pack's own manifest.
+	Leases *lease.Book
+	Judge  func(ctx context.Context, corr, by string, p manifests.Permission, project string) (lease.Grant, error)
+	// Model answers nil when a model of that name is there ("*" is any) and takes that many tokens.
+	Model func(name string, context int64) error
+	// Verdict is what finished experiments say of a unit by a metric: better, worse, or why nothing can be said.
+	Verdict func(ctx context.Context, unit, digest string, params map[string]json.RawMessage, metric string) (string, error)
+	// Shadow replays what was recorded in a scope with other documents in the place of the live ones.
+	Shadow func(ctx context.Context, from Scope, docs map[string][]byte) (*Shadow, error)
+	// Now is the clock of approvals and trials; nil means the real one.
+	Now func() time.Time
+}
 
 // Store holds units and configuration. All methods are safe for concurrent use; changes take turns. It has no Close, it
 // lives and ends with its database.
@@ -171,7 +208,7 @@ type Store struct {
 	journal *journal.Journal
 	view    *view.View
 	targets map[string]*Target
-	gate    Gate
+	parts   Parts
 
 	turn sync.Mutex // held by whoever changes something
 
@@ -180,12 +217,17 @@ type Store struct {
 	layers  []*layer           // that hold, in the order in which they apply within a scope
 	version int64
 	seq     int64
+	changed chan struct{} // closed and made anew at each change of layers
+
+	stuck map[int64]bool // layers that Guard could not take back; it alone uses this
 }
 
-// Open reads what is there and brings the read models up to it: a newer program may have other documents. A nil gate
-// lets everything pass that its own tests let pass.
-func Open(ctx context.Context, d *db.DB, j *journal.Journal, v *view.View, gate Gate) (*Store, error) {
-	s := &Store{db: d, journal: j, view: v, targets: shippedTargets(), gate: gate, units: map[string][]*unit{}}
+// Open reads what is there and brings the read models up to it: a newer program may have other documents.
+func Open(ctx context.Context, d *db.DB, j *journal.Journal, v *view.View, parts Parts) (*Store, error) {
+	if parts.Now == nil {
+		parts.Now = time.Now
+	}
+	s := &Store{db: d, journal: j, view: v, targets: shippedTargets(), parts: parts, units: map[string][]*unit{}, changed: make(chan struct{}), stuck: map[int64]bool{}}
 	err := s.load(ctx)
 	if err == nil {
 		err = s.showAll(ctx)
@@ -195,6 +237,8 @@ func Open(ctx context.Context, d *db.DB, j *journal.Journal, v *view.View, gate 
 	}
 	return s, nil
 }
+
+func (s *Store) now() time.Time { return s.parts.Now().UTC().Truncate(time.Millisecond) }
 
 // Version counts the changes of the configuration.
 func (s *Store) Version() int64 {

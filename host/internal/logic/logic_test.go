@@ -33,7 +33,7 @@ func open(t testing.TB, dir string, gate Gate) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Open(t.Context(), d, j, view.Open(d, j), gate)
+	s, err := Open(t.Context(), d, j, view.Open(d, j), Parts{Gate: gate})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,12 +283,12 @@ func TestBadUnitsAreNotInstalled(t *testing.T) {
 func TestPromotion(t *testing.T) {
 	t.Parallel()
 	refusal := errors.New("")
-	s := open(t, t.TempDir(), func(_ context.Context, u *manifests.LogicUnit, _ Scope, by string) error {
+	s := open(t, t.TempDir(), func(_ context.Context, u *manifests.LogicUnit, _ Scope, by string) (int, error) {
 		if by != "operator" {
 			refusal = abi.Errorf(abi.Denied, "promote unit %q: only the operator may", u.ID)
-			return refusal
+			return 0, refusal
 		}
-		return nil
+		return 0, nil
 	})
 	install(t, s, text("u", 50, "", merge("recipes/retrieval", `{"k":20}`)))
 	_, err := s.Promote(t.Context(), "u", "project/p", how)
@@ -419,11 +419,11 @@ func (w *walk) step() {
 // check does something twice, dry and wet, and holds both to each other and to the documents.
 func (w *walk) check(do func(How) (Plan, error)) {
 	before := w.all()
-	dry, dryErr := do(How{DryRun: true, By: "operator"})
+	dry, dryErr := do(How{DryRun: true, Accept: true, By: "operator"})
 	if got := w.all(); fmt.Sprint(got) != fmt.Sprint(before) {
 		w.t.Fatal("a dry run changed something")
 	}
-	wet, err := do(How{By: "operator"})
+	wet, err := do(How{Accept: true, By: "operator"})
 	after := w.all()
 	if (err == nil) != (dryErr == nil && len(dry.Conflicts) == 0) {
 		w.t.Fatalf("dry: %v %+v; wet: %v", dryErr, dry.Conflicts, err)
@@ -484,7 +484,7 @@ func sameDocs(a, b []DocChange) bool {
 }
 
 func (w *walk) goBack(version int64) {
-	if _, err := w.s.RevertTo(w.t.Context(), version, How{By: "operator"}); err != nil {
+	if _, err := w.s.RevertTo(w.t.Context(), version, How{By: "operator", Accept: true}); err != nil {
 		w.t.Fatal(err)
 	}
 	got := w.all()

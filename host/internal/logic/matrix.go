@@ -1,6 +1,7 @@
 package logic
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,7 +19,7 @@ type Pair struct {
 
 // Matrix compares the newest revisions of all installed units, each with each, and gives the pairs of which there is
 // something to say, in order of their ids: those that are not named go together. Cost: the square of their number.
-func (s *Store) Matrix() ([]Pair, error) {
+func (s *Store) Matrix(ctx context.Context) ([]Pair, error) {
 	s.mu.RLock()
 	var known []*unit
 	for _, id := range slices.Sorted(maps.Keys(s.units)) {
@@ -30,12 +31,22 @@ func (s *Store) Matrix() ([]Pair, error) {
 	layers := make([]*layer, len(known))
 	pairs := []Pair{}
 	for i, u := range known {
-		l, err := layerOf(u, Workspace, nil)
-		if err != nil {
+		pairs = append(pairs, s.wants(u, known)...)
+		for _, c := range s.needs(ctx, u.man) {
+			pairs = append(pairs, Pair{A: u.man.ID, Conflicts: []Conflict{c}})
+		}
+		s.turn.Lock()
+		l, _, err := s.layerOf(ctx, u, Workspace, nil)
+		s.turn.Unlock()
+		if err != nil && u.man.Transform == nil {
 			return nil, err
 		}
+		if err != nil { // its tool is not there, or fails
+			c := Conflict{Kind: "pack", Unit: u.man.ID, With: u.man.Transform.Pack, Text: err.Error()}
+			pairs = append(pairs, Pair{A: u.man.ID, Conflicts: []Conflict{c}})
+			l = &layer{unit: u.man.ID, digest: u.digest, rank: u.man.Priority, share: 100}
+		}
 		layers[i] = l
-		pairs = append(pairs, s.wants(u, known)...)
 		for _, other := range layers[:i] {
 			conflicts := s.declared(other, []*layer{l})
 			more, note := s.between(other, l, false)

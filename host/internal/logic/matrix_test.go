@@ -14,7 +14,7 @@ func TestMatrix(t *testing.T) {
 	install(t, s, text("c", 60, "", merge("recipes/retrieval", `{"k":10}`)))
 	install(t, s, text("d", 50, "[compat]\nconflicts = [\"c\"]\nrequires = [\"nobody\"]", budget))
 	install(t, s, text("e", 50, "", merge("context/assembly", `{"slots":{"n":1}}`)))
-	pairs, err := s.Matrix()
+	pairs, err := s.Matrix(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestMatrixTellsWhatAnApplyDoes(t *testing.T) {
 		}
 		install(t, s, text(fmt.Sprintf("u%02d", i), 50+i%2, slots, merge("context/assembly", fmt.Sprintf(`{"slots":{"n%d":1}}`, i%5))))
 	}
-	pairs, err := s.Matrix()
+	pairs, err := s.Matrix(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

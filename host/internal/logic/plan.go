@@ -17,6 +17,9 @@ type Plan struct {
 	Done      bool        `json:"done"`
 	Docs      []DocChange `json:"docs"`
 	Units     []PlanUnit  `json:"units,omitempty"`
+	Permits   []Permit    `json:"permits,omitempty"`   // what may be done more, or no more
+	Gates     []Gated     `json:"gates,omitempty"`     // of a promotion: what must hold, and whether it does
+	Shadow    *Shadow     `json:"shadow,omitempty"`    // of a promotion: what was recorded, done again
 	Conflicts []Conflict  `json:"conflicts,omitempty"` // with any of these it cannot happen
 	Notes     []string    `json:"notes,omitempty"`
 }
@@ -28,6 +31,8 @@ type PlanUnit struct {
 	Digest   string                     `json:"digest"`
 	Params   map[string]json.RawMessage `json:"params"`
 	Replaces string                     `json:"replaces,omitempty"` // digest of the revision that was active
+	Share    int                        `json:"share,omitempty"`    // percent of runs that have it
+	Computed *Computed                  `json:"computed,omitempty"` // what made its patches, where that is a transform
 }
 
 // DocChange is what happens to one document in one scope. Applying Patch to the document with digest Before gives the
@@ -50,7 +55,7 @@ type ValueChange struct {
 
 // Conflict is a reason why a plan cannot happen.
 type Conflict struct {
-	Kind    string `json:"kind"` // place, slot, declared, requires or hand
+	Kind    string `json:"kind"` // see docs/spec/config.md
 	Unit    string `json:"unit"`
 	With    string `json:"with,omitempty"`
 	Target  string `json:"target,omitempty"`
@@ -62,6 +67,11 @@ type Conflict struct {
 // made of the new layers.
 func (s *Store) differences(before, after []*layer, changed []*layer) ([]DocChange, error) {
 	docs := []DocChange{}
+	if bare := inRun(after, noRun); len(bare) < len(after) {
+		if _, err := s.differences(bare, bare, changed); err != nil {
+			return nil, err // what the other runs have must be possible too
+		}
+	}
 	for _, name := range reach(changed) {
 		t := s.targets[name]
 		for _, scopes := range chains(name, append(slices.Clone(before), after...), changed) {
@@ -262,6 +272,10 @@ func (p Plan) Err(doing string) error {
 	if len(p.Conflicts) == 0 {
 		return nil
 	}
+	code := abi.Conflict
+	if p.denied() {
+		code = abi.Denied
+	}
 	texts := make([]string, len(p.Conflicts))
 	hint := "revert the other unit first, or give one of the two another priority"
 	for i, c := range p.Conflicts {
@@ -269,9 +283,19 @@ func (p Plan) Err(doing string) error {
 		switch c.Kind {
 		case "hand":
 			hint = "take the hand edit back (arw config revert), or apply beneath it with --keep-hand"
+		case "permission":
+			hint = "look at what it may do more and say so: --accept-permissions"
+		case "denied":
+			hint = "arw policy explain says which policies decide; the pack's manifest says what it asks for"
+		case "model":
+			hint = "configure one: arw model add"
+		case "pack":
+			hint = "arw pack install, then apply the unit"
+		case "gate":
+			hint = "arw unit gates " + c.Unit + " shows what is missing"
 		case "requires":
 			hint = "apply both at once: arw unit apply " + c.Unit + " " + c.With
 		}
 	}
-	return abi.Errorf(abi.Conflict, "%s: %s", doing, strings.Join(texts, "; ")).WithHint("%s", hint).WithDetail(p)
+	return abi.Errorf(code, "%s: %s", doing, strings.Join(texts, "; ")).WithHint("%s", hint).WithDetail(p)
 }

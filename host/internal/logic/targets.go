@@ -21,7 +21,10 @@ type Target struct {
 	Title   string            `json:"title"`
 	Schema  *manifests.Schema `json:"schema"`
 	Default json.RawMessage   `json:"default"`
-	root    any
+	// Bounds are the values that hold packs and agents back, by JSON pointer: "cap" (at most; 0 is no bound) or "floor" (at
+	// least). A unit that loosens one must say so.
+	Bounds map[string]string `json:"bounds,omitempty"`
+	root   any
 }
 
 //go:embed targets
@@ -52,6 +55,7 @@ func parseTarget(raw []byte) (*Target, error) {
 	var file struct {
 		Name, Title     string
 		Schema, Default json.RawMessage
+		Bounds          map[string]string
 	}
 	if err := json.Unmarshal(raw, &file); err != nil {
 		return nil, err
@@ -68,7 +72,7 @@ func parseTarget(raw []byte) (*Target, error) {
 		return nil, err
 	}
 	root, err := tree.Parse(canonical)
-	return &Target{file.Name, file.Title, schema, canonical, root}, err
+	return &Target{file.Name, file.Title, schema, canonical, file.Bounds, root}, err
 }
 
 // Targets are all documents there may be, by name.

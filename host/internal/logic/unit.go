@@ -12,6 +12,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/logic/tree"
+	"github.com/arw-project/arw/host/internal/measure"
 	"github.com/arw-project/arw/host/internal/view"
 	"github.com/arw-project/arw/manifests"
 )
@@ -60,12 +61,62 @@ type Unit struct {
 // Install makes a revision of a unit known from the text of its unit.toml; the same unit again only changes its state.
 // origin says in words where it came from. Errors: Invalid for text that is no unit, a unit whose documents this host
 // does not have, whose patches do not fit them, whose own tests fail, or that requires itself in a circle.
+//
+// What runs code needs more than somebody's word: a transform or plugin whose origin nobody signed is Unsigned.
 func (s *Store) Install(ctx context.Context, src []byte, state, origin, by, corr string) (Unit, error) {
-	man, err := manifests.ParseUnit(origin, src)
+	if signed(origin) {
+		return Unit{}, abi.Errorf(abi.Invalid, "install a unit from %q: a text cannot say that of itself", origin)
+	}
+	return s.install(ctx, src, "", state, origin, by, corr)
+}
+
+// InstallOverride is Install for a person who answers for one digest that nobody signed.
+func (s *Store) InstallOverride(ctx context.Context, src []byte, override, state, origin, by, corr string) (Unit, error) {
+	if signed(origin) {
+		return Unit{}, abi.Errorf(abi.Invalid, "install a unit from %q: a text cannot say that of itself", origin)
+	}
+	return s.install(ctx, src, override, state, origin, by, corr)
+}
+
+// FromRegistry makes a unit known that came as an artefact of its own, whose signatures were verified. ref names it with
+// its digest.
+func (s *Store) FromRegistry(ctx context.Context, src []byte, ref, state, by, corr string) (Unit, error) {
+	man, err := manifests.ParseUnit("unit.toml", src)
 	if err != nil {
 		return Unit{}, err
 	}
-	if report := s.Test(man); !report.OK() {
+	name, _, _ := strings.Cut("registry:"+ref, "@")
+	s.mu.RLock()
+	known := s.units[man.ID]
+	s.mu.RUnlock()
+	if u := newest(known); u != nil && u.digest != man.Digest() && !strings.HasPrefix(u.origin, name+"@") {
+		return Unit{}, abi.Errorf(abi.Conflict, "install unit %q from %q: there is another of that name, from %s", man.ID, ref, u.origin).WithHint("give the unit another id")
+	}
+	return s.install(ctx, src, "", state, "registry:"+ref, by, corr)
+}
+
+// signed reports whether an origin is one that signatures were verified of.
+func signed(origin string) bool {
+	return strings.HasPrefix(origin, "pack:") || strings.HasPrefix(origin, "registry:")
+}
+
+func mayRun(man *manifests.LogicUnit, origin, override string) error {
+	if man.Kind == manifests.KindConfig || signed(origin) || override == man.Digest() {
+		return nil
+	}
+	return abi.Errorf(abi.Unsigned, "install unit %q from %q: it is a %s, which runs code, and nobody signed it", man.ID, origin, man.Kind).
+		WithHint("install it from a registry or with its pack; to answer for it yourself: --override-unsigned %s", man.Digest())
+}
+
+func (s *Store) install(ctx context.Context, src []byte, override, state, origin, by, corr string) (Unit, error) {
+	man, err := manifests.ParseUnit(origin, src)
+	if err == nil {
+		err = mayRun(man, origin, override)
+	}
+	if err != nil {
+		return Unit{}, err
+	}
+	if report := s.Test(ctx, man); !report.OK() {
 		return Unit{}, abi.Errorf(abi.Invalid, "install unit %q: %s", man.ID, report.first()).WithHint("arw unit test shows all of it").WithDetail(report)
 	}
 	s.turn.Lock()
@@ -73,29 +124,37 @@ func (s *Store) Install(ctx context.Context, src []byte, state, origin, by, corr
 	if circle := s.circle(man); circle != "" {
 		return Unit{}, abi.Errorf(abi.Invalid, "install unit %q: it requires itself: %s", man.ID, circle)
 	}
-	u := &unit{man, man.Digest(), origin, state, time.Now().UTC().Truncate(time.Millisecond), by}
-	err = s.db.Write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.Exec(`INSERT INTO logic_unit (id, digest, body, origin, state, at_ms, actor) VALUES (?,?,?,?,?,?,?)
-			ON CONFLICT DO UPDATE SET state = excluded.state, at_ms = excluded.at_ms, actor = excluded.actor, origin = excluded.origin`,
-			man.ID, u.digest, string(src), origin, state, u.at.UnixMilli(), by)
-		if err != nil {
-			return err
-		}
-		if err := s.showUnit(tx, view.Cause{Actor: by, Corr: corr}, u); err != nil {
-			return err
-		}
-		_, err = s.journal.AppendTx(tx, journal.Event{Kind: "logic.unit." + state, Actor: by, Corr: corr, Body: map[string]any{
-			"id": man.ID, "version": man.Version, "digest": u.digest, "origin": origin,
-		}})
-		return err
-	})
+	u := &unit{man, man.Digest(), origin, state, s.now(), by}
+	err = s.db.Write(ctx, func(tx *sql.Tx) error { return s.keepUnit(tx, u, string(src), How{By: by, Corr: corr}) })
 	if err != nil {
 		return Unit{}, s.db.Explain(`install unit "`+man.ID+`"`, err)
 	}
-	s.mu.Lock()
-	s.units[man.ID] = append(slices.DeleteFunc(s.units[man.ID], func(old *unit) bool { return old.digest == u.digest }), u)
-	s.mu.Unlock()
+	s.remember(u)
 	return s.Unit(man.ID)
+}
+
+// keepUnit writes a revision and its state with the event that tells it. An empty text is that of a revision that is known.
+func (s *Store) keepUnit(tx *sql.Tx, u *unit, src string, how How) error {
+	_, err := tx.Exec(`INSERT INTO logic_unit (id, digest, body, origin, state, at_ms, actor) VALUES (?,?,?,?,?,?,?)
+		ON CONFLICT DO UPDATE SET state = excluded.state, at_ms = excluded.at_ms, actor = excluded.actor, origin = excluded.origin`,
+		u.man.ID, u.digest, src, u.origin, u.state, u.at.UnixMilli(), u.actor)
+	if err != nil {
+		return err
+	}
+	if err := s.showUnit(tx, view.Cause{Actor: how.By, Corr: how.Corr}, u); err != nil {
+		return err
+	}
+	_, err = s.journal.AppendTx(tx, journal.Event{Kind: "logic.unit." + u.state, Actor: how.By, Corr: how.Corr, Body: map[string]any{
+		"id": u.man.ID, "version": u.man.Version, "digest": u.digest, "origin": u.origin,
+	}})
+	return err
+}
+
+// remember makes a revision the newest. The caller has the turn.
+func (s *Store) remember(u *unit) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.units[u.man.ID] = append(slices.DeleteFunc(s.units[u.man.ID], func(old *unit) bool { return old.digest == u.digest }), u)
 }
 
 // circle follows what a unit requires back to itself.
@@ -214,10 +273,10 @@ func (r TestReport) first() string {
 
 // Test runs a unit's own tests, and one more that every unit must pass: with its default parameters its patches apply to
 // the defaults of their documents and what they make fits the schemas. Nothing is changed.
-func (s *Store) Test(man *manifests.LogicUnit) TestReport {
+func (s *Store) Test(ctx context.Context, man *manifests.LogicUnit) TestReport {
 	report := TestReport{Unit: man.ID}
 	defaults := TestResult{Title: "applies to the defaults"}
-	if patches, err := resolve(man, nil); err != nil {
+	if patches, _, err := s.patchesOf(ctx, man, nil, s.seen(nil, man.ID, Workspace)); err != nil {
 		defaults.Problem = err.Error()
 	} else {
 		for _, target := range targetsOf(patches) {
@@ -227,16 +286,31 @@ func (s *Store) Test(man *manifests.LogicUnit) TestReport {
 			}
 		}
 	}
+	for _, g := range man.Guards {
+		if _, err := measure.New(g.Metric, g.Of, nil); err != nil && defaults.Problem == "" {
+			defaults.Problem = err.Error() + "; " + abi.HintOf(err)
+		}
+	}
 	report.Results = append(report.Results, defaults)
 	for _, test := range man.Tests {
-		report.Results = append(report.Results, s.testOne(man, test))
+		report.Results = append(report.Results, s.testOne(ctx, man, test))
 	}
 	return report
 }
 
-func (s *Store) testOne(man *manifests.LogicUnit, test manifests.UnitTest) TestResult {
+func (s *Store) testOne(ctx context.Context, man *manifests.LogicUnit, test manifests.UnitTest) TestResult {
 	r := TestResult{Title: test.Title}
-	patches, err := resolve(man, test.Parameters)
+	see := s.seen(nil, man.ID, Workspace)
+	if test.Before != nil {
+		usual := see
+		see = func(target string) (json.RawMessage, error) {
+			if target == test.Target {
+				return canonical(test.Before)
+			}
+			return usual(target)
+		}
+	}
+	patches, _, err := s.patchesOf(ctx, man, test.Parameters, see)
 	if err != nil {
 		r.Problem = err.Error()
 		return r
@@ -266,7 +340,7 @@ func (s *Store) tryOn(target string, before any, man *manifests.LogicUnit, patch
 		start.root = before
 		t = &start
 	}
-	return fold(t, []*layer{(&layer{unit: man.ID, version: man.Version, patches: patches}).index()}, chain())
+	return fold(t, []*layer{(&layer{unit: man.ID, version: man.Version, patches: patches, share: 100}).index()}, chain())
 }
 
 // resolve puts parameters into a unit's patches. Values are canonical, so that the documents they make are too.

@@ -37,6 +37,8 @@ type Call struct {
 	Record bool
 	// Invoke calls another tool on behalf of this call; nil refuses. An error with FrameError is that tool's own answer.
 	Invoke func(ctx context.Context, tool string, input []byte) (abi.FrameKind, []byte, error)
+	// Config answers for the host's documents in this call alone; nil reads the live ones. For experiments.
+	Config func(name string) ([]byte, error)
 	// Idle runs a function while the call's worker does other work; nil just runs it.
 	Idle func(wait func() error) error
 }

@@ -126,8 +126,10 @@ func versionIn(art *registry.Artifact) string {
 }
 
 // verify is step 3. A revoked digest is refused whatever its signatures say, and nobody admits it by hand.
-func (in *install) verify(ctx context.Context) error {
-	verdict, err := in.Trust.Judge(ctx, signing.Question{Pack: in.ref.Name, Digest: in.digest, Version: versionIn(in.artifact)}, in.bundles)
+func (in *install) verify(ctx context.Context) error { return in.verifyAs(ctx, versionIn(in.artifact)) }
+
+func (in *install) verifyAs(ctx context.Context, version string) error {
+	verdict, err := in.Trust.Judge(ctx, signing.Question{Pack: in.ref.Name, Digest: in.digest, Version: version}, in.bundles)
 	in.verdict.Signature = verdict
 	if r, bad := in.revoked(in.ref.Name, in.digest); bad {
 		return abi.Errorf(abi.Denied, "admit %s: it was revoked: %s", in.digest, r.Reason).

@@ -13,7 +13,7 @@ import (
 )
 
 // manifest is step 4.
-func (in *install) manifest(context.Context) error {
+func (in *install) manifest(ctx context.Context) error {
 	for _, f := range in.artifact.Files {
 		switch f.MediaType {
 		case registry.MediaPackTOML:
@@ -39,7 +39,7 @@ func (in *install) manifest(context.Context) error {
 		return err
 	}
 	in.slot = in.index.Load().packs[man.Name]
-	if err := in.units(); err != nil {
+	if err := in.units(ctx); err != nil {
 		return err
 	}
 	return in.collides()

@@ -19,7 +19,7 @@ import (
 // not in the key.
 func (m *Manager) answer(ctx context.Context, p *wasm.Program, w *world) (Reply, error) {
 	c := w.c
-	if m.Memo == nil || w.t.Effects != abi.Pure || len(w.t.Streams) > 0 || c.Session != "" || c.Record || c.In != nil || c.Out != nil {
+	if m.Memo == nil || w.t.Effects != abi.Pure || len(w.t.Streams) > 0 || c.Session != "" || c.Record || c.In != nil || c.Out != nil || c.Config != nil {
 		r, err := m.run(ctx, p, w)
 		r.Cache = string(memo.Bypass)
 		return r, err

@@ -111,14 +111,7 @@ func side(version, digest, module string, end wasm.RecordEnd, reply []byte) api.
 func (m *Manager) replayer(ctx context.Context, r Replay, rec *wasm.Record, out *api.Replay) (*wasm.Program, *tool, error) {
 	if r.With == "" {
 		out.Replayed = out.Recorded
-		module, err := m.CAS.Get(rec.Head.Module)
-		if err != nil {
-			return nil, nil, wrap(err, "read the module that was recorded").WithHint("replay it with another version: --with REF")
-		}
-		p, err := m.Engine.Load(ctx, wasm.Spec{
-			Name: rec.Head.Pack, Digest: rec.Head.Digest, Module: module, Instances: 1,
-			Limits: wasm.Limits{MemoryBytes: max(rec.Head.Limits.MemoryBytes, wasm.DefaultLimits().MemoryBytes)},
-		})
+		p, err := m.recorded(ctx, rec)
 		return p, nil, err
 	}
 	v, module, err := m.candidate(ctx, r, rec.Head.Pack)
@@ -135,6 +128,18 @@ func (m *Manager) replayer(ctx context.Context, r Replay, rec *wasm.Record, out 
 	p, err := m.Engine.Load(ctx, v.spec(module, 1))
 	out.Replayed = api.ReplaySide{Version: v.row.Version, Digest: v.row.Digest, Module: sum(module)}
 	return p, t, err
+}
+
+// recorded loads the very module that a record is of.
+func (m *Manager) recorded(ctx context.Context, rec *wasm.Record) (*wasm.Program, error) {
+	module, err := m.CAS.Get(rec.Head.Module)
+	if err != nil {
+		return nil, wrap(err, "read the module that was recorded").WithHint("replay it with another version: --with REF")
+	}
+	return m.Engine.Load(ctx, wasm.Spec{
+		Name: rec.Head.Pack, Digest: rec.Head.Digest, Module: module, Instances: 1,
+		Limits: wasm.Limits{MemoryBytes: max(rec.Head.Limits.MemoryBytes, wasm.DefaultLimits().MemoryBytes)},
+	})
 }
 
 // candidate finds the version to replay with, installed or pulled and judged like one that is to be installed.

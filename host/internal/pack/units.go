@@ -11,13 +11,13 @@ import (
 // Units keeps the logic units that packs bring.
 type Units interface {
 	// Check refuses a unit.toml that could not be brought; nothing is kept.
-	Check(pack, id, file string, src []byte) error
+	Check(ctx context.Context, pack, id, file string, src []byte) error
 	// Bring makes a unit known. One that is known already stays as it is, so that bringing it again does no harm.
 	Bring(ctx context.Context, pack, file string, src []byte, by, corr string) error
 }
 
 // units refuses a pack whose units could not be brought. It is part of step 4: the signature over them has been verified.
-func (in *install) units() error {
+func (in *install) units(ctx context.Context) error {
 	for _, u := range in.man.Units {
 		if in.Units == nil {
 			return nil
@@ -26,7 +26,7 @@ func (in *install) units() error {
 		if i < 0 {
 			return abi.Errorf(abi.Invalid, "read unit %q: the artifact does not hold the file %q", u.ID, u.File)
 		}
-		if err := in.Units.Check(in.man.Name, u.ID, u.File, in.artifact.Files[i].Data); err != nil {
+		if err := in.Units.Check(ctx, in.man.Name, u.ID, u.File, in.artifact.Files[i].Data); err != nil {
 			return err
 		}
 	}

@@ -130,6 +130,7 @@ func (g *gate) use(ctx context.Context, c abi.Capability, u use) (string, error)
 	w := (*world)(g)
 	if c == abi.State { // of another project's, the name is what the lease is about; the export is asked where it is read
 		_, target, _, _ = project.Foreign(target)
+		u.target = target
 	}
 	scope, err := "", w.railed(c, target)
 	if err == nil {

@@ -20,6 +20,7 @@ const (
 	MaxBudgetCalls = int64(1e15)
 	MaxBudgetBytes = int64(1) << 50
 	MaxHold        = 24 * time.Hour // that a use waits for a person
+	MaxApprovals   = 16             // people who must agree to a promotion
 )
 
 const (
@@ -43,7 +44,7 @@ var (
 )
 
 var (
-	annotationNames = []string{"budget_bytes", "budget_calls", "budget_gas", "budget_tokens", "budget_usd", "hold", "id", "mode", "obligation", "reason", "ttl"}
+	annotationNames = []string{"approvals", "budget_bytes", "budget_calls", "budget_gas", "budget_tokens", "budget_usd", "hold", "id", "mode", "obligation", "reason", "ttl"}
 	policyID        = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 )
 
@@ -99,6 +100,10 @@ func (r *Rule) annotate(key, value string) (err error) {
 		r.Budget.Gas, err = parseCount(value, "gas")
 	case "budget_usd":
 		r.Budget.Money, err = ParseMoney(value)
+	case "approvals":
+		if r.Approvals, err = strconv.Atoi(value); err != nil || r.Approvals < 1 || r.Approvals > MaxApprovals {
+			return fmt.Errorf("a number of people is a whole number from 1 to %d", MaxApprovals)
+		}
 	case "hold":
 		if r.Hold, err = ParseTTL(value); err == nil && r.Hold > MaxHold {
 			err = errors.New("a person is waited for at most 24h")
@@ -138,6 +143,11 @@ func (r *Rule) oblige(word string) error {
 func (r *Rule) misplaced(key string) string {
 	switch key {
 	case "id", "reason", "obligation":
+		return ""
+	case "approvals":
+		if r.Effect != "permit" || !slices.Equal(r.Actions, []string{ActionPromote}) {
+			return `belongs on a permit whose action == Action::"promote"`
+		}
 		return ""
 	case "mode", "hold":
 		if r.Effect != "permit" || !slices.Equal(r.Actions, []string{ActionLink}) {

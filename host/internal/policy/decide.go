@@ -36,6 +36,8 @@ type Decision struct {
 	Budget Budget        `json:"budget,omitzero"`
 	// Hold is how long a use waits for a person who is asked, by the shortest @hold; 0: it is refused at once.
 	Hold time.Duration `json:"hold,omitempty"`
+	// Approvals is how many different people must have agreed to a promotion: the most that a determining policy wants.
+	Approvals int `json:"approvals,omitempty"`
 	// Log is the obligation to journal the decision, whatever it is.
 	Log bool `json:"log,omitempty"`
 	// Redact is the obligation to take secrets out of what the called tool answers, NeedsReason that to grant nothing to whoever does not
@@ -143,6 +145,7 @@ func (s *Set) permitted(action string, ids []string) Decision {
 	for _, id := range ids {
 		rule := s.rules[s.byID[id]]
 		without = without || rule.Mode == modeAllow
+		d.Approvals = max(d.Approvals, rule.Approvals)
 		if rule.Mode == modeAsk {
 			d.Outcome = Ask
 			d.Hold = smaller(d.Hold, rule.Hold)

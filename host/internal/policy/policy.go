@@ -55,11 +55,13 @@ type Rule struct {
 	Log         bool          `json:"log,omitempty"`             // every decision it takes part in is journaled
 	Redact      bool          `json:"redact,omitempty"`          // of a call: what the tool answers is given out without secrets
 	NeedsReason bool          `json:"reason_required,omitempty"` // of a grant: whoever grants says why
-	TTL         time.Duration `json:"ttl,omitempty"`             // 0 when the policy names none
-	Budget      Budget        `json:"budget,omitzero"`
-	Reason      string        `json:"reason,omitempty"`
-	File        string        `json:"file"`
-	Line        int           `json:"line"`
+	// Approvals is how many different people must have agreed to a promotion that it permits.
+	Approvals int           `json:"approvals,omitempty"`
+	TTL       time.Duration `json:"ttl,omitempty"` // 0 when the policy names none
+	Budget    Budget        `json:"budget,omitzero"`
+	Reason    string        `json:"reason,omitempty"`
+	File      string        `json:"file"`
+	Line      int           `json:"line"`
 }
 
 //go:embed default.cedar

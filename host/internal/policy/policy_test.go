@@ -261,3 +261,31 @@ func TestConcurrentDecisions(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// A permit of promote may want people to agree; the most that a deciding one wants holds, and elsewhere the word means nothing.
+func TestApprovals(t *testing.T) {
+	t.Parallel()
+	src := func(text string) []policy.Source { return []policy.Source{{Name: "local.cedar", Text: []byte(text)}} }
+	set, err := policy.Load(src("@id(\"local.two\")\n@approvals(\"2\")\npermit (principal, action == Action::\"promote\", resource) when { resource.category == \"policy\" };"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(category string) policy.Decision {
+		return set.Decide(policy.Request{Action: policy.ActionPromote, Pack: policy.Pack{Name: "host/units"}, Actor: "operator", Unit: &policy.Unit{ID: "u", Category: category, From: "project/p"}})
+	}
+	if got := ask("policy"); !got.Allowed || got.Approvals != 2 {
+		t.Errorf("a policy unit: %+v", got)
+	}
+	if got := ask("retrieval"); !got.Allowed || got.Approvals != 0 {
+		t.Errorf("another unit: %+v", got)
+	}
+	for _, bad := range []string{
+		"@id(\"local.x\")\n@approvals(\"0\")\npermit (principal, action == Action::\"promote\", resource);",
+		"@id(\"local.x\")\n@approvals(\"2\")\npermit (principal, action == Action::\"link\", resource);",
+		"@id(\"local.x\")\n@approvals(\"2\")\nforbid (principal, action == Action::\"promote\", resource);",
+	} {
+		if _, err := policy.Load(src(bad)); err == nil {
+			t.Errorf("this loads: %s", bad)
+		}
+	}
+}

@@ -19,7 +19,7 @@ func (s *Server) capsuleRoutes() []route {
 		{"GET", "/state/policy/capsules", stateRead, s.getCapsuleView, doc{Summary: "The read model policy/capsules", Out: spec.Any{}}},
 		{"POST", "/policy/capsules", policyManage, s.adoptCapsule, doc{Summary: "Adopt or renew a policy capsule", In: api.AdoptCapsule{}, Out: api.Capsule{}, Codes: refused}},
 		{"POST", "/policy/capsules/teardown", policyManage, s.teardownCapsules, doc{Summary: "End policy capsules before their time", In: api.TeardownCapsules{}, Out: api.List[api.Capsule]{}, Codes: []abi.Code{abi.NotFound}}},
-		{"POST", "/policy/capsules/:id/forward", policyManage, s.forwardCapsule, doc{Summary: "A policy capsule as this node hands it on", Out: spec.Any{}, Codes: []abi.Code{abi.NotFound}}},
+		{"POST", "/policy/capsules/:id/forward", policyManage, s.forwardCapsule, doc{Summary: "A policy capsule as this node hands it on to a child or a peer", In: api.ForwardCapsule{}, Out: spec.Any{}, Codes: []abi.Code{abi.NotFound}}},
 	}
 }
 
@@ -91,7 +91,11 @@ func (s *Server) teardownCapsules(c *fiber.Ctx) error {
 }
 
 func (s *Server) forwardCapsule(c *fiber.Ctx) error {
-	e, err := s.svc.Capsules.Forward(s.ctx, capsule.Cause{Corr: corr(c), By: s.actor(c)}, c.Params("id"))
+	var body api.ForwardCapsule
+	if err := decode(c, &body); err != nil {
+		return err
+	}
+	e, err := s.svc.Capsules.Forward(s.ctx, capsule.Cause{Corr: corr(c), By: s.actor(c)}, c.Params("id"), body.To)
 	if err != nil {
 		return err
 	}

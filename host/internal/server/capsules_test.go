@@ -85,7 +85,7 @@ func TestCapsulesOverHTTP(t *testing.T) {
 			t.Errorf("%s without a token: %d", path, got)
 		}
 	}
-	onward, err := capsule.Parse(readAll(t, e.ask("POST", "/policy/capsules/quiet/forward", "{}", auth...).Body))
+	onward, err := capsule.Parse(readAll(t, e.ask("POST", "/policy/capsules/quiet/forward", `{"to":"peer"}`, auth...).Body))
 	if err != nil || len(onward.Path) != 1 {
 		t.Fatal(onward, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/logic"
 	"github.com/arw-project/arw/host/internal/logic/tree"
+	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/manifests"
 )
 
@@ -21,7 +22,7 @@ func (s *Server) logicRoutes() []route {
 		{"GET", "/state/schema_map", stateRead, s.getSchemaMap, doc{Summary: "Which documents can be patched, and their schemas", Out: schemasDoc{}}},
 		{"GET", "/logic/units/:id", stateRead, s.getUnit, doc{Summary: "One logic unit", Out: logic.Unit{}}},
 		{"GET", "/logic/matrix", stateRead, s.getMatrix, doc{Summary: "Which installed units do not go together, and why", Out: api.List[logic.Pair]{}}},
-		{"POST", "/logic/units", logicChange, s.postUnit, doc{Summary: "Make a logic unit known", In: api.InstallUnit{}, Out: logic.Unit{}, Status: 201}},
+		{"POST", "/logic/units", logicChange, s.postUnit, doc{Summary: "Make a logic unit known", In: api.InstallUnit{}, Out: logic.Unit{}, Status: 201, Codes: packCodes}},
 		{"POST", "/logic/units/test", stateRead, s.testUnit, doc{Summary: "Run a unit's own tests; nothing is kept", In: api.TestUnit{}, Out: logic.TestReport{}, Codes: []abi.Code{abi.NotFound}}},
 		{"POST", "/logic/apply", logicChange, s.applyUnits, doc{Summary: "Put units in force, or show what that would change", In: api.ChangeLogic{}, Out: logic.Plan{}, Codes: []abi.Code{abi.Conflict, abi.NotFound}}},
 		{"POST", "/logic/revert", logicChange, s.revertUnit, doc{Summary: "Take a unit's patches back", In: api.ChangeLogic{}, Out: logic.Plan{}, Codes: []abi.Code{abi.Conflict, abi.NotFound}}},
@@ -55,7 +56,7 @@ func (s *Server) getUnit(c *fiber.Ctx) error {
 
 // getMatrix answers which installed units do not go together, and why.
 func (s *Server) getMatrix(c *fiber.Ctx) error {
-	pairs, err := s.svc.Logic.Matrix()
+	pairs, err := s.svc.Logic.Matrix(s.ctx)
 	if err != nil {
 		return err
 	}
@@ -155,14 +156,29 @@ func (s *Server) postUnit(c *fiber.Ctx) error {
 	if body.Suggest {
 		state = logic.Suggested
 	}
-	if body.Origin == "" {
-		body.Origin = "unit.toml"
-	}
-	u, err := s.svc.Logic.Install(s.ctx, []byte(body.Source), state, body.Origin, s.actor(c), corr(c))
+	u, err := s.installUnit(c, body, state)
 	if err != nil {
 		return err
 	}
 	return c.Status(fiber.StatusCreated).JSON(u)
+}
+
+// installUnit makes a unit known by its text or from a registry.
+func (s *Server) installUnit(c *fiber.Ctx, body api.InstallUnit, state string) (logic.Unit, error) {
+	if (body.Source == "") == (body.Ref == "") {
+		return logic.Unit{}, abi.Errorf(abi.Invalid, "install unit: the body holds the text of one or names one in a registry").WithHint(`send {"source":"…"} or {"ref":"NAMESPACE/NAME"}`)
+	}
+	if body.Ref == "" {
+		if body.Origin == "" {
+			body.Origin = "unit.toml"
+		}
+		return s.svc.Logic.InstallOverride(s.ctx, []byte(body.Source), body.OverrideUnsigned, state, body.Origin, s.actor(c), corr(c))
+	}
+	got, err := s.svc.Packs.FetchUnit(s.ctx, body.Ref, pack.Options{By: s.actor(c), Corr: corr(c), OverrideUnsigned: body.OverrideUnsigned})
+	if err != nil {
+		return logic.Unit{}, err
+	}
+	return s.svc.Logic.FromRegistry(s.ctx, got.Source, got.Ref, state, s.actor(c), got.Verdict.Corr)
 }
 
 // testUnit runs the tests of a unit that is known or whose text is sent. Nothing is kept, so it needs no authority.
@@ -179,13 +195,13 @@ func (s *Server) testUnit(c *fiber.Ctx) error {
 		if err != nil {
 			return err
 		}
-		return c.JSON(s.svc.Logic.Test(u.Manifest))
+		return c.JSON(s.svc.Logic.Test(s.ctx, u.Manifest))
 	}
 	man, err := manifests.ParseUnit("unit.toml", []byte(body.Source))
 	if err != nil {
 		return err
 	}
-	return c.JSON(s.svc.Logic.Test(man))
+	return c.JSON(s.svc.Logic.Test(s.ctx, man))
 }
 
 // changeLogic reads a change and its scope.
@@ -194,7 +210,7 @@ func (s *Server) changeLogic(c *fiber.Ctx) (body api.ChangeLogic, scope logic.Sc
 		return body, "", how, err
 	}
 	scope, err = logic.ParseScope(body.Scope)
-	return body, scope, logic.How{DryRun: body.DryRun, KeepHand: body.KeepHand, If: body.IfVersion, By: s.actor(c), Corr: corr(c)}, err
+	return body, scope, logic.How{DryRun: body.DryRun, KeepHand: body.KeepHand, Accept: body.Accept, Share: body.Share, Shadow: body.Shadow, If: body.IfVersion, By: s.actor(c), Corr: corr(c)}, err
 }
 
 func (s *Server) applyUnits(c *fiber.Ctx) error {
@@ -265,7 +281,7 @@ func (s *Server) revertPatch(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	how := logic.How{DryRun: body.DryRun, By: s.actor(c), Corr: corr(c)}
+	how := logic.How{DryRun: body.DryRun, Accept: body.Accept, By: s.actor(c), Corr: corr(c)}
 	if body.Version != nil {
 		plan, err := s.svc.Logic.RevertTo(s.ctx, *body.Version, how)
 		return planned(c, plan, err)

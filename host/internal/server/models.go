@@ -133,7 +133,7 @@ func (s *Server) inForce(snap *api.EpisodeSnapshot, ep *models.Episode) error {
 	if snap.ConfigVersion, err = s.svc.Logic.VersionAt(s.ctx, began); err != nil {
 		return err
 	}
-	docs, err := s.svc.Logic.AllAt(s.ctx, snap.ConfigVersion, scopesOf(ep)...)
+	docs, err := s.svc.Logic.AllAt(s.ctx, snap.ConfigVersion, ep.ID, scopesOf(ep)...)
 	switch abi.CodeOf(err) {
 	case abi.OK:
 		snap.Config = docs

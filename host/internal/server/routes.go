@@ -41,6 +41,7 @@ const (
 	egressManage  = access.EgressManage
 	policyManage  = access.PolicyManage
 	logicChange   = access.LogicChange
+	logicApprove  = access.LogicApprove
 	accessManage  = access.Manage
 	hostManage    = access.HostManage
 	projectManage = access.ProjectManage
@@ -51,7 +52,7 @@ const (
 var packCodes = []abi.Code{abi.NotFound, abi.Untrusted, abi.Conflict, abi.Unsupported, abi.Corrupt, abi.Unavailable}
 
 func (s *Server) routes() []route {
-	return slices.Concat(s.logicRoutes(), s.lifecycleRoutes(), s.authorityRoutes(), s.capsuleRoutes(), s.secretRoutes(), s.egressRoutes(), s.queueRoutes(), s.journalRoutes(), s.specRoutes(), s.accessRoutes(), s.openAIRoutes(), s.projectRoutes(), []route{
+	return slices.Concat(s.logicRoutes(), s.unitRoutes(), s.experimentRoutes(), s.lifecycleRoutes(), s.authorityRoutes(), s.capsuleRoutes(), s.secretRoutes(), s.egressRoutes(), s.queueRoutes(), s.journalRoutes(), s.specRoutes(), s.accessRoutes(), s.openAIRoutes(), s.projectRoutes(), []route{
 		{"GET", "/healthz", "", s.getHealth, doc{Summary: "Whether the host is well", Out: api.Health{}}},
 		{"POST", "/safe-mode/exit", hostManage, s.postLeaveSafe, doc{Summary: "Let packs run again", Out: api.Health{}, Codes: []abi.Code{abi.Conflict, abi.NotFound}}},
 		{"GET", "/metrics", "", s.getMetrics, doc{Summary: "Series for Prometheus", Media: "text/plain"}},

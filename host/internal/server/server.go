@@ -23,6 +23,7 @@ import (
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/capsule"
 	"github.com/arw-project/arw/host/internal/egress"
+	"github.com/arw-project/arw/host/internal/experiment"
 	"github.com/arw-project/arw/host/internal/infer/serve"
 	"github.com/arw-project/arw/host/internal/infer/shelf"
 	"github.com/arw-project/arw/host/internal/infer/supervise"
@@ -43,16 +44,17 @@ import (
 
 // Services are what the edge speaks for; every field is needed.
 type Services struct {
-	Actions *action.Executor
-	Packs   *pack.Manager
-	Leases  *lease.Book
-	Journal *journal.Journal
-	View    *view.View
-	Policy  *policy.Live
-	Prompts *prompt.Book
-	Logic   *logic.Store
-	Vault   *vault.Vault
-	Egress  *egress.Guard
+	Actions     *action.Executor
+	Packs       *pack.Manager
+	Leases      *lease.Book
+	Journal     *journal.Journal
+	View        *view.View
+	Policy      *policy.Live
+	Prompts     *prompt.Book
+	Logic       *logic.Store
+	Experiments *experiment.Book
+	Vault       *vault.Vault
+	Egress      *egress.Guard
 	// Shelf holds model files; Runtimes gives their supervisor, nil until one was needed.
 	Shelf    *shelf.Shelf
 	Models   *serve.Service

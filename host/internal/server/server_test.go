@@ -49,7 +49,7 @@ func before(t *testing.T, h *hosttest.Host, o server.Options) *edge {
 	p := h.Services()
 	srv := server.New(server.Services{
 		Actions: p.Actions, Packs: p.Packs, Leases: p.Leases, Journal: p.Journal, View: p.View, Policy: p.Policy, Vault: p.Vault,
-		TrustDigest: p.Trust.Digest(), Prompts: p.Prompts, Logic: p.Logic, Egress: p.Egress, Shelf: p.Shelf, Models: p.Models, Runtimes: p.Runtimes, Capsules: p.Capsules, Quotas: p.Quotas, Access: p.Access, Memo: p.Memo, Snappy: p.Snappy, Projects: p.Projects, MCP: func(context.Context) ([]byte, error) { return mcp.Document(mcp.Offered(p.Packs.List())) },
+		TrustDigest: p.Trust.Digest(), Prompts: p.Prompts, Logic: p.Logic, Egress: p.Egress, Shelf: p.Shelf, Models: p.Models, Runtimes: p.Runtimes, Capsules: p.Capsules, Quotas: p.Quotas, Access: p.Access, Experiments: p.Experiments, Memo: p.Memo, Snappy: p.Snappy, Projects: p.Projects, MCP: func(context.Context) ([]byte, error) { return mcp.Document(mcp.Offered(p.Packs.List())) },
 	}, o)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

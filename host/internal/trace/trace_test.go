@@ -216,3 +216,23 @@ func BenchmarkStepOff(b *testing.B) {
 		s.End(nil)
 	}
 }
+
+// What denies keeps spans here, and whoever sends them hears why.
+func TestSpansMayBeDenied(t *testing.T) {
+	t.Parallel()
+	endpoint, got := collect(t, http.StatusOK)
+	told, asked := make(chan error, 8), make(chan string, 8)
+	tr, err := trace.Open(trace.Options{Endpoint: endpoint, Headers: map[string]string{"X-Key": "k"}, Failed: func(err error) { told <- err }, Deny: func(target string) error {
+		asked <- target
+		return abi.Errorf(abi.Denied, "not today")
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, s := tr.Enter(t.Context(), "", "x")
+	s.End(nil)
+	_ = tr.Close(t.Context())
+	if target, err := <-asked, <-told; len(got) != 0 || target != "POST "+endpoint || err == nil || !strings.Contains(err.Error(), "not today") {
+		t.Errorf("%d came, asked %q, told %v", len(got), target, err)
+	}
+}

@@ -28,6 +28,8 @@ type Options struct {
 	// Ratio of the undertakings that begin here to record, from 0 to 1; 0 means all. One that a caller began is recorded where
 	// the caller records it.
 	Ratio float64
+	// Deny is asked before each request, "METHOD scheme://host/path"; its error keeps the spans here. Nil denies nothing.
+	Deny func(target string) error
 	// Version of the program.
 	Version string
 	// Failed hears of spans that could not be sent; nil hears nothing. It is called from a goroutine of its own.
@@ -55,7 +57,7 @@ func Open(o Options) (*Tracer, error) {
 	}
 	// No redirect and no proxy of the environment: spans go where the operator says and nowhere else.
 	client := &http.Client{
-		Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConns: 2, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true},
+		Timeout: 10 * time.Second, Transport: denier{&http.Transport{MaxIdleConns: 2, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true}, o.Deny},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	out, err := otlptracehttp.New(context.Background(), otlptracehttp.WithEndpointURL(o.Endpoint), otlptracehttp.WithHeaders(o.Headers), otlptracehttp.WithHTTPClient(client))
@@ -68,6 +70,22 @@ func Open(o Options) (*Tracer, error) {
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(o.Ratio))),
 		sdktrace.WithResource(about),
 	)}, nil
+}
+
+// denier asks whether spans may leave.
+type denier struct {
+	base http.RoundTripper
+	deny func(target string) error
+}
+
+// RoundTrip implements http.RoundTripper.
+func (d denier) RoundTrip(req *http.Request) (*http.Response, error) {
+	if d.deny != nil {
+		if err := d.deny(req.Method + " " + req.URL.Redacted()); err != nil {
+			return nil, err
+		}
+	}
+	return d.base.RoundTrip(req)
 }
 
 // telling tells of what could not be sent; the library would tell a handler that is one for the whole process.

@@ -35,9 +35,24 @@ func (p *Program) Replay(ctx context.Context, rec *Record, other bool, effects a
 	if !other {
 		effects, limits = effectOf(rec.Head.Effects), rec.Head.Limits
 	}
+	return p.replay(ctx, rec, newPlayer(rec, other), effects, limits)
+}
+
+// ReplayUnder runs the call of a record again with other documents of the host's configuration: those that config knows
+// are what the guest reads, where it was allowed to read one then. Calls of the record are found by what they ask, as for
+// another version; the module must be the record's.
+func (p *Program) ReplayUnder(ctx context.Context, rec *Record, config func(name string) ([]byte, bool)) (Replayed, error) {
+	if module := "sha256:" + hexOf(p.seed[:]); module != rec.Head.Module {
+		return Replayed{}, abi.Errorf(abi.DigestMismatch, "replay %q of %q: the record is of module %s, this is %s", rec.Head.Tool, p.spec.Name, rec.Head.Module, module)
+	}
+	pl := newPlayer(rec, true)
+	pl.config = config
+	return p.replay(ctx, rec, pl, effectOf(rec.Head.Effects), rec.Head.Limits)
+}
+
+func (p *Program) replay(ctx context.Context, rec *Record, pl *player, effects abi.Effect, limits Limits) (Replayed, error) {
 	limits = limits.or(p.limits)
 	limits.Time = maxReplay
-	pl := newPlayer(rec, other)
 	r := Replayed{}
 	reply, err := p.invoke(ctx, &Call{
 		Tool: rec.Head.Tool, Input: rec.Input, Effects: effects, Limits: limits, player: pl,
@@ -50,7 +65,7 @@ func (p *Program) Replay(ctx context.Context, rec *Record, other bool, effects a
 		return Replayed{}, err // it never ran
 	}
 	r.Reply, r.Divergence = reply.Body, pl.diverse
-	if other {
+	if pl.loose {
 		r.Changes = pl.changes()
 	} else if r.Divergence == nil {
 		r.Divergence = pl.unlike(r)

@@ -52,3 +52,35 @@ func (c *Client) RevertConfig(ctx context.Context, in api.RevertConfig) (out jso
 func (c *Client) Snapshots(ctx context.Context) (json.RawMessage, error) {
 	return c.raw(ctx, "/state/config/snapshots")
 }
+
+// MoveUnit takes a suggested unit or archives one (verb "take" or "archive").
+func (c *Client) MoveUnit(ctx context.Context, verb string, in api.MoveUnit) (out json.RawMessage, err error) {
+	err = c.do(ctx, call{method: "POST", path: "/logic/" + verb, body: in}, &out)
+	return out, err
+}
+
+// ApproveUnit agrees to the promotion of a unit as it is on trial.
+func (c *Client) ApproveUnit(ctx context.Context, in api.ApproveUnit) (out json.RawMessage, err error) {
+	err = c.do(ctx, call{method: "POST", path: "/logic/approve", body: in}, &out)
+	return out, err
+}
+
+// Gates reads what stands between a unit on trial and its promotion.
+func (c *Client) Gates(ctx context.Context, unit, from string) (json.RawMessage, error) {
+	return c.raw(ctx, "/logic/gates?"+url.Values{"unit": {unit}, "from": {from}}.Encode())
+}
+
+// RunExperiment runs an experiment, whose definition is JSON, and answers when it is over.
+func (c *Client) RunExperiment(ctx context.Context, definition json.RawMessage) (out json.RawMessage, err error) {
+	err = c.do(ctx, call{method: "POST", path: "/experiments", body: definition}, &out)
+	return out, err
+}
+
+// Experiment reads one run of an experiment; with report "csv" or "json", that report.
+func (c *Client) Experiment(ctx context.Context, run, report string) (json.RawMessage, error) {
+	path := "/experiments/" + url.PathEscape(run)
+	if report != "" {
+		path += "/" + report
+	}
+	return c.raw(ctx, path)
+}
