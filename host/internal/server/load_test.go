@@ -111,7 +111,6 @@ func TestLoadClients(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			defer resp.Body.Close()
 			for r := bufio.NewReaderSize(resp.Body, 2048); ; {
 				line, err := r.ReadSlice('\n')
 				switch {
