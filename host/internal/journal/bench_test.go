@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -71,4 +72,57 @@ func BenchmarkGroupCommit(b *testing.B) {
 	b.ReportMetric(rate(0), "events/s@1")
 	b.ReportMetric(rate(1)/rate(0), "x@16")
 	b.ReportMetric(rate(2)/rate(0), "x@256")
+}
+
+// BenchmarkBus measures deliveries to 64 followers of durable batches of 512, and holds the counts to be exact: what was
+// delivered and what gaps named is everything, for each follower.
+func BenchmarkBus(b *testing.B) {
+	const followers, batch = 64, 512
+	_, j := open(b, b.TempDir())
+	events := make([]journal.Event, batch)
+	for i := range events {
+		events[i] = journal.Event{Kind: "bench.event", Body: map[string]int{"n": i}}
+	}
+	total := int64(b.N) * batch
+	var wg sync.WaitGroup
+	for range followers {
+		cur, err := j.From(0, journal.Filter{}, journal.MaxLag(4096))
+		if err != nil {
+			b.Fatal(err)
+		}
+		wg.Go(func() {
+			defer cur.Close()
+			for at := int64(0); at < total; {
+				page, err := cur.Next(context.Background())
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				for _, r := range page {
+					if at = r.ID; r.ID == 0 {
+						var g journal.Gap
+						if err := json.Unmarshal(r.Body, &g); err != nil {
+							b.Error(err)
+						}
+						at = g.To
+					}
+				}
+			}
+		})
+	}
+	b.ResetTimer()
+	for range b.N {
+		if _, err := j.Append(context.Background(), events...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	wg.Wait()
+	b.StopTimer()
+	t := j.Traffic()
+	if t.Delivered+t.Missed != followers*total {
+		b.Fatalf("delivered %d, missed %d, of %d", t.Delivered, t.Missed, followers*total)
+	}
+	b.ReportMetric(float64(t.Delivered)/b.Elapsed().Seconds(), "deliveries/s")
+	b.ReportMetric(float64(t.Published)/b.Elapsed().Seconds(), "events/s")
+	b.ReportMetric(float64(t.Missed)/float64(followers*total)*100, "%missed")
 }

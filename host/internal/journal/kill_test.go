@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// writeForEver appends from 64 goroutines and reports "id writer number" on standard output once an event is durable.
+// writeForEver appends from 256 goroutines and reports "id writer number" on standard output once an event is durable.
 func writeForEver(dir string) error {
 	d, err := db.Open(context.Background(), filepath.Join(dir, "arw.db"), schema)
 	if err != nil {
@@ -35,7 +35,7 @@ func writeForEver(dir string) error {
 		return err
 	}
 	failed := make(chan error)
-	for w := range 64 {
+	for w := range 256 {
 		go func() {
 			for n := 0; ; n++ {
 				r, err := j.Append(context.Background(), journal.Event{Kind: "kill.event", Body: map[string]int{"w": w, "n": n}})

@@ -236,8 +236,9 @@ func readTail(ctx context.Context, q queryer) (link, error) {
 	}
 	// The newest checkpoint knows the bytes up to it, so that the table need not be read.
 	newest, _, err := newestCheckpoint(ctx, q)
-	if err == nil {
-		err = q.QueryRowContext(ctx, "SELECT coalesce(sum(octet_length(body)), 0) FROM event WHERE id > ?", newest.ID).Scan(&tail.bytes)
+	// The count only steers retention: a page among them that cannot be read must not keep the host from starting.
+	if q.QueryRowContext(ctx, "SELECT coalesce(sum(octet_length(body)), 0) FROM event WHERE id > ?", newest.ID).Scan(&tail.bytes) != nil {
+		tail.bytes = 0
 	}
 	tail.bytes += newest.Bytes
 	return tail, err
