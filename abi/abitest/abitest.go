@@ -65,8 +65,8 @@ type Case struct {
 	Withhold []abi.Capability
 	Refuse   map[abi.Capability]string
 	Revoke   map[abi.Capability]int // the lease is revoked after so many uses
-	Parallel int  // run as so many at once, each in a world and session of its own
-	Differ   bool // the replies of all steps differ from each other
+	Parallel int                    // run as so many at once, each in a world and session of its own
+	Differ   bool                   // the replies of all steps differ from each other
 	Steps    []Step
 	World    *wantWorld // what the world holds at the end
 }
