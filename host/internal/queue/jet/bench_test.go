@@ -11,7 +11,7 @@ import (
 )
 
 // BenchmarkJobs is the whole life of a job on the embedded server: synced is the durability of the host's own database for what is
-// put in; acknowledgements of what is done are not waited for, in neither row.
+// put in; acknowledgements of what is done are not waited for, in either row.
 func BenchmarkJobs(b *testing.B) {
 	for name, always := range map[string]bool{"synced": true, "unsynced": false} {
 		b.Run(name, func(b *testing.B) {
