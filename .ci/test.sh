@@ -5,6 +5,7 @@
 set -eu
 concurrent="./abi/... ./host/api ./host/internal/cas ./host/internal/db ./host/internal/files ./host/internal/journal
   ./host/internal/egress ./host/internal/dnsguard ./host/internal/netguard ./host/internal/kv ./host/internal/lease ./host/internal/policy ./host/internal/server ./host/internal/view
+  ./host/internal/queue ./host/internal/queue/local ./host/internal/snappy ./host/internal/infer/slots ./host/internal/infer/shelf
   ./host/internal/action ./host/internal/stream ./host/internal/mcp ./host/internal/logic/... ./manifests/strict ./registry/... ./sdk/... ./signing/... ./packs/..."
 if [ "${1:-}" = race ]; then concurrent=./...; fi
 if ! command -v cc >/dev/null 2>&1 && ! command -v gcc >/dev/null 2>&1; then

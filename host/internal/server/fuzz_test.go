@@ -141,7 +141,9 @@ func (e *edge) poke(t *testing.T, r *rand.Rand, op spec.Op) {
 	if resp.StatusCode < 300 || resp.StatusCode == http.StatusNotModified {
 		return
 	}
-	if strings.HasPrefix(op.Path, "/v1/") { // its clients know another form
+	// A head that is too large is refused before anybody reads whose it is.
+	unread := strings.Contains(string(raw), "Request Header Fields Too Large")
+	if strings.HasPrefix(op.Path, "/v1/") && !unread { // its clients know another form
 		var o api.OpenAIError
 		if json.Unmarshal(raw, &o) != nil || o.Error.Code == "" || o.Error.Message == "" || resp.Header.Get("Content-Type") != "application/json" {
 			t.Errorf("%s %s: %d is no error as OpenAI's clients know it: %.300s", op.Method, req.URL, resp.StatusCode, raw)
