@@ -147,11 +147,7 @@ func (d *doctor) database() {
 		d.say("database", api.FindingInfo, "arw serve makes it", "there is no database yet")
 		return
 	}
-	r, err := db.OpenReadOnly(d.ctx, file)
-	if err == nil {
-		err = errors.Join(r.Check(d.ctx), r.Close())
-	}
-	if err != nil {
+	if err := db.CheckFile(d.ctx, file); err != nil {
 		d.fail("database", err)
 		return
 	}

@@ -119,15 +119,7 @@ func serve(t *testing.T, e host.Edge) (*hosttest.Host, net.Addr) {
 		t.Fatal(err)
 	}
 	h := hosttest.New(t, hosttest.Options{Stopped: true, Config: func(c *host.Config) { c.Edge = e }})
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- h.Serve(ctx, ln) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Errorf("serve: %v", err)
-		}
-	})
+	h.ServeAt(ln)
 	return h, ln.Addr()
 }
 

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -224,6 +225,22 @@ func (h *Host) Grant(name string, c abi.Capability, scope ...string) lease.Lease
 		h.t.Fatal(err)
 	}
 	return l
+}
+
+// ServeAt runs the API of a stopped host, and all that goes on behind it, until stop or the end of the test.
+func (h *Host) ServeAt(ln net.Listener) (stop func()) {
+	h.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- h.Serve(ctx, ln) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			h.t.Errorf("serve: %v", err)
+		}
+	})
+	h.t.Cleanup(stop)
+	return stop
 }
 
 // Submit submits an action as the operator.

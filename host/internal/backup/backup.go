@@ -160,11 +160,7 @@ func (w *writer) database() error {
 
 // proven checks every page of a database, and the chain of its journal by the keys of a state directory.
 func proven(ctx context.Context, state, file string) (journal.Report, error) {
-	r, err := db.OpenReadOnly(ctx, file)
-	if err != nil {
-		return journal.Report{}, err
-	}
-	if err := errors.Join(r.Check(ctx), r.Close()); err != nil {
+	if err := db.CheckFile(ctx, file); err != nil {
 		return journal.Report{}, err
 	}
 	keys, err := journal.KeysIn(state)

@@ -45,6 +45,15 @@ func OpenReadOnly(ctx context.Context, path string) (*ReadOnly, error) {
 	return r, nil
 }
 
+// CheckFile checks every page of the database at path. Errors: those of OpenReadOnly and Check.
+func CheckFile(ctx context.Context, path string) error {
+	r, err := OpenReadOnly(ctx, path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.Check(ctx), r.Close())
+}
+
 func openPool(ctx context.Context, path, name string) (*ReadOnly, error) {
 	pool, err := sql.Open("sqlite", name)
 	if err != nil {

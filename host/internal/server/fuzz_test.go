@@ -60,15 +60,7 @@ func whole(t *testing.T) *edge {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- h.Serve(ctx, ln) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Errorf("serve: %v", err)
-		}
-	})
+	h.ServeAt(ln)
 	token, err := h.Token()
 	if err != nil {
 		t.Fatal(err)
