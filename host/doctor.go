@@ -115,7 +115,7 @@ func exists(path string) bool {
 // secrets looks at the files that nobody else may read.
 func (d *doctor) secrets() {
 	bad := false
-	for _, name := range []string{"operator.token", "vault.key", "arw.db"} {
+	for _, name := range []string{"operator.token", "vault.key", "journal.key", "arw.db"} {
 		info, err := os.Stat(d.at(name))
 		if err == nil && info.Mode().Perm()&0o077 != 0 {
 			bad = true
