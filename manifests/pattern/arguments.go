@@ -11,13 +11,21 @@ import (
 // Arguments are those of one call, read when a condition first looks at them. They are of one goroutine.
 type Arguments struct {
 	text []byte
-	root any
+	seen class
+	root any // of what is not plain
 	read bool
 	good bool
 }
 
 // NewArguments does not read the text and does not keep it beyond the Arguments.
 func NewArguments(text []byte) Arguments { return Arguments{text: text} }
+
+func (a *Arguments) look() class {
+	if a.seen == unseen {
+		a.seen = classify(a.text)
+	}
+	return a.seen
+}
 
 func (a *Arguments) tree() (any, bool) {
 	if !a.read {
