@@ -55,25 +55,29 @@ type Reference struct {
 
 // SplitTool splits a reference at its marks; false for a text with more or fewer of them, or with an empty part.
 func SplitTool(text string) (r Reference, ok bool) {
-	slash := strings.IndexByte(text, '/')
+	slash, colon := -1, -1
+	for i := range len(text) {
+		switch text[i] {
+		case '/':
+			if slash >= 0 || colon >= 0 {
+				return r, false
+			}
+			slash = i
+		case ':':
+			if slash < 0 || colon >= 0 {
+				return r, false
+			}
+			colon = i
+		}
+	}
 	if slash <= 0 {
 		return r, false
 	}
 	r.namespace, r.name = text[:slash], text[slash+1:]
-	if colon := strings.IndexByte(r.name, ':'); colon >= 0 {
-		r.named, r.name, r.tool = true, r.name[:colon], r.name[colon+1:]
+	if colon > 0 {
+		r.named, r.name, r.tool = true, text[slash+1:colon], text[colon+1:]
 	}
-	return r, r.name != "" && r.named == (r.tool != "") && !marked(r.namespace) && !marked(r.name) && !marked(r.tool)
-}
-
-// marked reports whether a part has a mark that separates parts.
-func marked(part string) bool {
-	for i := range len(part) {
-		if part[i] == '/' || part[i] == ':' {
-			return true
-		}
-	}
-	return false
+	return r, r.name != "" && r.named == (r.tool != "")
 }
 
 // Matches reports whether the reference is what this one names. It allocates nothing.

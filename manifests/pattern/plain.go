@@ -242,8 +242,7 @@ func (s *scanner) skip() []byte {
 
 // lookup follows a pointer into a plain text, as find does into a tree.
 func lookup(text []byte, path []string) ([]byte, bool) {
-	s := scanner{text: text}
-	value := s.skip()
+	value := bytes.TrimSpace(text)
 	for _, token := range path {
 		s := scanner{text: value, at: 1}
 		found, ok := value, false
