@@ -23,10 +23,10 @@ const (
 type class uint8
 
 const (
-	unseen  class = iota
-	plain         // one JSON value that means one thing
+	unseen   class = iota
+	plain          // one JSON value that means one thing
 	involved       // parse decides
-	broken        // no JSON, or a name twice in one object
+	broken         // no JSON, or a name twice in one object
 )
 
 // classify reads a text once.
