@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -33,6 +34,33 @@ func (a *Arguments) tree() (any, bool) {
 		a.root, a.good = parse(a.text)
 	}
 	return a.root, a.good
+}
+
+// Named is the value of one name of the arguments, an object, as JSON has it: float64, string, bool, nil, []any or map[string]any.
+// sound is false where whoever reads the arguments next might read something else: they are no object, hold a name twice or one beside
+// another that differs by case alone, or the value is a number or a text that is not exactly kept.
+func (a *Arguments) Named(name string) (v any, there, sound bool) {
+	root, ok := a.tree()
+	all, isObject := root.(map[string]any)
+	if !ok || !isObject {
+		return nil, false, false
+	}
+	for other := range all {
+		if other != name && strings.EqualFold(other, name) {
+			return nil, true, false
+		}
+	}
+	v, there = all[name]
+	return v, there, !unsure(v)
+}
+
+// unsure reports whether a value is vague, or a list with one that is.
+func unsure(v any) bool {
+	if list, ok := v.([]any); ok {
+		return slices.ContainsFunc(list, unsure)
+	}
+	_, is := v.(vague)
+	return is
 }
 
 // vague is a value that no condition holds for: a number that a double does not hold, or a text with a broken character.
