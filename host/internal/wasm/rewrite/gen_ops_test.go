@@ -7,7 +7,7 @@ type operation struct {
 	code   []byte
 	params string // as types
 	result byte
-	lanes  int // behind the code: the number of a lane below this
+	lanes  int  // behind the code: the number of a lane below this
 	fuzzy  bool // its result may be a NaN of any kind
 }
 

@@ -66,8 +66,11 @@ type outcome struct {
 	results, globals, heard []uint64
 	faults                  []string
 	memory                  []byte
-	gas, why                uint64
+	gas, why                []uint64 // of each call
 }
+
+// used is the most gas that one of the calls took.
+func (o *outcome) used() uint64 { return slices.Max(append(o.gas, 0)) }
 
 // differs names the first thing in which two runs are not the same.
 func (o *outcome) differs(p *outcome) string {
@@ -104,16 +107,29 @@ func (h *theater) play(tb testing.TB, code wazero.CompiledModule, res *rewrite.R
 		return o
 	}
 	defer mod.Close(ctx)
+	call := func(f func() error) (err error) { // as the host does each
+		if res == nil {
+			return f()
+		}
+		set := func(name string, v uint64) { mod.ExportedGlobal(name).(api.MutableGlobal).Set(v) }
+		set(rewrite.ExportLimit, limit)
+		set(rewrite.ExportDepth, 1000)
+		set(rewrite.ExportGas, 0)
+		set(rewrite.ExportWhy, rewrite.WhyNone)
+		err = f()
+		o.gas = append(o.gas, mod.ExportedGlobal(rewrite.ExportGas).Get())
+		o.why = append(o.why, mod.ExportedGlobal(rewrite.ExportWhy).Get())
+		return err
+	}
 	if res != nil {
-		mod.ExportedGlobal(rewrite.ExportLimit).(api.MutableGlobal).Set(limit)
-		mod.ExportedGlobal(rewrite.ExportDepth).(api.MutableGlobal).Set(1000)
-		err = begin(ctx, mod, res)
+		err = call(func() error { return begin(ctx, mod, res) })
 	}
 	if err != nil {
 		o.faults = []string{began(err)}
 	} else {
 		for _, args := range arguments {
-			got, err := mod.ExportedFunction("run").Call(ctx, args...)
+			var got []uint64
+			err := call(func() (err error) { got, err = mod.ExportedFunction("run").Call(ctx, args...); return err })
 			o.results, o.faults = append(o.results, visible(mod.ExportedFunction("run").Definition().ResultTypes(), got)...), append(o.faults, fault(err))
 		}
 		for g := 'a'; g < 'p'; g++ {
@@ -125,9 +141,7 @@ func (h *theater) play(tb testing.TB, code wazero.CompiledModule, res *rewrite.R
 			o.memory, _ = m.Read(0, m.Size())
 		}
 	}
-	if o.heard = h.heard; res != nil {
-		o.gas, o.why = mod.ExportedGlobal(rewrite.ExportGas).Get(), mod.ExportedGlobal(rewrite.ExportWhy).Get()
-	}
+	o.heard = h.heard
 	return o
 }
 
@@ -215,15 +229,17 @@ func (h *theater) check(tb testing.TB, bin []byte, o rewrite.Options) {
 	if diff := a.differs(b); diff != "" {
 		tb.Fatalf("as it is and rewritten: %s\n%x", diff, bin)
 	}
-	if b2 := h.play(tb, in.code, in.res, 1<<62); b.gas != b2.gas {
+	if b2 := h.play(tb, in.code, in.res, 1<<62); !slices.Equal(b.gas, b2.gas) {
 		tb.Fatalf("two runs used %d and %d gas\n%x", b.gas, b2.gas, bin)
 	}
 	h.same(tb, bin, b, c)
-	for _, limit := range []uint64{b.gas / 2, b.gas - b.gas/8} {
+	for _, limit := range []uint64{b.used() / 2, b.used() - b.used()/8} {
 		d, e := h.play(tb, in.code, in.res, limit), h.play(tb, at.code, at.res, limit)
 		h.same(tb, bin, d, e)
-		if d.why != rewrite.WhyGas && d.gas > limit+10_000 {
-			tb.Fatalf("with %d gas it ended well after %d\n%x", limit, d.gas, bin)
+		for i, why := range d.why {
+			if why != rewrite.WhyGas && d.gas[i] > limit+10_000 {
+				tb.Fatalf("with %d gas it ended well after %d\n%x", limit, d.gas[i], bin)
+			}
 		}
 	}
 }
@@ -231,11 +247,14 @@ func (h *theater) check(tb testing.TB, bin []byte, o rewrite.Options) {
 // same holds two runs of a rewritten program against each other. What a function that keeps its counter in a local had counted
 // is lost with a trap, so where one trapped the two ways of counting need not agree about gas.
 func (h *theater) same(tb testing.TB, bin []byte, a, b *outcome) {
-	diff, trapped := a.differs(b), false
-	for _, f := range a.faults {
-		trapped = trapped || f != ""
+	diff := a.differs(b)
+	for i := range a.gas {
+		trapped := len(a.faults) > 0 && i < len(b.gas) && a.faults[max(0, i-len(a.gas)+len(a.faults))] != ""
+		if i >= len(b.gas) || a.gas[i] != b.gas[i] && !trapped {
+			diff += " and gas"
+		}
 	}
-	if diff != "" || a.why != b.why || a.gas != b.gas && !trapped {
+	if diff != "" || !slices.Equal(a.why, b.why) {
 		tb.Fatalf("two ways of counting: %s; gas %d and %d, why %d and %d\n%x", diff, a.gas, b.gas, a.why, b.why, bin)
 	}
 }
