@@ -273,7 +273,7 @@ func (g *generator) small(depth int) {
 
 // address leaves one inside the first page, most of the time.
 func (g *generator) address(depth int) {
-	g.expr(tI32, depth-1)
+	g.expr(tI32, max(depth-1, 0))
 	if !g.rare(12) {
 		g.op(append([]byte{0x41}, signed(0x7fff)...)...)
 		g.op(0x71)

@@ -11,21 +11,21 @@ func (g *generator) stmt(depth int) {
 	switch choice {
 	case 0:
 		t := g.locals[g.n(len(g.locals))]
-		g.expr(t, 2)
+		g.expr(t, min(depth, 2))
 		l, _ := g.local(t)
 		g.index(0x21, l)
 	case 1:
 		if a := stores[g.n(len(stores))]; g.memory {
-			g.address(2)
-			g.expr(a.typ, 2)
+			g.address(min(depth, 2))
+			g.expr(a.typ, min(depth, 2))
 			g.memarg(a)
 		}
 	case 2:
 		i := g.n(len(g.globals))
-		g.expr(g.globals[i], 2)
+		g.expr(g.globals[i], min(depth, 2))
 		g.index(0x24, i)
 	case 3:
-		g.expr(allTypes[g.n(len(allTypes))], 3)
+		g.expr(allTypes[g.n(len(allTypes))], depth)
 		g.op(0x1a)
 	case 4:
 		g.op(0x01)
@@ -63,7 +63,7 @@ func (g *generator) close() {
 
 // when is an if without values.
 func (g *generator) when(depth int) {
-	g.expr(tI32, 2)
+	g.expr(tI32, depth-1)
 	g.open(0x04, label{}, 0x40)
 	g.body(nil, depth-1)
 	if g.n(2) == 1 {
