@@ -1,6 +1,7 @@
 package redact
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -18,10 +19,20 @@ func (r *Redactor) JSON(body []byte, kept ...string) ([]byte, []Finding) {
 	if !w.walk() {
 		return r.Bytes(body)
 	}
-	if w.found == nil {
-		return body, nil
+	return w.result()
+}
+
+// exactJSON takes nothing out but exact values, each by as many asterisks as the text has bytes that hold it.
+func (r *Redactor) exactJSON(body []byte) ([]byte, []Finding) {
+	w := walker{r: r, body: body, exact: true}
+	if !w.walk() {
+		found := r.known(body)
+		if found == nil {
+			return body, nil
+		}
+		return r.Exact(bytes.Clone(body)), found
 	}
-	return append(w.out, body[w.copied:]...), w.found
+	return w.result()
 }
 
 // walker goes through the texts of a JSON value.
@@ -29,6 +40,7 @@ type walker struct {
 	r      *Redactor
 	body   []byte
 	kept   []string
+	exact  bool   // exact values alone, blacked out
 	out    []byte // the beginning as it shall be; the rest follows from copied on
 	copied int
 	found  []Finding
@@ -41,6 +53,25 @@ type level struct {
 	object bool
 	name   bool // the next text is a name
 	secret bool // what stands here is behind a name that says secret
+}
+
+func (w *walker) result() ([]byte, []Finding) {
+	if w.found == nil {
+		return w.body, nil
+	}
+	return append(w.out, w.body[w.copied:]...), w.found
+}
+
+// clean is one text as it shall be.
+func (w *walker) clean(text []byte) ([]byte, []Finding) {
+	if !w.exact {
+		return w.r.Bytes(text)
+	}
+	found := w.r.known(text)
+	if found == nil {
+		return text, nil
+	}
+	return w.r.Exact(bytes.Clone(text)), found
 }
 
 // walk reports whether body could be read.
@@ -95,15 +126,15 @@ func (w *walker) text(from, to int) {
 	if n := len(w.stack); n > 0 {
 		top = &w.stack[n-1]
 	}
-	clean, found := w.r.Bytes(plain)
+	clean, found := w.clean(plain)
 	if top != nil && top.name {
 		top.name, top.secret = false, saysSecret(plain) && !slices.Contains(w.kept, string(plain))
-		if found != nil {
+		if found != nil && !w.exact {
 			if w.names++; w.names > 1 {
 				clean = strconv.AppendInt(clean, int64(w.names), 10)
 			}
 		}
-	} else if w.secret() && w.r.hasEntropy() && chancyText(plain) && !masked(plain) {
+	} else if !w.exact && w.secret() && w.r.hasEntropy() && chancyText(plain) && !masked(plain) {
 		// What a rule or the vault knows better lends its name.
 		if found == nil {
 			found = []Finding{{Rule: entropyID, Hint: entropyHint}}
@@ -125,11 +156,14 @@ func (w *walker) number(from, to int) {
 	if to-from < MinValue {
 		return
 	}
-	spans := w.r.values.Load().find(nil, w.body[from:to])
-	if spans == nil {
-		return
+	found := w.r.known(w.body[from:to])
+	switch {
+	case found == nil:
+	case w.exact:
+		w.put(from, to, w.r.Exact(bytes.Clone(w.body[from:to])), found)
+	default:
+		w.put(from, to, []byte(`"`+Mask+`"`), found)
 	}
-	w.put(from, to, []byte(`"`+Mask+`"`), []Finding{{Rule: spans[0].rule, Hint: spans[0].hint}})
 }
 
 func (w *walker) put(from, to int, text []byte, found []Finding) {

@@ -1,7 +1,9 @@
 package redact
 
 import (
+	"bytes"
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -97,15 +99,28 @@ func (p Place) JSON(body []byte, kept ...string) []byte {
 	return clean
 }
 
-// Exact blacks out the exact values in a text, in place, and returns it; its length stays, and JSON stays JSON.
+// Exact is a text with the exact values in it blacked out, of the same length; it returns text itself when there are none, and
+// a copy otherwise.
 func (p Place) Exact(text []byte) []byte {
 	if p.r == nil {
 		return text
 	}
-	if v := p.r.values.Load(); v != nil {
-		p.Count(findings(v.blacken(text)))
+	found := p.r.known(text)
+	if found == nil {
+		return text
 	}
-	return text
+	p.Count(found)
+	return p.r.Exact(bytes.Clone(text))
+}
+
+// ExactJSON is Exact for a JSON value, whose texts are read without their escapes; it stays JSON.
+func (p Place) ExactJSON(body []byte) []byte {
+	if p.r == nil || !p.r.hasValues() {
+		return body
+	}
+	clean, found := p.r.exactJSON(body)
+	p.Count(found)
+	return clean
 }
 
 // Refuse answers an error, Denied, when a text holds an exact value: it says which secret and never what. doing is what was
@@ -118,31 +133,35 @@ func (p Place) Refuse(doing string, text []byte) error {
 	if found == nil {
 		return nil
 	}
-	p.r.tally.add(p.where, Refused, found)
-	name := strings.TrimPrefix(found[0].Rule, "vault:")
-	return abi.Errorf(abi.Denied, "%s: it holds the value of the secret %q", doing, name).
-		WithHint("use the named secret %q instead: the host fills it in, and nobody else sees it", name)
+	p.r.tally.add(p.where, Refused, found[:1])
+	return refusal(doing+": it", found[0].Rule)
 }
 
 // RefuseJSON is Refuse for a JSON value; the error names where in it the value stands, as a JSON pointer, in its detail too.
+// What merely looks like a secret is counted as kept.
 func (p Place) RefuseJSON(doing string, body []byte) error {
-	if p.r == nil || !p.r.hasValues() {
+	if p.r == nil {
 		return nil
 	}
-	err := p.Refuse(doing, body)
-	at, name, found := p.r.pointer(body)
-	if !found {
-		return err
+	_, found := p.r.JSON(body)
+	i := slices.IndexFunc(found, func(f Finding) bool { return strings.HasPrefix(f.Rule, valuePrefix) })
+	if i < 0 {
+		p.r.tally.add(p.where, Kept, found)
+		return nil
 	}
-	if err == nil { // it stands behind escapes that nobody else writes
-		p.r.tally.add(p.where, Refused, []Finding{{Rule: "vault:" + name}})
-	}
-	return abi.Errorf(abi.Denied, "%s: %q holds the value of the secret %q", doing, at, name).
-		WithHint("use the named secret %q instead: the host fills it in, and nobody else sees it", name).
-		WithDetail(map[string]string{"pointer": at, "secret": name})
+	p.r.tally.add(p.where, Refused, found[i:i+1])
+	at := p.r.pointer(body)
+	err := refusal(fmt.Sprintf("%s: %q", doing, at), found[i].Rule)
+	return err.WithDetail(map[string]string{"pointer": at, "secret": strings.TrimPrefix(found[i].Rule, valuePrefix)})
 }
 
-// Note counts the secrets of a text that is somebody's data and stays as it is.
+func refusal(what, rule string) *abi.Error {
+	name := strings.TrimPrefix(rule, valuePrefix)
+	return abi.Errorf(abi.Denied, "%s holds the value of the secret %q", what, name).
+		WithHint("use the named secret %q instead: the host fills it in, and nobody else sees it", name)
+}
+
+// Note counts the secrets of a JSON value that is somebody's data and stays as it is.
 func (p Place) Note(body []byte) {
 	if p.r == nil {
 		return

@@ -1,6 +1,7 @@
 package redact
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -8,45 +9,43 @@ import (
 	"strings"
 )
 
-// pointer is where in a JSON value the first exact value stands (RFC 6901), and whose it is. A name that holds one is named
-// by what stands above it.
-func (r *Redactor) pointer(body []byte) (at, name string, found bool) {
+// pointer is where in a JSON value the first exact value stands (RFC 6901); "" is the whole. A name that holds one is named by
+// what stands above it.
+func (r *Redactor) pointer(body []byte) string {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.UseNumber()
 	var doc any
-	if json.Unmarshal(body, &doc) != nil {
-		return "", "", false
+	if dec.Decode(&doc) != nil {
+		return ""
 	}
-	return r.inside(doc, "")
+	at, _ := r.inside(doc, "")
+	return at
 }
 
-func (r *Redactor) inside(v any, at string) (string, string, bool) {
-	says := func(text string) (string, bool) {
-		found := r.known([]byte(text))
-		if found == nil {
-			return "", false
-		}
-		return strings.TrimPrefix(found[0].Rule, "vault:"), true
-	}
+func (r *Redactor) inside(v any, at string) (string, bool) {
+	holds := func(text string) bool { return r.known([]byte(text)) != nil }
 	switch v := v.(type) {
 	case string:
-		name, ok := says(v)
-		return at, name, ok
+		return at, holds(v)
+	case json.Number:
+		return at, holds(v.String())
 	case []any:
 		for i, one := range v {
-			if p, name, ok := r.inside(one, at+"/"+strconv.Itoa(i)); ok {
-				return p, name, true
+			if p, ok := r.inside(one, at+"/"+strconv.Itoa(i)); ok {
+				return p, true
 			}
 		}
 	case map[string]any:
 		for _, key := range slices.Sorted(maps.Keys(v)) {
-			if name, ok := says(key); ok {
-				return at, name, true
+			if holds(key) {
+				return at, true
 			}
-			if p, name, ok := r.inside(v[key], at+"/"+escape(key)); ok {
-				return p, name, true
+			if p, ok := r.inside(v[key], at+"/"+escape(key)); ok {
+				return p, true
 			}
 		}
 	}
-	return "", "", false
+	return "", false
 }
 
 func escape(key string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(key) }

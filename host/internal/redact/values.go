@@ -16,6 +16,9 @@ type needle struct {
 	ink  byte // what it is blacked out by
 }
 
+// valuePrefix begins the rule of a finding that is an exact value; its name follows.
+const valuePrefix = "vault:"
+
 // needles are the forms in which a value is met: as it is, escaped for JSON and for URLs, in hex of either case, and in
 // base64 of both alphabets at each of the three places it can have in a longer text. Of those the first and last
 // characters, which also depend on the neighbours, are left away.
@@ -42,7 +45,7 @@ func needles(v Value) []needle {
 	for _, f := range forms {
 		if len(f) >= MinValue && !seen[string(f)] {
 			seen[string(f)] = true
-			out = append(out, needle{bytes.Clone(f), "vault:" + v.Name, inkFor(f)})
+			out = append(out, needle{bytes.Clone(f), valuePrefix + v.Name, inkFor(f)})
 		}
 	}
 	return out
