@@ -52,6 +52,9 @@ func (t *tally) add(where, outcome string, found []Finding) {
 
 // Counts is what was found since the start, by place, rule and outcome, in their order.
 func (r *Redactor) Counts() []Count {
+	if r == nil {
+		return nil
+	}
 	r.tally.mu.Lock()
 	defer r.tally.mu.Unlock()
 	all := make([]Count, 0, len(r.tally.count))

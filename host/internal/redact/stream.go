@@ -28,6 +28,9 @@ func (s *Stream) Push(piece []byte) []byte {
 	return all[:ready]
 }
 
+// Whole is a piece that is a JSON value by itself, without the exact values in it.
+func (s *Stream) Whole(doc []byte) []byte { return s.p.ExactJSON(doc) }
+
 // Rest returns what was held back, at the end.
 func (s *Stream) Rest() []byte { return s.rest(nil) }
 
