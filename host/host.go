@@ -278,7 +278,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	s.View = view.Open(h.db, s.Journal, h.cleanDocuments())
 	s.Snappy = snappy.New(s.Journal, cfg.Snappy)
-	if s.Leases, err = lease.Open(ctx, h.db, s.Journal); err != nil {
+	if s.Leases, err = lease.Open(ctx, h.db, s.Journal, lease.Worded(s.Redact.At("reason").Text)); err != nil {
 		return err
 	}
 	if err = h.openAccess(ctx); err != nil {
