@@ -64,7 +64,7 @@ func halved(text string) string {
 type parrot struct{ infer.Model }
 
 func (parrot) Info() infer.Info {
-	return infer.Info{Engine: infer.Engine{Name: "parrot", Kind: infer.Neural}, Can: infer.Can{Generate: true}}
+	return infer.Info{Engine: infer.Engine{Name: "parrot", Kind: infer.Neural}, Can: infer.Can{Generate: true, Chat: true}}
 }
 
 func (parrot) Generate(context.Context, *infer.Request) iter.Seq2[infer.Part, error] {
@@ -74,6 +74,7 @@ func (parrot) Generate(context.Context, *infer.Request) iter.Seq2[infer.Part, er
 				return
 			}
 		}
+		yield(infer.Part{Finish: infer.Stopped, Usage: &infer.Usage{Prompt: 1, Output: 4}}, nil)
 	}
 }
 
@@ -304,7 +305,7 @@ func TestAPlantedValueOfTheVaultIsNowhere(t *testing.T) {
 	if refused("config patch", err); !strings.Contains(err.Error(), `"/api/header"`) {
 		t.Errorf("the patch's pointer: %v", err)
 	}
-	_, err = h.Services().Logic.Install(t.Context(), []byte(fmt.Sprintf("schema = 1\nid = \"test.unit\"\nversion = \"1.0.0\"\ncategory = \"retrieval\"\ntitle = %q\n[[patches]]\ntarget = \"recipes/retrieval\"\nop = \"merge\"\nvalue = { k = 1 }\n", planted)), logic.Installed, "file", "operator", "")
+	_, err = h.Services().Logic.Install(t.Context(), []byte(fmt.Sprintf("schema = 1\nid = \"test.unit\"\nversion = \"1.0.0\"\ncategory = \"retrieval\"\ntitle = \"a\"\ndescription = %q\n[[patches]]\ntarget = \"recipes/retrieval\"\nop = \"merge\"\nvalue = { k = 1 }\n", planted)), logic.Installed, "file", "operator", "")
 	refused("unit manifest", err)
 	for _, req := range [][3]string{
 		{"POST", "/patch/apply", `{"target":"recipes/retrieval","op":"merge","value":{"a":%s}}`}, {"POST", "/leases", `{"pack":"test/keeper","capability":"http","scope":["https://x.example.com"],"reason":%s}`},

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/url"
+	"strings"
 )
 
 // needle is one form of an exact value.
@@ -25,7 +26,9 @@ const valuePrefix = "vault:"
 func needles(v Value) []needle {
 	forms := [][]byte{v.Bytes}
 	if quoted, err := json.Marshal(string(v.Bytes)); err == nil && len(quoted) > 2 {
-		forms = append(forms, quoted[1:len(quoted)-1])
+		quoted = quoted[1 : len(quoted)-1]
+		// Others than this host do not escape what only web pages need escaped.
+		forms = append(forms, quoted, []byte(strings.NewReplacer(`\u0026`, "&", `\u003c`, "<", `\u003e`, ">").Replace(string(quoted))))
 	}
 	query, path := url.QueryEscape(string(v.Bytes)), url.PathEscape(string(v.Bytes))
 	forms = append(forms, []byte(query), []byte(path), lowerEscapes(query), lowerEscapes(path))
