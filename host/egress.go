@@ -34,7 +34,7 @@ type Egress struct {
 func (h *Host) openEgress(ctx context.Context) (err error) {
 	s, e := &h.parts, h.cfg.Egress
 	if e.Redact == nil {
-		e.Redact = func(b []byte) []byte { clean, _ := s.Redact.Bytes(b); return clean }
+		e.Redact = s.Redact.At("egress").Bytes
 	}
 	s.Egress, err = egress.Open(ctx, h.db, s.Journal, s.View, egress.Config{
 		Posture: egress.Posture(cmp.Or(e.Posture, string(egress.Public))), Resolver: e.Resolver, Dial: e.Dial, Own: e.Own, Roots: e.Roots, Redact: e.Redact, Judge: h.mayLeave, Meter: h.meterEgress, Deny: h.capsuleDenies, Log: h.cfg.Log,

@@ -133,9 +133,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err = h.openJournal(ctx); err != nil {
 		return err
 	}
-	s.View = view.Open(h.db, s.Journal)
+	s.View = view.Open(h.db, s.Journal, h.cleanDocuments())
 	s.Snappy = snappy.New(s.Journal, cfg.Snappy)
-	if s.Leases, err = lease.Open(ctx, h.db, s.Journal); err != nil {
+	if s.Leases, err = lease.Open(ctx, h.db, s.Journal, lease.Worded(s.Redact.At("reason").Text)); err != nil {
 		return err
 	}
 	if err = h.openAccess(ctx); err != nil {
@@ -199,10 +199,10 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{packs: s.Packs, infer: h.infer, trace: h.tracer, held: h.held, rails: s.Capsules, known: s.Projects, world: proposals{s.Reviews}}, action.Config{
+	s.Actions, err = action.Open(ctx, h.db, s.Journal, runner{packs: s.Packs, infer: h.infer, trace: h.tracer, held: h.held, rails: s.Capsules, known: s.Projects, world: proposals{s.Reviews}, redact: s.Redact}, action.Config{
 		Workers: cfg.Workers, PerPack: cfg.Limits.PerPack, Queue: cfg.Limits.Queue, MaxInput: cfg.Limits.Input,
 		MaxOutput: cfg.Limits.Output, MaxDepth: cfg.Limits.Depth, Grace: cfg.Limits.Grace, Resume: s.Prompts.Resumes,
-		Line: line, Backend: cfg.Queue.backend(), Lease: cfg.Queue.Lease, Attempts: cfg.Queue.Attempts,
+		Line: line, Backend: cfg.Queue.backend(), Lease: cfg.Queue.Lease, Attempts: cfg.Queue.Attempts, Name: h.cleanName,
 	}, cfg.Log)
 	if err != nil {
 		return err

@@ -26,7 +26,7 @@ func (h *Host) openJournal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h.parts.Journal, err = journal.Open(ctx, h.db, journal.Signed(key))
+	h.parts.Journal, err = journal.Open(ctx, h.db, journal.Signed(key), h.cleanEvents())
 	return err
 }
 

@@ -21,7 +21,7 @@ func (h *Host) openReviews() {
 	s.Reviews = review.Open(review.Parts{
 		DB: h.db, Journal: s.Journal, KV: kv.Open(h.db), View: s.View, Doc: project.DocID, TTL: h.cfg.Limits.Review,
 		Fits:   func(pack string, c api.Change) error { return s.Packs.Fits(pack, c) },
-		Redact: func(b []byte) []byte { clean, _ := s.Redact.Bytes(b); return clean },
+		Redact: s.Redact.At("review").Bytes,
 	})
 }
 

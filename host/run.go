@@ -25,6 +25,7 @@ func (h *Host) Run(ctx context.Context) error {
 	}
 	keep(below, "read_models", h.readModels)
 	keep(below, "journal", h.keepJournal)
+	keep(below, "secrets", h.tellFound)
 	keep(below, "snappy", h.parts.Snappy.Run)
 	keep(below, "leases", h.parts.Leases.Run)
 	keep(below, "quotas", h.parts.Quotas.Run)

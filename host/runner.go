@@ -14,6 +14,7 @@ import (
 	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/redact"
 	"github.com/arw-project/arw/host/internal/trace"
 )
 
@@ -25,17 +26,26 @@ const crowdedPause = 100 * time.Millisecond
 
 // runner lets the executor run the tools of packs: the two stand on one rung and do not know each other.
 type runner struct {
-	packs *pack.Manager
-	infer inference
-	trace *trace.Tracer
-	held  func() error  // why nothing runs
-	rails *capsule.Book // asked when an action is submitted, and again when it runs
-	known *project.Book // notes the project of every call
-	world proposals
+	packs  *pack.Manager
+	infer  inference
+	trace  *trace.Tracer
+	held   func() error  // why nothing runs
+	rails  *capsule.Book // asked when an action is submitted, and again when it runs
+	known  *project.Book // notes the project of every call
+	world  proposals
+	redact *redact.Redactor
 }
 
 // Resolve implements action.Runner.
 func (r runner) Resolve(kind string) (action.Tool, error) {
+	t, err := r.resolve(kind)
+	if err != nil {
+		return t, err
+	}
+	return hushed(r.redact, t), nil
+}
+
+func (r runner) resolve(kind string) (action.Tool, error) {
 	if err := r.held(); err != nil {
 		return action.Tool{}, err
 	}
@@ -65,7 +75,8 @@ func (r runner) Run(ctx context.Context, job action.Job) (res action.Result, err
 		ctx, span = r.trace.Enter(ctx, a.Trace, "action "+a.Kind, about...)
 	}
 	defer func() { span.End(err) }()
-	return r.run(ctx, job)
+	res, err = r.run(ctx, job)
+	return muted(r.redact, res, err)
 }
 
 func (r runner) run(ctx context.Context, job action.Job) (action.Result, error) {

@@ -19,7 +19,7 @@ type Telemetry struct {
 func (h *Host) openTrace() (err error) {
 	t := h.cfg.Telemetry
 	h.tracer, err = trace.Open(trace.Options{
-		Endpoint: t.Endpoint, Headers: t.Headers, Ratio: t.Ratio, Deny: h.clientMay, Version: h.cfg.Version,
+		Endpoint: t.Endpoint, Headers: t.Headers, Ratio: t.Ratio, Deny: h.clientMay, Clean: h.parts.Redact.At("trace").Text, Version: h.cfg.Version,
 		Failed: func(err error) { h.cfg.Log.Warn("traces could not be sent", "endpoint", t.Endpoint, "error", err) },
 	})
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 func (h *Host) openLogic(ctx context.Context) (err error) {
 	s := &h.parts
 	s.Logic, err = logic.Open(ctx, h.db, s.Journal, s.View, logic.Parts{
-		Gate: h.mayPromote, Tools: unitTools{h}, Leases: s.Leases, Model: h.hasModel, Shadow: h.shadow, Now: h.cfg.Upgrade.Now,
+		Gate: h.mayPromote, Tools: unitTools{h}, Leases: s.Leases, Model: h.hasModel, Shadow: h.shadow, Refuse: s.Redact.At("config").RefuseJSON, Now: h.cfg.Upgrade.Now,
 		Judge: func(ctx context.Context, corr, by string, p manifests.Permission, project string) (lease.Grant, error) {
 			return s.Packs.JudgeUnit(ctx, corr, by, p, project)
 		},

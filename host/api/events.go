@@ -119,6 +119,7 @@ func Events() []EventKind {
 		{"secrets.stored", "A secret was stored or changed", Secret{}},
 		{"secrets.removed", "A secret was removed", SecretName{}},
 		{"secrets.redacted", "A pack said secrets where everybody reads, and they were taken out", SecretsRedacted{}},
+		{"secrets.found", "Secrets were found where they do not belong: by place, rule and what became of them", SecretsFound{}},
 		{"secrets.used", "A pack had a secret used for it", SecretUse{}},
 		{"archive.unpacked", "An archive was unpacked", ArchiveEvent{}},
 		{"archive.blocked", "An archive was refused", ArchiveEvent{}},
@@ -426,6 +427,16 @@ type SecretsRedacted struct {
 	Count int            `json:"count"`
 	Rules map[string]int `json:"rules"`
 	Where map[string]int `json:"where"`
+}
+
+// SecretsFound is the body of secrets.found: how many more of a rule were found at a place since it was last told, and in all
+// since the start; never what. Rule is a rule's id, entropy, or vault: and the name of the secret.
+type SecretsFound struct {
+	Where   string `json:"where"`
+	Rule    string `json:"rule"`
+	Outcome string `json:"outcome"` // redacted, refused, or kept: it is somebody's data
+	Count   uint64 `json:"count"`
+	Total   uint64 `json:"total"`
 }
 
 // SecretUse is the body of secrets.used.

@@ -207,6 +207,9 @@ type Config struct {
 	IdemTTL   time.Duration // how long a key is remembered; 0 means 24 hours
 	Attempts  int           // how often an action may begin to run, when it is cut off in its course; 0 means 3
 	Grace     time.Duration // how long Run lets running calls finish when it is told to stop; 0 means 5 seconds
+	// Name makes a name that a client chose freely (key, session, correlation id) one that may be written down; equal names stay
+	// equal. nil keeps them.
+	Name func(string) string
 	// Resume reports whether an action that was running when the host stopped may run again from its beginning under the same
 	// id, because nothing had come of it yet; nil says no.
 	Resume func(tx *sql.Tx, action string) (bool, error)

@@ -171,6 +171,9 @@ func (e *Executor) admit(r Request) (*entry, error) {
 	if len(r.IdemKey) > maxKey || len(r.Session) > maxKey {
 		return nil, abi.Errorf(abi.Invalid, "submit %q: a key or session has at most %d bytes", tool.Kind, maxKey)
 	}
+	if name := e.cfg.Name; name != nil {
+		r.IdemKey, r.Session, r.Corr = name(r.IdemKey), name(r.Session), name(r.Corr)
+	}
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	if !r.Deadline.IsZero() && !r.Deadline.After(now) {
 		return nil, abi.Errorf(abi.Deadline, "submit %q: its deadline %s has passed", r.Kind, r.Deadline.UTC().Format(time.RFC3339Nano))

@@ -35,7 +35,7 @@ type entry struct {
 }
 
 // prepare checks and encodes events on the caller's goroutine, so that the writer's has less to do.
-func prepare(events []Event) ([]entry, error) {
+func (j *Journal) prepare(events []Event) ([]entry, error) {
 	if len(events) == 0 {
 		return nil, nil
 	}
@@ -44,7 +44,7 @@ func prepare(events []Event) ([]entry, error) {
 		if err := e.check(); err != nil {
 			return nil, err
 		}
-		body, err := encodeBody(e.Kind, e.Body)
+		body, err := encodeBody(e.Kind, e.Body, j.clean)
 		if err != nil {
 			return nil, err
 		}
@@ -96,7 +96,7 @@ func (e *Event) check() error {
 // encodeBody gives the bytes that are stored and hashed: one JSON object without insignificant white space, in UTF-8,
 // no name twice in an object (readers would disagree about which one counts), and with <, >, &, U+2028 and U+2029
 // escaped as encoding/json does it: marshalled again on the way to a client, the bytes stay the ones that were hashed.
-func encodeBody(kind string, body any) ([]byte, error) {
+func encodeBody(kind string, body any, clean func(kind string, body []byte) []byte) ([]byte, error) {
 	if body == nil {
 		return []byte("{}"), nil
 	}
@@ -112,6 +112,9 @@ func encodeBody(kind string, body any) ([]byte, error) {
 	b, err := json.Marshal(body)
 	if err != nil {
 		return nil, refuse("does not marshal: " + err.Error())
+	}
+	if clean != nil {
+		b = clean(kind, b)
 	}
 	switch {
 	case len(b) > MaxBody:

@@ -110,12 +110,19 @@ type Option func(*Journal)
 // Clock makes the journal ask now for the time; for tests.
 func Clock(now func() time.Time) Option { return func(j *Journal) { j.now = now } }
 
+// Cleaned makes the journal pass each body through clean before it is hashed and stored: what leaves the house through the
+// journal has been there. clean gets and gives one JSON object, and may be called by many goroutines.
+func Cleaned(clean func(kind string, body []byte) []byte) Option {
+	return func(j *Journal) { j.clean = clean }
+}
+
 // Journal appends, reads and follows. All methods are safe for concurrent use. It has no Close: it lives and ends with
 // its database.
 type Journal struct {
-	db  *db.DB
-	key ed25519.PrivateKey // nil: nothing is signed and nothing can be removed
-	now func() time.Time
+	db    *db.DB
+	key   ed25519.PrivateKey // nil: nothing is signed and nothing can be removed
+	now   func() time.Time
+	clean func(kind string, body []byte) []byte // nil: bodies are kept as they come
 
 	// Owned by the database's writer goroutine: where the running transaction stands.
 	tail    link
@@ -165,7 +172,7 @@ func Open(ctx context.Context, d *db.DB, options ...Option) (*Journal, error) {
 // Append journals the events in the order given, all or none, and returns them when they are durable. Errors: Invalid
 // or TooLarge for an event that breaks the rules (nothing is written then); else those of db.Write.
 func (j *Journal) Append(ctx context.Context, events ...Event) ([]Record, error) {
-	entries, err := prepare(events)
+	entries, err := j.prepare(events)
 	if err != nil || len(entries) == 0 {
 		return nil, err
 	}
@@ -185,7 +192,7 @@ func (j *Journal) Append(ctx context.Context, events ...Event) ([]Record, error)
 // and visible to followers, together with whatever else tx changes, or not at all. Return its error from the function:
 // going on after it would keep a part of the events.
 func (j *Journal) AppendTx(tx *sql.Tx, events ...Event) ([]Record, error) {
-	entries, err := prepare(events)
+	entries, err := j.prepare(events)
 	if err != nil {
 		return nil, err
 	}

@@ -214,7 +214,7 @@ func (j *Journal) redactOne(tx *sql.Tx, id int64, hit hitFunc) (*Record, Redacte
 	if len(paths) == 0 {
 		return nil, told, nil
 	}
-	if body, err = encodeBody(r.Kind, json.RawMessage(body)); err != nil {
+	if body, err = encodeBody(r.Kind, json.RawMessage(body), nil); err != nil {
 		return nil, told, err
 	}
 	salt := make([]byte, saltSize)

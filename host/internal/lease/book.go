@@ -19,6 +19,7 @@ type Book struct {
 	db      *db.DB
 	journal *journal.Journal
 	base    time.Time // where the monotonic clock of this book starts
+	words   func(reason string) string
 
 	wake chan struct{} // full while Run has something to look at
 
@@ -43,13 +44,29 @@ type change struct {
 	corr   string
 }
 
+// Option changes how Open makes a Book.
+type Option func(*Book)
+
+// Worded makes the reasons that people give for leases pass through clean before they are kept.
+func Worded(clean func(reason string) string) Option { return func(b *Book) { b.words = clean } }
+
+func (b *Book) reason(text string) string {
+	if b.words == nil {
+		return text
+	}
+	return b.words(text)
+}
+
 // Open reads the leases of a database whose migrations include Schema and writes nothing. Budgets that a crash left
 // reserved count as used. The book lives as long as the database; Run it so that endings are journaled.
-func Open(ctx context.Context, d *db.DB, j *journal.Journal) (*Book, error) {
+func Open(ctx context.Context, d *db.DB, j *journal.Journal, options ...Option) (*Book, error) {
 	b := &Book{
 		db: d, journal: j, base: time.Now(), wake: make(chan struct{}, 1),
 		leases: map[string]*entry{}, holders: map[holderKey]*Holder{}, pending: map[*entry]change{},
 		touched: map[*Holder]bool{},
+	}
+	for _, o := range options {
+		o(b)
 	}
 	if err := b.load(ctx); err != nil {
 		return nil, d.Explain("read the leases", err)

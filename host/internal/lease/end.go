@@ -30,6 +30,7 @@ func (b *Book) exhaust(e *entry) {
 // already stays as it is. Errors: NotFound, Invalid without somebody who revokes, and those of the database: then it is
 // revoked as long as this host runs, and the host keeps trying to write it down.
 func (b *Book) Revoke(ctx context.Context, corr, id, by, reason string) (Lease, error) {
+	reason = b.reason(reason)
 	if err := checkEnding(corr, by, reason); err != nil {
 		return Lease{}, err
 	}
@@ -51,6 +52,7 @@ func (b *Book) Revoke(ctx context.Context, corr, id, by, reason string) (Lease, 
 // RevokeAll revokes every lease of a pack, in all its versions, that is live or could be renewed, and returns them. The
 // events and changes are one write; the rest is as for Revoke.
 func (b *Book) RevokeAll(ctx context.Context, corr, pack, by, reason string) ([]Lease, error) {
+	reason = b.reason(reason)
 	if err := checkEnding(corr, by, reason); err != nil {
 		return nil, err
 	}
@@ -145,6 +147,7 @@ func (b *Book) settleTx(tx *sql.Tx, s settled) error {
 // RevokeTx is Revoke inside a write of the same database, so that a larger change and the end of its leases are one: the
 // lease ends once that write is durable, and goes on when it fails. One that ended already stays as it is.
 func (b *Book) RevokeTx(tx *sql.Tx, corr, id, by, reason string) error {
+	reason = b.reason(reason)
 	if err := checkEnding(corr, by, reason); err != nil {
 		return err
 	}

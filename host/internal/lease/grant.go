@@ -67,6 +67,7 @@ func (b *Book) GrantTx(tx *sql.Tx, corr string, g Grant) (Lease, error) {
 }
 
 func (b *Book) newEntry(corr string, g Grant) (*entry, error) {
+	g.Reason = b.reason(g.Reason)
 	patterns, err := checkGrant(corr, g)
 	if err != nil {
 		return nil, err

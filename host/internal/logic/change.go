@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -77,9 +78,24 @@ func (s *Store) Apply(ctx context.Context, scope Scope, uses []Use, how How) (Pl
 	return s.finish(ctx, c, plan, "apply "+strings.Join(names, ", ")+" to "+scope.String())
 }
 
+// holdsNoSecret refuses a value that everybody who may read the configuration would read.
+func (s *Store) holdsNoSecret(doing string, raw []byte) error {
+	if s.parts.Refuse == nil {
+		return nil
+	}
+	return s.parts.Refuse(doing, raw)
+}
+
 // layerOf makes the layer that a unit would be in a scope. The caller has the turn.
 func (s *Store) layerOf(ctx context.Context, u *unit, scope Scope, params map[string]json.RawMessage) (*layer, *Computed, error) {
 	values, err := u.man.Values(params)
+	if err != nil {
+		return nil, nil, err
+	}
+	given, err := json.Marshal(values)
+	if err == nil {
+		err = s.holdsNoSecret("apply unit "+strconv.Quote(u.man.ID), given)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -127,6 +143,9 @@ func (s *Store) Edit(ctx context.Context, scope Scope, target, op string, value 
 	}
 	if err != nil {
 		return Plan{}, abi.Errorf(abi.Invalid, "change document %q: %w", t.Name, err)
+	}
+	if err := s.holdsNoSecret("change document "+strconv.Quote(t.Name), raw); err != nil {
+		return Plan{}, err
 	}
 	s.turn.Lock()
 	defer s.turn.Unlock()

@@ -197,6 +197,8 @@ type Parts struct {
 	Verdict func(ctx context.Context, unit, digest string, params map[string]json.RawMessage, metric string) (string, error)
 	// Shadow replays what was recorded in a scope with other documents in the place of the live ones.
 	Shadow func(ctx context.Context, from Scope, docs map[string][]byte) (*Shadow, error)
+	// Refuse answers an error when a JSON value holds what no configuration may, a secret; nil lets everything in.
+	Refuse func(doing string, body []byte) error
 	// Now is the clock of approvals and trials; nil means the real one.
 	Now func() time.Time
 }

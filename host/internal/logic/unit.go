@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -112,6 +113,13 @@ func (s *Store) install(ctx context.Context, src []byte, override, state, origin
 	man, err := manifests.ParseUnit(origin, src)
 	if err == nil {
 		err = mayRun(man, origin, override)
+	}
+	if err != nil {
+		return Unit{}, err
+	}
+	text, err := json.Marshal(string(src))
+	if err == nil {
+		err = s.holdsNoSecret("install unit "+strconv.Quote(man.ID), text)
 	}
 	if err != nil {
 		return Unit{}, err

@@ -1,12 +1,9 @@
 package pack
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"maps"
-	"slices"
 
+	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/redact"
 )
 
@@ -21,6 +18,7 @@ func (w *world) hush(where, text string) string {
 }
 
 func (w *world) hushed(where string, found []redact.Finding) {
+	w.m.Redact.At(where).Count(found)
 	for _, f := range found {
 		if w.secrets == nil {
 			w.secrets = map[[2]string]int{}
@@ -29,48 +27,20 @@ func (w *world) hushed(where string, found []redact.Finding) {
 	}
 }
 
-// hushJSON is hush for a JSON value, which stays one: its strings are cleaned one by one.
+// hushJSON is hush for a JSON value, which stays one.
 func (w *world) hushJSON(where string, body []byte) []byte {
-	if _, found := w.m.Redact.Bytes(body); len(found) == 0 {
-		return body
-	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.UseNumber()
-	var doc any
-	if dec.Decode(&doc) != nil {
-		return []byte(`{}`) // it was JSON before; rather nothing than a secret
-	}
-	out, err := json.Marshal(w.hushValue(where, "", doc))
-	if err != nil {
-		return []byte(`{}`)
-	}
-	return out
+	clean, found := w.m.Redact.JSON(body)
+	w.hushed(where, found)
+	return clean
 }
 
-// hushValue cleans a value that stands behind a name, which says something about it.
-func (w *world) hushValue(where, name string, v any) any {
-	switch v := v.(type) {
-	case string:
-		clean := w.hush(where, v)
-		if clean == v && name != "" {
-			if _, found := w.m.Redact.String(name + "=" + v); len(found) > 0 {
-				w.hushed(where, found)
-				return redact.Mask
-			}
-		}
-		return clean
-	case []any:
-		for i := range v {
-			v[i] = w.hushValue(where, name, v[i])
-		}
-	case map[string]any:
-		out := make(map[string]any, len(v))
-		for _, key := range slices.Sorted(maps.Keys(v)) {
-			out[w.hush(where, key)] = w.hushValue(where, key, v[key])
-		}
-		return out
+// ownSecret refuses to keep a value of the vault in a store of the pack: the one place for it is the vault.
+func (w *world) ownSecret(ctx context.Context, c abi.Capability, where, doing string, val []byte) error {
+	err := w.m.Redact.At(where).Refuse(doing, val)
+	if err != nil {
+		w.deny(ctx, c, "", err)
 	}
-	return v
+	return err
 }
 
 // tellHushed journals what was taken out in the course of the call.

@@ -141,11 +141,11 @@ const maxSecrets = 4
 
 // credentials lets the vault fill the named secrets in, when a lease covers each and it is meant for where the request goes.
 func (n *network) credentials(req abi.HTTPRequest, out *egress.Request) {
+	out.Scrub = n.m.Redact // also of an answer to a request without one: it may repeat what an earlier one brought there
 	if len(req.Secrets) == 0 {
 		return
 	}
 	w := (*world)(n)
-	out.Scrub = n.m.Redact
 	out.Fill = func(ctx context.Context, r *http.Request) error {
 		if len(req.Secrets) > maxSecrets {
 			return abi.Errorf(abi.Invalid, "send %d secrets: at most %d go into one request", len(req.Secrets), maxSecrets)

@@ -2,6 +2,7 @@ package pack
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"strings"
 
@@ -84,6 +85,12 @@ func (k *keys) Batch(ctx context.Context, ops []abi.KVOp) error {
 	if err := kv.CheckBatch(ops); err != nil {
 		return err
 	}
+	for _, op := range ops {
+		doing := "put a key"
+		if err := cmp.Or((*world)(k).ownSecret(ctx, abi.KV, "kv", doing, op.Key), (*world)(k).ownSecret(ctx, abi.KV, "kv", doing, op.Val)); err != nil {
+			return err
+		}
+	}
 	if err := (*world)(k).remember(ctx, abi.KV, changesOf(ops)); err != nil {
 		return err
 	}
@@ -161,13 +168,14 @@ func (s *states) Put(ctx context.Context, name string, doc []byte) error {
 		(*world)(s).deny(ctx, abi.State, name, err)
 		return err
 	}
+	doc = (*world)(s).hushJSON("state", bytes.Clone(doc))
 	if err := model.Schema.Validate(doc); err != nil {
 		return wrap(err, "put read model %q", name)
 	}
-	if err := (*world)(s).remember(ctx, abi.State, []api.Change{{Op: "put", Store: "state", Name: name, Value: bytes.Clone(doc)}}); err != nil {
+	if err := (*world)(s).remember(ctx, abi.State, []api.Change{{Op: "put", Store: "state", Name: name, Value: doc}}); err != nil {
 		return err
 	}
-	_, err := s.m.View.Put(ctx, (*world)(s).cause(), project.DocID(s.c.Project, name), bytes.Clone(doc))
+	_, err := s.m.View.Put(ctx, (*world)(s).cause(), project.DocID(s.c.Project, name), doc)
 	return err
 }
 

@@ -1,7 +1,6 @@
 package redact
 
 import (
-	"bytes"
 	"io"
 	"slices"
 )
@@ -10,37 +9,27 @@ import (
 // lengths stay true. It holds back no more than the beginning of something that may become a value, so a stream that is
 // waited for arrives. Rules and entropy are not asked: they would change what is not secret.
 func (r *Redactor) Reader(src io.Reader) io.Reader {
-	values := r.values.Load()
-	if values == nil || len(*values) == 0 {
+	if r == nil || !r.hasValues() {
 		return src
 	}
-	return &reader{src: src, needles: *values}
+	return &reader{src: src, values: r.values.Load()}
 }
 
-// Exact is the text with its exact values blacked out by as many asterisks, in place.
+// Exact is the text with its exact values blacked out by as many asterisks, in place; a value that is a number becomes
+// another one, so that JSON stays JSON.
 func (r *Redactor) Exact(text []byte) []byte {
-	if values := r.values.Load(); values != nil {
-		blacken(text, *values)
+	if v := r.values.Load(); v != nil {
+		v.blacken(text)
 	}
 	return text
 }
 
-func blacken(text []byte, needles []needle) {
-	for i := range needles {
-		for _, s := range needles[i].find(nil, text) {
-			for at := s.from; at < s.to; at++ {
-				text[at] = '*'
-			}
-		}
-	}
-}
-
 type reader struct {
-	src     io.Reader
-	needles []needle
-	buf     []byte // read and not given
-	ready   int    // bytes of buf that hold no part of a value to come
-	err     error
+	src    io.Reader
+	values *values
+	buf    []byte // read and not given
+	ready  int    // bytes of buf that hold no part of a value to come
+	err    error
 }
 
 // readChunk is how much is read at once when the caller's buffer is small.
@@ -67,24 +56,9 @@ func (r *reader) fill(size int) {
 	r.buf = slices.Grow(r.buf, size)
 	n, err := r.src.Read(r.buf[at : at+size])
 	r.buf, r.err = r.buf[:at+n], err
-	blacken(r.buf, r.needles)
+	r.values.blacken(r.buf)
 	r.ready = len(r.buf)
 	if err == nil {
-		r.ready -= r.begun()
+		r.ready -= r.values.begun(r.buf)
 	}
-}
-
-// begun is the length of the longest end of buf that begins a value.
-func (r *reader) begun() int {
-	longest := 0
-	for i := range r.needles {
-		text := r.needles[i].text
-		for n := min(len(text)-1, len(r.buf)); n > longest; n-- {
-			if bytes.HasSuffix(r.buf, text[:n]) {
-				longest = n
-				break
-			}
-		}
-	}
-	return longest
 }

@@ -121,7 +121,7 @@ func TestRules(t *testing.T) {
 		want  string
 	}{
 		"no id":      {[]redact.Rule{{Kind: "token", Pattern: "a"}}, "an id has"},
-		"kind":       {[]redact.Rule{{ID: "a", Kind: "word", Pattern: "a"}}, "not token, key or pattern"},
+		"kind":       {[]redact.Rule{{ID: "a", Kind: "word", Pattern: "a"}}, "not token, key, pattern or pem"},
 		"expression": {[]redact.Rule{{ID: "a", Kind: "token", Pattern: "("}}, "missing closing )"},
 		"nothing":    {[]redact.Rule{{ID: "a", Kind: "token", Pattern: "x*"}}, "match everywhere"},
 		"itself":     {[]redact.Rule{{ID: "a", Kind: "token", Pattern: "[*]+"}}, "its own replacement"},

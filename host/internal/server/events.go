@@ -154,7 +154,7 @@ func (s *Server) burst(w *bufio.Writer, page []*journal.Record) error {
 		}
 		text, err := s.frames.of(r)
 		if err == nil {
-			_, err = w.Write(text)
+			_, err = w.Write(s.svc.Redact.At("answer").Exact(text)) // what became secret since it happened
 		}
 		if err != nil {
 			return err

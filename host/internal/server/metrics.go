@@ -130,6 +130,7 @@ func (n *snapshot) Collect(out chan<- prometheus.Metric) {
 	n.bus(gauge, count)
 	n.memo(gauge, count)
 	n.snappy(gauge, count)
+	n.secrets(count)
 	for _, p := range n.s.svc.Packs.List() {
 		gauge(descPacks, 1, p.Name, p.Version, string(p.State))
 	}

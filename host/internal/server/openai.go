@@ -180,9 +180,16 @@ func (s *Server) openAnswer(c *fiber.Ctx, a *asked) (action.Action, *stream.Outp
 
 // passAnswer writes chunks until there are no more, and how the answer ended.
 func (s *Server) passAnswer(ctx context.Context, ch *chunks, out *stream.Output, first stream.Part, actor string) error {
+	clean := s.outgoing()
+	say := func(part []byte) error {
+		if len(part) == 0 {
+			return nil
+		}
+		return ch.text(string(part))
+	}
 	err := ch.begin()
-	if err == nil && len(first.Body) > 0 {
-		err = ch.text(string(first.Body))
+	if err == nil {
+		err = say(clean.Push(first.Body))
 	}
 	for err == nil {
 		beat, cancel := context.WithTimeout(ctx, s.opts.Heartbeat)
@@ -190,8 +197,11 @@ func (s *Server) passAnswer(ctx context.Context, ch *chunks, out *stream.Output,
 		cancel()
 		switch {
 		case failed == nil:
-			err = ch.text(string(p.Body))
+			err = say(clean.Push(p.Body))
 		case errors.Is(failed, io.EOF):
+			if err := say(clean.Rest()); err != nil {
+				return err
+			}
 			return s.endAnswer(ctx, ch, actor)
 		case ctx.Err() != nil:
 			return ctx.Err()

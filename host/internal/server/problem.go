@@ -29,6 +29,9 @@ var corrForm = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 
 // observe gives every request its correlation id, counts it and logs it once.
 func (s *Server) observe(c *fiber.Ctx) error {
+	if id := c.Get(api.HeaderCorr); s.svc.Redact.Clean(id) != id { // it would stand everywhere
+		c.Request().Header.Del(api.HeaderCorr)
+	}
 	corr := corr(c)
 	c.Set("X-Content-Type-Options", "nosniff")
 	c.Set("Cache-Control", "no-store")
@@ -38,7 +41,10 @@ func (s *Server) observe(c *fiber.Ctx) error {
 	}
 	at, span := s.opts.Trace.Enter(context.Background(), c.Get("traceparent"), "request", "http.request.method", c.Method(), "arw.corr_id", corr)
 	c.Locals(traceKey, trace.Parent(at))
-	err := s.next(c)
+	err := s.secretless(c)
+	if err == nil {
+		err = s.next(c)
+	}
 	defer func() {
 		span.Rename(c.Method() + " " + c.Route().Path)
 		span.Say("http.route", c.Route().Path, "http.response.status_code", strconv.Itoa(c.Response().StatusCode()))
@@ -49,6 +55,7 @@ func (s *Server) observe(c *fiber.Ctx) error {
 			return handled
 		}
 	}
+	s.exactly(c)
 	took := time.Since(start)
 	status := c.Response().StatusCode()
 	s.metrics.request(c.Method(), c.Route().Path, status, took)

@@ -36,6 +36,7 @@ import (
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/quota"
+	"github.com/arw-project/arw/host/internal/redact"
 	"github.com/arw-project/arw/host/internal/review"
 	"github.com/arw-project/arw/host/internal/snappy"
 	"github.com/arw-project/arw/host/internal/trace"
@@ -57,7 +58,9 @@ type Services struct {
 	Logic       *logic.Store
 	Experiments *experiment.Book
 	Vault       *vault.Vault
-	Egress      *egress.Guard
+	// Redact knows what must not pass; nil knows nothing.
+	Redact *redact.Redactor
+	Egress *egress.Guard
 	// Shelf holds model files; Runtimes gives their supervisor, nil until one was needed.
 	Shelf    *shelf.Shelf
 	Models   *serve.Service

@@ -17,6 +17,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/pack"
+	"github.com/arw-project/arw/host/internal/redact"
 	"github.com/arw-project/arw/host/internal/stream"
 )
 
@@ -117,15 +118,21 @@ func (s *Server) passOn(w *bufio.Writer, id string, out *stream.Output, write pa
 	if act, err := s.svc.Actions.Get(s.ctx, id); err == nil {
 		parts = &pace{g: s.svc.Snappy, route: "GET /actions/:id/stream", began: act.Created}
 	}
+	clean := s.outgoing()
 	for {
 		ctx, cancel := context.WithTimeout(s.ctx, s.opts.Heartbeat)
 		p, err := out.Next(ctx)
 		cancel()
 		switch {
 		case err == nil:
-			err = write(w, byte(p.Kind), p.Body)
+			err = cleanPart(w, clean, write, p)
 			parts.part()
 		case errors.Is(err, io.EOF):
+			if rest := clean.Rest(); len(rest) > 0 {
+				if err := write(w, byte(abi.FrameBytes), rest); err != nil {
+					return err
+				}
+			}
 			return s.lastPart(w, id, write)
 		case s.ctx.Err() != nil:
 			return err
@@ -136,6 +143,19 @@ func (s *Server) passOn(w *bufio.Writer, id string, out *stream.Output, write pa
 			return err
 		}
 	}
+}
+
+// cleanPart writes a part without values of the vault. Of bytes, what may begin one waits for the next part; a part that is JSON
+// is a whole of its own.
+func cleanPart(w *bufio.Writer, clean *redact.Stream, write partWriter, p stream.Part) error {
+	if p.Kind != abi.FrameBytes {
+		return write(w, byte(p.Kind), clean.Whole(p.Body))
+	}
+	body := clean.Push(p.Body)
+	if len(body) == 0 && len(p.Body) > 0 {
+		return nil
+	}
+	return write(w, byte(p.Kind), body)
 }
 
 // lastPart waits for the action's end. A guest may end its stream long before; the pulse goes on.

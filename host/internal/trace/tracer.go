@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
@@ -30,6 +31,8 @@ type Options struct {
 	Ratio float64
 	// Deny is asked before each request, "METHOD scheme://host/path"; its error keeps the spans here. Nil denies nothing.
 	Deny func(target string) error
+	// Clean takes out of names and values what must not leave; nil takes out nothing.
+	Clean func(text string) string
 	// Version of the program.
 	Version string
 	// Failed hears of spans that could not be sent; nil hears nothing. It is called from a goroutine of its own.
@@ -66,7 +69,7 @@ func Open(o Options) (*Tracer, error) {
 	}
 	about := resource.NewSchemaless(attributes([]string{"service.name", "arw", "service.version", o.Version})...)
 	return &Tracer{sdktrace.NewTracerProvider(
-		sdktrace.WithBatcher(telling{out, o.Failed}, sdktrace.WithMaxQueueSize(4096)),
+		sdktrace.WithBatcher(telling{out, o.Failed, o.Clean}, sdktrace.WithMaxQueueSize(4096)),
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(o.Ratio))),
 		sdktrace.WithResource(about),
 	)}, nil
@@ -92,11 +95,43 @@ func (d denier) RoundTrip(req *http.Request) (*http.Response, error) {
 type telling struct {
 	sdktrace.SpanExporter
 	failed func(error)
+	clean  func(string) string
+}
+
+// cleaned is a span as it may leave.
+type cleaned struct {
+	sdktrace.ReadOnlySpan
+	name  string
+	attrs []attribute.KeyValue
+}
+
+// Name implements sdktrace.ReadOnlySpan.
+func (c cleaned) Name() string { return c.name }
+
+// Attributes implements sdktrace.ReadOnlySpan.
+func (c cleaned) Attributes() []attribute.KeyValue { return c.attrs }
+
+func (t telling) cleaned(spans []sdktrace.ReadOnlySpan) []sdktrace.ReadOnlySpan {
+	if t.clean == nil {
+		return spans
+	}
+	out := make([]sdktrace.ReadOnlySpan, len(spans))
+	for i, s := range spans {
+		c := cleaned{ReadOnlySpan: s, name: t.clean(s.Name())}
+		for _, kv := range s.Attributes() {
+			if kv.Value.Type() == attribute.STRING {
+				kv.Value = attribute.StringValue(t.clean(kv.Value.AsString()))
+			}
+			c.attrs = append(c.attrs, kv)
+		}
+		out[i] = c
+	}
+	return out
 }
 
 // ExportSpans implements sdktrace.SpanExporter.
 func (t telling) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
-	if err := t.SpanExporter.ExportSpans(ctx, spans); err != nil && t.failed != nil {
+	if err := t.SpanExporter.ExportSpans(ctx, t.cleaned(spans)); err != nil && t.failed != nil {
 		t.failed(err)
 	}
 	return nil

@@ -13,9 +13,10 @@ import (
 // member names from the top; arrays are values that are set as a whole. An Edit is for one goroutine and ends with the
 // function it was given to.
 type Edit struct {
-	root *node
-	ops  []op
-	err  error
+	root  *node
+	ops   []op
+	err   error
+	clean func([]byte) []byte
 }
 
 // Get decodes the value at path into into (nil: only look) and reports whether there is one.
@@ -37,7 +38,8 @@ func (e *Edit) Set(value any, path ...string) {
 	if e.err != nil {
 		return
 	}
-	val, err := encode(value)
+	path = e.cleaned(path)
+	val, err := encode(value, e.clean)
 	if err != nil {
 		e.err = abi.Errorf(abi.Invalid, "set %q: %w", pointer(path), err)
 		return
@@ -74,6 +76,7 @@ func (e *Edit) Remove(path ...string) {
 		e.err = abi.Errorf(abi.Invalid, "remove \"\": a change cannot remove the whole document")
 		return
 	}
+	path = e.cleaned(path)
 	if ok, _ := e.Get(nil, path...); ok {
 		e.put("remove", path, nil)
 	}
@@ -108,6 +111,29 @@ func (e *Edit) Len(path ...string) int {
 
 // Ordinal writes the number of a record so that names sort as the numbers do.
 func Ordinal(id int64) string { return fmt.Sprintf("%016d", id) }
+
+// minDirty is the shortest name that is cleaned, in bytes: in a shorter one nothing is found.
+const minDirty = 8
+
+// cleaned is path without what its names must not tell. It is path itself nearly always.
+func (e *Edit) cleaned(path []string) []string {
+	if e.clean == nil {
+		return path
+	}
+	for i, name := range path {
+		if len(name) < minDirty {
+			continue
+		}
+		was := appendQuoted(make([]byte, 0, len(name)+2), name)
+		now := e.clean(was)
+		var other string
+		if string(now) != string(was) && json.Unmarshal(now, &other) == nil {
+			path = slices.Clone(path)
+			path[i] = other
+		}
+	}
+	return path
+}
 
 func (e *Edit) put(kind string, path []string, val *node) {
 	e.root, _ = put(e.root, path, val) // the callers have found every object on the way

@@ -54,7 +54,7 @@ func (v *View) Live(ctx context.Context, id string) (*Live, error) {
 func (l *Live) Change(fn func(*Edit) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := &Edit{root: l.root}
+	e := &Edit{root: l.root, clean: l.v.clean}
 	if err := fn(e); err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (l *Live) Change(fn func(*Edit) error) error {
 
 // Put is Change to doc as a whole, a JSON value; what is equal in both stays as it is and is not part of the patch.
 func (l *Live) Put(doc json.RawMessage) error {
-	root, err := parse(doc)
+	root, err := l.v.parse(doc)
 	if err != nil {
 		return abi.Errorf(abi.Invalid, "put document %q: %w", l.id, err)
 	}

@@ -249,13 +249,16 @@ func quotedSize(s string) int {
 }
 
 // encode makes a node of a Go value.
-func encode(value any) (*node, error) {
+func encode(value any, clean func([]byte) []byte) (*node, error) {
 	raw, ok := value.(json.RawMessage)
 	if !ok {
 		var err error
 		if raw, err = json.Marshal(value); err != nil {
 			return nil, abi.Errorf(abi.Invalid, "it does not marshal: %w", err)
 		}
+	}
+	if clean != nil && json.Valid(raw) {
+		raw = clean(raw)
 	}
 	return parse(raw)
 }

@@ -70,6 +70,7 @@ func ETag(id string, version int64) string {
 type View struct {
 	db      *db.DB
 	journal *journal.Journal
+	clean   func([]byte) []byte // see Cleaned; nil: values are kept as they come
 
 	mu    sync.RWMutex
 	docs  map[string]*state // as committed
@@ -93,9 +94,19 @@ type state struct {
 	text []byte
 }
 
+// Option changes how Open makes a View.
+type Option func(*View)
+
+// Cleaned makes every value that enters a document pass through clean, and each name on its path that is long enough to hold
+// anything. clean gets and gives one JSON value; what it gave once it gives back unchanged.
+func Cleaned(clean func(value []byte) []byte) Option { return func(v *View) { v.clean = clean } }
+
 // Open watches d, which must be the database that j writes to.
-func Open(d *db.DB, j *journal.Journal) *View {
+func Open(d *db.DB, j *journal.Journal, options ...Option) *View {
 	v := &View{db: d, journal: j, docs: map[string]*state{}, lives: map[string]*Live{}, pending: map[string]*state{}}
+	for _, o := range options {
+		o(v)
+	}
 	d.Watch(watcher{v})
 	return v
 }
