@@ -58,6 +58,7 @@ import (
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/queue/local"
 	"github.com/arw-project/arw/host/internal/quota"
+	"github.com/arw-project/arw/host/internal/recall"
 	"github.com/arw-project/arw/host/internal/redact"
 	"github.com/arw-project/arw/host/internal/review"
 	"github.com/arw-project/arw/host/internal/schedule"
@@ -195,6 +196,8 @@ type Services struct {
 	Quotas   *quota.Book
 	Trust    *signing.Policy
 	Memo     *memo.Memo
+	// Recall gives answers again to questions that mean the same.
+	Recall *recall.Recall
 	Snappy   *snappy.Governor
 	Vault    *vault.Vault
 	Redact   *redact.Redactor
@@ -327,7 +330,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	s.Packs, err = pack.Open(ctx, pack.Parts{
 		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Prompts: s.Prompts, Projects: s.Projects, Reviews: s.Reviews, Trust: s.Trust, Vault: s.Vault, Redact: s.Redact,
-		Engine: h.engine, Second: h.second, Egress: s.Egress, Memo: s.Memo, Units: s.Logic, Config: effective{s.Logic}, Models: h.infer, Revocations: revocations, Catalogue: names, Rails: s.Capsules, Quotas: s.Quotas, Log: cfg.Log,
+		Engine: h.engine, Second: h.second, Egress: s.Egress, Memo: s.Memo, Recall: s.Recall, Units: s.Logic, Config: effective{s.Logic}, Models: h.infer, Revocations: revocations, Catalogue: names, Rails: s.Capsules, Quotas: s.Quotas, Log: cfg.Log,
 	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain,
 		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now, Record: cfg.Limits.Record, Held: h.held})
 	if err != nil {
@@ -451,6 +454,7 @@ func (h *Host) Run(ctx context.Context) error {
 	keep(below, "sweep", h.sweep)
 	keep(below, "index", h.news)
 	keep(below, "memory", h.memory)
+	keep(below, "recall", h.recall)
 	keep(below, "guards", h.parts.Logic.Guard)
 	keep(ctx, "schedules", h.unlessSafe(h.parts.Schedules.Run))
 	err := h.unlessSafe(h.parts.Actions.Run)(ctx)

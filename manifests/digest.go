@@ -75,6 +75,11 @@ func (t Tool) tree() any {
 	if len(t.Streams) > 0 {
 		tree["streams"] = listOf(t.Streams, func(s string) any { return s })
 	}
+	if r := t.Recall; r != nil {
+		tree["recall"] = map[string]any{
+			"question": r.Question, "near": json.Number(strconv.FormatFloat(r.Near, 'g', -1, 64)), "empty": r.Empty, "same": r.Same, "ttl_ms": millis(r.TTL),
+		}
+	}
 	if t.Limits.Stream > 0 {
 		tree["limits"].(map[string]any)["stream"] = integer(t.Limits.Stream)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -174,6 +175,10 @@ func renderTool(b *bytes.Buffer, t *Tool) {
 	text := tomlString
 	fmt.Fprintf(b, "[[tools]]\nid = %s\ntitle = %s\ndescription = %s\ninput = %s\noutput = %s\neffects = %s\nisolation = %s\n",
 		text(t.ID), text(t.Title), text(t.Description), text(string(t.Input.JSON())), text(string(t.Output.JSON())), text(t.Effects.String()), text(t.Isolation))
+	if r := t.Recall; r != nil {
+		fmt.Fprintf(b, "recall = { question = %s, near = %s, empty = %s, same = %s, ttl = %s }\n",
+			tomlString(r.Question), strconv.FormatFloat(r.Near, 'f', -1, 64), tomlString(r.Empty), tomlString(r.Same), tomlString(strict.Duration(r.TTL).String()))
+	}
 	fmt.Fprintf(b, "streams = [")
 	for _, s := range t.Streams {
 		fmt.Fprintf(b, "%s, ", text(s))
