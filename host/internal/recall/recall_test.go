@@ -239,16 +239,16 @@ func (m *model) Embed(_ context.Context, _ Space, _, q string) (Vector, error) {
 func TestVectorsOfTwoEnginesAreNeverCompared(t *testing.T) {
 	k := newRig(t, Limits{Audit: 1000})
 	m := &model{name: "one", at: map[string][]float32{
-		"put a right away": {1, 2, 3}, "discard a lease": {1, 2, 3.01}, "discard a lease in 3 days": {1, 2, 3}, "the weather": {3, -1, 0},
+		"put a permit away": {1, 2, 3}, "discard a lease": {1, 2, 3.01}, "discard a lease in 3 days": {1, 2, 3}, "the weather": {3, -1, 0},
 	}}
 	k.r = New(Options{Now: func() time.Time { return k.at }, Neural: m, Limits: Limits{Audit: 1000}})
-	k.want("put a right away", Miss)
+	k.want("put a permit away", Miss)
 	k.want("discard a lease", Audit)          // other words, near for the model
 	k.want("discard a lease in 3 days", Miss) // near for the model, not for the verifier
 	k.want("the weather", Miss)
 	m.name = "two"
 	k.r.Forget(func(Space) bool { return true })
-	k.want("put a right away", Miss)
+	k.want("put a permit away", Miss)
 	m.name = "one"
 	k.want("discard a lease", Miss)
 	m.down = true
