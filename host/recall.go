@@ -66,7 +66,10 @@ func (h *Host) ForgetRecall(ctx context.Context, f api.RecallForgotten, actor, c
 }
 
 // recallDocument is the document recall.
-func (h *Host) recallDocument(context.Context) (any, error) {
+func (h *Host) recallDocument(context.Context) (any, error) { return h.RecallNow(), nil }
+
+// RecallNow tells what is kept for whom, and how often it was wrong.
+func (h *Host) RecallNow() api.Recall {
 	spaces, all, answers, size := h.parts.Recall.Stats()
 	doc := api.Recall{Answers: answers, Bytes: size, All: api.RecallCounts(all), Spaces: []api.RecallSpace{}}
 	for _, s := range spaces {
@@ -79,7 +82,7 @@ func (h *Host) recallDocument(context.Context) (any, error) {
 		}
 		doc.Spaces = append(doc.Spaces, out)
 	}
-	return doc, nil
+	return doc
 }
 
 // placer has questions placed by the model that cache.toml names, as the one who asks: policy and quotas hold for it.

@@ -30,14 +30,11 @@ func (a *app) recallListCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var doc struct {
-				Version int64 `json:"version"`
-				api.Recall
-			}
-			if err := c.State(cmd.Context(), "recall", nil, &doc); err != nil {
+			doc, err := c.Recall(cmd.Context())
+			if err != nil {
 				return err
 			}
-			return a.print(doc.Recall, func(u ui) error {
+			return a.print(doc, func(u ui) error {
 				if len(doc.Spaces) == 0 {
 					u.say("nothing is kept to be given again")
 					return nil

@@ -15,6 +15,21 @@ type words struct {
 	negated int
 }
 
+// direction is a word of direction with what it leads to: "from Rome to Paris" is not "from Paris to Rome". The "to" of "how to
+// mend" leads nowhere.
+func direction(tokens []string, i int) string {
+	word := strings.ToLower(tokens[i])
+	if word == "to" && (i == 0 || function[strings.ToLower(tokens[i-1])] || marking[strings.ToLower(tokens[i-1])]) {
+		return ""
+	}
+	for _, t := range tokens[i+1:] {
+		if low := strings.ToLower(t); !function[low] {
+			return word + " " + stem(low)
+		}
+	}
+	return word
+}
+
 // wordsOf reads a question. It knows English function words; words of other languages all carry meaning, so that it refuses
 // there rather than guesses.
 func wordsOf(text string) (w words) {
@@ -33,12 +48,16 @@ func wordsOf(text string) (w words) {
 				number += " " + stem(strings.ToLower(tokens[i+1]))
 			}
 			w.numbers = append(w.numbers, number)
+		case towards[bare]:
+			if m := direction(tokens, i); m != "" {
+				w.marks = append(w.marks, m)
+			}
 		case marking[bare]:
 			w.marks = append(w.marks, bare)
 		case name(t, i == 0):
 			w.marks = append(w.marks, stem(bare))
 		}
-		if !function[bare] {
+		if !function[bare] && !towards[bare] {
 			w.content = append(w.content, stem(bare))
 		}
 	}
@@ -159,13 +178,14 @@ var (
 	// Words on which the answer hangs although they are short or alike in meaning: of asking, direction, order, comparison,
 	// quantity, date, and pairs of opposites.
 	marking = listed(`who whom whose when where why
-		before after since until from into onto to above below over under up down in out inside outside left right north south east west
+		before after since until above below over under up down in out inside outside left right north south east west
 		more less most least fewer greater smaller larger higher lower than minimum maximum min max first last next previous earlier later
 		all any every each some only both either other others same different always sometimes often rarely
 		enable disable enabled disabled start stop open close allow deny allowed denied add remove increase decrease include exclude
 		on off true false yes buy sell import export send receive read write upload download grant revoke lock unlock old new best worst
 		january february march april may june july august september october november december
 		monday tuesday wednesday thursday friday saturday sunday today tomorrow yesterday`)
+	towards  = listed(`from to into onto`)
 	function = listed(`a an the this that these those is are was were be been being am do does did done doing have has had having
 		i you he she it we they me him her us them my your his its our their of for by with at as and or if then so
 		what which how can could would should will shall might must please tell show give find explain describe about there here let lets

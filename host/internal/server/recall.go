@@ -7,6 +7,8 @@ import (
 	"github.com/arw-project/arw/host/api"
 )
 
+func (s *Server) getRecall(c *fiber.Ctx) error { return c.JSON(s.svc.RecallNow()) }
+
 func (s *Server) deleteRecall(c *fiber.Ctx) error {
 	f := api.RecallForgotten{Pack: c.Query("pack"), Project: c.Query("project"), Person: c.Query("person"), Why: "somebody asked"}
 	out, err := s.svc.ForgetRecall(s.ctx, f, s.actor(c), corr(c))

@@ -72,6 +72,8 @@ type Services struct {
 	Memo *memo.Memo
 	// Recall gives answers again; nil where none is.
 	Recall *recall.Recall
+	// RecallNow tells what is kept and how often it was wrong.
+	RecallNow func() api.Recall
 	// ForgetRecall lets answers go that could have been given again.
 	ForgetRecall func(ctx context.Context, f api.RecallForgotten, actor, corr string) (api.RecallForgotten, error)
 	// TrustDigest names the trust policy in force.
