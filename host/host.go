@@ -198,10 +198,10 @@ type Services struct {
 	Memo     *memo.Memo
 	// Recall gives answers again to questions that mean the same.
 	Recall *recall.Recall
-	Snappy   *snappy.Governor
-	Vault    *vault.Vault
-	Redact   *redact.Redactor
-	Engine   *wasm.Engine // the one that runs packs
+	Snappy *snappy.Governor
+	Vault  *vault.Vault
+	Redact *redact.Redactor
+	Engine *wasm.Engine // the one that runs packs
 	// Shelf holds model files.
 	Shelf *shelf.Shelf
 	// Models answers requests for inference.
