@@ -33,7 +33,7 @@ func (p *Pack) tree() map[string]any {
 	for _, c := range p.Capabilities {
 		capabilities[string(c.Name)] = map[string]any{
 			"scope": listOf(c.Scope, func(s string) any { return s }), "reason": c.Reason, "ask": c.Ask, "optional": c.Optional,
-			"ttl_ms": millis(c.TTL), "budget": map[string]any{"calls": integer(c.Budget.Calls), "bytes": integer(c.Budget.Bytes)},
+			"ttl_ms": millis(c.TTL), "budget": c.Budget.tree(),
 		}
 	}
 	return map[string]any{
@@ -50,6 +50,18 @@ func (p *Pack) tree() map[string]any {
 			return map[string]any{"id": s.ID, "description": s.Description, "schema": s.Schema.doc}
 		}),
 	}
+}
+
+// tree leaves tokens and money out where they are 0: they are younger than the first manifests.
+func (b Budget) tree() map[string]any {
+	tree := map[string]any{"calls": integer(b.Calls), "bytes": integer(b.Bytes)}
+	if b.Tokens > 0 {
+		tree["tokens"] = integer(b.Tokens)
+	}
+	if b.Money > 0 {
+		tree["usd_micros"] = integer(b.Money)
+	}
+	return tree
 }
 
 func (t Tool) tree() any {

@@ -147,8 +147,8 @@ func renderTOML(p *Pack) []byte {
 	}
 	line("module", fmt.Sprintf("{ file = %s, runtime = %s, abi = %s }", text(p.Module.File), text(p.Module.Runtime), text(p.Module.ABI)))
 	for _, c := range p.Capabilities {
-		line("capabilities."+string(c.Name), fmt.Sprintf("{ scope = %s, reason = %s, ask = %t, optional = %t, ttl = %s, budget = { calls = %d, bytes = %d } }",
-			tomlStrings(c.Scope), text(c.Reason), c.Ask, c.Optional, text(strict.Duration(c.TTL).String()), c.Budget.Calls, c.Budget.Bytes))
+		line("capabilities."+string(c.Name), fmt.Sprintf("{ scope = %s, reason = %s, ask = %t, optional = %t, ttl = %s, budget = { calls = %d, bytes = %d, tokens = %d, usd_micros = %d } }",
+			tomlStrings(c.Scope), text(c.Reason), c.Ask, c.Optional, text(strict.Duration(c.TTL).String()), c.Budget.Calls, c.Budget.Bytes, c.Budget.Tokens, c.Budget.Money))
 	}
 	for i := range p.Tools {
 		renderTool(&b, &p.Tools[i])

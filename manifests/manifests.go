@@ -110,7 +110,11 @@ type Capability struct {
 }
 
 // Budget bounds the use of a capability. Zero is unlimited.
-type Budget struct{ Calls, Bytes int64 }
+type Budget struct {
+	Calls, Bytes int64
+	Tokens       int64 // of models, in and out
+	Money        int64 // millionths of a US dollar
+}
 
 // Unit, Recipe and Panel are files that the pack contributes to the host's collections of logic units, recipes and
 // panels.

@@ -76,8 +76,10 @@ type rawCapability struct {
 }
 
 type rawBudget struct {
-	Calls int64       `toml:"calls"`
-	Bytes strict.Size `toml:"bytes"`
+	Calls  int64       `toml:"calls"`
+	Bytes  strict.Size `toml:"bytes"`
+	Tokens int64       `toml:"tokens"`
+	Money  int64       `toml:"usd_micros"`
 }
 
 type rawFile struct {

@@ -144,3 +144,19 @@ func TestWhatCannotBeLookedAtAgainIsNotGivenAgain(t *testing.T) {
 	by(t, h, ann, "", "sink.echo", `{"n":1}`, "miss") // a pure tool: what it needs is in the input
 	by(t, h, ann, "", "sink.echo", `{"n":1}`, "hit")
 }
+
+// A manifest's wish for tokens and money of models is what its lease is bounded by, and what the verdict shows.
+func TestAManifestAsksForTokensAndMoney(t *testing.T) {
+	t.Parallel()
+	h := hosttest.New(t, hosttest.Options{})
+	v := h.Install(hosttest.Artifact{Module: hosttest.Sink(t), TOML: change(t, hosttest.SinkTOML("1.0.0"),
+		"[capabilities.kv]\n", "[capabilities.kv]\nbudget = { tokens = 1000, usd_micros = 250_000 }\n")})
+	if b := leaseOf(t, h, abi.KV).Budget; b.Tokens != 1000 || b.Money != 250_000 {
+		t.Errorf("the lease has %+v", b)
+	}
+	for _, l := range v.Links {
+		if l.Capability == string(abi.KV) && (l.Tokens != 1000 || l.Money != 250_000) {
+			t.Errorf("the verdict shows %+v", l)
+		}
+	}
+}
