@@ -354,6 +354,38 @@ func Build(t testing.TB, source string) []byte {
 	return module
 }
 
+// Shipped is one of the packs of this repository as it is shipped, with its units: "research", "collaboration", "federation".
+func Shipped(t testing.TB, name string) Artifact {
+	t.Helper()
+	dir := filepath.Join(moduleRoot(t), "packs", name)
+	text, err := os.ReadFile(filepath.Join(dir, "pack.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	module := filepath.Join(t.TempDir(), "main.wasm")
+	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", module, ".")
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build pack %s: %v\n%s", name, err, out)
+	}
+	a := Artifact{TOML: string(text)}
+	if a.Module, err = os.ReadFile(module); err != nil {
+		t.Fatal(err)
+	}
+	units, err := filepath.Glob(filepath.Join(dir, "units", "*.toml"))
+	for _, u := range units {
+		raw, err := os.ReadFile(u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Files = append(a.Files, registry.File{Name: "units/" + filepath.Base(u), MediaType: registry.MediaFile, Data: raw})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
 func compile(root, source string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "arw-guest-")
 	if err != nil {
