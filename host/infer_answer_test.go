@@ -96,7 +96,7 @@ func TestUnitsChangeHowAQuestionIsAnswered(t *testing.T) {
 }
 
 // A bound of tokens is held by the pack between requests and by the host within one; the lease's holds whatever the document says.
-func TestBudgetsHoldAnAnswerBack(t *testing.T) {
+func TestBudgetsEndWhatIsAnswered(t *testing.T) {
 	t.Parallel()
 	talker := infertest.New("vllm")
 	talker.Says = func(string, int64) string { return "ANSWER: twenty minutes" }
@@ -132,7 +132,7 @@ func TestBudgetsHoldAnAnswerBack(t *testing.T) {
 }
 
 // Without a model there is no answer, and nothing that looks like one.
-func TestWithoutAModelAQuestionFails(t *testing.T) {
+func TestWithoutAModelNothingIsAnswered(t *testing.T) {
 	t.Parallel()
 	h, _ := librarian(t, nil)
 	a := h.FailCall("research.answer", `{"question":"how long do potatoes boil"}`, abi.NoModel)
@@ -145,5 +145,41 @@ func TestWithoutAModelAQuestionFails(t *testing.T) {
 	}
 	if n := len(h.Events(journal.Filter{Prefixes: []string{"infer.done"}})); n != 0 {
 		t.Errorf("%d requests were answered", n)
+	}
+}
+
+const wide = `id = "wide"
+title = "Wide"
+version = "1.0.0"
+category = "sampling"
+description = "Wants room."
+[compat]
+models = ["MODEL"]
+min_context = 512
+[[patches]]
+target = "recipes/sampling"
+value = { samples = 2 }
+`
+
+// A unit that wants room for its prompts is told which models there are and how much they take: in the plan, and when applied.
+func TestAUnitThatNeedsRoomIsHeldToTheModels(t *testing.T) {
+	t.Parallel()
+	small, big := infertest.New("vllm"), infertest.New("vllm")
+	small.Context = 511
+	h := hosttest.New(t, hosttest.Options{Config: func(c *host.Config) {
+		c.Models = map[string]infer.Model{"small": hosttest.Model(t, small), "big": hosttest.Model(t, big)}
+	}})
+	for name, why := range map[string]string{"big": "", "*": "", "small": `512 tokens in one request are wanted, and "small" takes 511`, "none": `no model "none" is configured`} {
+		if _, err := h.Services().Logic.Install(t.Context(), []byte(strings.Replace(wide, "MODEL", name, 1)), logic.Installed, "file", "operator", ""); err != nil {
+			t.Fatal(err)
+		}
+		plan, err := h.Services().Logic.Apply(t.Context(), logic.Workspace, []logic.Use{{Unit: "wide"}}, logic.How{By: "operator", DryRun: true})
+		if err != nil || (why == "") != (len(plan.Conflicts) == 0) || why != "" && (plan.Conflicts[0].Kind != "model" || !strings.Contains(plan.Conflicts[0].Text, why)) {
+			t.Errorf("with model %q the plan has %+v, %v", name, plan.Conflicts, err)
+		}
+		_, err = h.Services().Logic.Apply(t.Context(), logic.Workspace, []logic.Use{{Unit: "wide"}}, logic.How{By: "operator"})
+		if why == "" && err != nil || why != "" && (abi.CodeOf(err) != abi.Conflict || !strings.Contains(err.Error(), why)) {
+			t.Errorf("with model %q it is applied with %v", name, err)
+		}
 	}
 }

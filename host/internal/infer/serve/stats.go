@@ -1,9 +1,11 @@
 package serve
 
 import (
+	"os"
 	"sync"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/infer/gguf"
 )
 
 // Counted is what was asked since the start. Tokens are those of what failed, too.
