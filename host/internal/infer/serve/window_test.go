@@ -9,7 +9,9 @@ import (
 
 // trained is the header of a GGUF file of a model that was trained for so many tokens.
 func trained(context uint32) []byte {
-	text := func(b []byte, s string) []byte { return append(binary.LittleEndian.AppendUint64(b, uint64(len(s))), s...) }
+	text := func(b []byte, s string) []byte {
+		return append(binary.LittleEndian.AppendUint64(b, uint64(len(s))), s...)
+	}
 	b := binary.LittleEndian.AppendUint32([]byte("GGUF"), 3)
 	b = binary.LittleEndian.AppendUint64(b, 0)
 	b = binary.LittleEndian.AppendUint64(b, 2)
