@@ -134,6 +134,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.View = view.Open(h.db, s.Journal, h.cleanDocuments())
+	cfg.Snappy.Hints = h.hints
 	s.Snappy = snappy.New(s.Journal, cfg.Snappy)
 	if s.Leases, err = lease.Open(ctx, h.db, s.Journal, lease.Worded(s.Redact.At("reason").Text)); err != nil {
 		return err

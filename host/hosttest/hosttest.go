@@ -380,7 +380,7 @@ func BuildFolder(t testing.TB, folder string) Artifact {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a.Files = append(a.Files, registry.File{Name: "units/" + filepath.Base(name), Data: data})
+		a.Files = append(a.Files, registry.File{Name: "units/" + filepath.Base(name), MediaType: registry.MediaFile, Data: data})
 	}
 	return a
 }
