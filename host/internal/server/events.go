@@ -108,11 +108,12 @@ func (s *Server) stream(w *bufio.Writer, from int64, f journal.Filter, lag int64
 		return
 	}
 	defer cur.Close()
+	// One context for each beat, not for each page: at thousands of streams making them is a tenth of the work.
 	beat := time.Now().Add(s.opts.Heartbeat)
+	ctx, cancel := context.WithDeadline(s.ctx, beat)
+	defer func() { cancel() }()
 	for {
-		ctx, cancel := context.WithDeadline(s.ctx, beat)
 		page, err := cur.Next(ctx)
-		cancel()
 		switch {
 		case s.ctx.Err() != nil:
 			return
@@ -124,17 +125,25 @@ func (s *Server) stream(w *bufio.Writer, from int64, f journal.Filter, lag int64
 			s.farewell(w, err)
 			return
 		}
-		// Silence is what the client sees: a page of which the filter left nothing is silence too.
 		now := time.Now()
-		if len(page) == 0 && now.Before(beat) {
+		late := ctx.Err() != nil
+		if !late && len(page) == 0 && err == nil {
 			continue
 		}
-		if len(page) == 0 {
+		// Silence is what the client sees: a page of which the filter left nothing is silence too.
+		if silent := now.Sub(beat) >= 0; len(page) == 0 && silent {
 			_, err = w.WriteString(": keep-alive\n\n")
 		}
-		beat = now.Add(s.opts.Heartbeat)
-		if err != nil || w.Flush() != nil {
+		if len(page) > 0 || now.Sub(beat) >= 0 {
+			beat = now.Add(s.opts.Heartbeat)
+			err = errors.Join(err, w.Flush())
+		}
+		if err != nil {
 			return
+		}
+		if late {
+			cancel()
+			ctx, cancel = context.WithDeadline(s.ctx, beat)
 		}
 		for _, r := range page { // by now somebody sees it
 			s.svc.Snappy.Feedback(r.Corr)
