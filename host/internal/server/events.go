@@ -108,45 +108,48 @@ func (s *Server) stream(w *bufio.Writer, from int64, f journal.Filter, lag int64
 		return
 	}
 	defer cur.Close()
-	// One context for each beat, not for each page: at thousands of streams making them is a tenth of the work.
 	beat := time.Now().Add(s.opts.Heartbeat)
-	ctx, cancel := context.WithDeadline(s.ctx, beat)
-	defer func() { cancel() }()
+	for more := true; more; {
+		more = s.untilBeat(w, cur, &beat)
+	}
+}
+
+// untilBeat streams under one context that ends at the beat, and reports whether to go on: at thousands of streams a context
+// for each page is a tenth of the work.
+func (s *Server) untilBeat(w *bufio.Writer, cur *journal.Cursor, beat *time.Time) bool {
+	ctx, cancel := context.WithDeadline(s.ctx, *beat)
+	defer cancel()
 	for {
 		page, err := cur.Next(ctx)
 		switch {
 		case s.ctx.Err() != nil:
-			return
+			return false
 		case err == nil:
 			err = s.burst(w, page)
 		case errors.Is(err, context.DeadlineExceeded):
 			err = nil
 		default:
 			s.farewell(w, err)
-			return
+			return false
 		}
-		now := time.Now()
 		late := ctx.Err() != nil
-		if !late && len(page) == 0 && err == nil {
-			continue
-		}
 		// Silence is what the client sees: a page of which the filter left nothing is silence too.
-		if silent := now.Sub(beat) >= 0; len(page) == 0 && silent {
+		silent := len(page) == 0 && !time.Now().Before(*beat)
+		if silent {
 			_, err = w.WriteString(": keep-alive\n\n")
 		}
-		if len(page) > 0 || now.Sub(beat) >= 0 {
-			beat = now.Add(s.opts.Heartbeat)
+		if silent || len(page) > 0 {
+			*beat = time.Now().Add(s.opts.Heartbeat)
 			err = errors.Join(err, w.Flush())
 		}
 		if err != nil {
-			return
-		}
-		if late {
-			cancel()
-			ctx, cancel = context.WithDeadline(s.ctx, beat)
+			return false
 		}
 		for _, r := range page { // by now somebody sees it
 			s.svc.Snappy.Feedback(r.Corr)
+		}
+		if late {
+			return true
 		}
 	}
 }
