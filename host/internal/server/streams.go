@@ -96,9 +96,10 @@ func (s *Server) getStream(c *fiber.Ctx) error {
 	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) {
 		defer s.streams.Add(-1)
 		if s.passOn(w, id, pair.Out, write) != nil {
-			pair.Out.Leave()
-			// It may have ended by itself in the meantime; then there is nothing to cancel.
+			// First the reason, then the end of the stream: a guest whose write failed first would end as failed, not as cancelled.
+			// The action may have ended by itself in the meantime; then there is nothing to cancel.
 			_, _ = s.svc.Actions.Cancel(s.ctx, id, actor, "the caller that took its stream went away")
+			pair.Out.Leave()
 		}
 	})
 	return nil
