@@ -2,14 +2,19 @@ package host_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/hosttest"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/pack"
 )
 
 const threePuts = `schema = 1
@@ -153,4 +158,54 @@ func leaseOn(t *testing.T, h *hosttest.Host, c abi.Capability) string {
 	}
 	t.Fatalf("no live lease on %s", c)
 	return ""
+}
+
+// TestARefusalCostsNobodyAnything: many calls at once, more than a quota and a lease let pass together: each counts exactly those
+// that passed, whichever of the two refused the others.
+func TestARefusalCostsNobodyAnything(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name         string
+		quota, lease int64
+		want         int64
+	}{{"the quota refuses", 7, 100, 7}, {"the lease refuses", 100, 7, 7}, {"both do", 7, 7, 7}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			h := hosttest.New(t, hosttest.Options{})
+			h.Install(hosttest.SinkPack(t))
+			h.WriteState("quotas.toml", strings.ReplaceAll(threePuts, "calls = 3", fmt.Sprint("calls = ", c.quota)))
+			if _, err := h.ReloadPolicy(t.Context(), "", "operator"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := h.Services().Leases.Revoke(t.Context(), "", leaseOn(t, h, abi.KV), "operator", "another"); err != nil {
+				t.Fatal(err)
+			}
+			l, err := h.Services().Packs.Grant(t.Context(), "", "operator", pack.Grant{Pack: "test/sink", Capability: abi.KV, TTL: time.Hour, Budget: lease.Budget{Calls: c.lease}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var passed atomic.Int64
+			var wg sync.WaitGroup
+			for i := range 24 {
+				a := h.Submit("sink.put", fmt.Sprintf(`{"key":"k%d","val":"v"}`, i))
+				wg.Go(func() {
+					if h.Wait(a.ID).Failure == nil {
+						passed.Add(1)
+					}
+				})
+			}
+			wg.Wait()
+			now, err := h.Services().Leases.Get(l.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			counted := int64(0)
+			for _, q := range h.Services().Quotas.List() {
+				counted += q.Used.Calls
+			}
+			if passed.Load() != c.want || now.Used.Calls != c.want || counted != c.want {
+				t.Errorf("%d passed, the lease counts %d, the quota %d; want %d", passed.Load(), now.Used.Calls, counted, c.want)
+			}
+		})
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -11,7 +12,8 @@ import (
 // Arguments are those of one call, read when a condition first looks at them. They are of one goroutine.
 type Arguments struct {
 	text []byte
-	root any
+	seen class
+	root any // of what is not plain
 	read bool
 	good bool
 }
@@ -19,12 +21,46 @@ type Arguments struct {
 // NewArguments does not read the text and does not keep it beyond the Arguments.
 func NewArguments(text []byte) Arguments { return Arguments{text: text} }
 
+func (a *Arguments) look() class {
+	if a.seen == unseen {
+		a.seen = classify(a.text)
+	}
+	return a.seen
+}
+
 func (a *Arguments) tree() (any, bool) {
 	if !a.read {
 		a.read = true
 		a.root, a.good = parse(a.text)
 	}
 	return a.root, a.good
+}
+
+// Named is the value of one name of the arguments, an object, as JSON has it: float64, string, bool, nil, []any or map[string]any.
+// sound is false where whoever reads the arguments next might read something else: they are no object, hold a name twice or one beside
+// another that differs by case alone, or the value is a number or a text that is not exactly kept.
+func (a *Arguments) Named(name string) (v any, there, sound bool) {
+	root, ok := a.tree()
+	all, isObject := root.(map[string]any)
+	if !ok || !isObject {
+		return nil, false, false
+	}
+	for other := range all {
+		if other != name && strings.EqualFold(other, name) {
+			return nil, true, false
+		}
+	}
+	v, there = all[name]
+	return v, there, !unsure(v)
+}
+
+// unsure reports whether a value is vague, or a list with one that is.
+func unsure(v any) bool {
+	if list, ok := v.([]any); ok {
+		return slices.ContainsFunc(list, unsure)
+	}
+	_, is := v.(vague)
+	return is
 }
 
 // vague is a value that no condition holds for: a number that a double does not hold, or a text with a broken character.

@@ -31,7 +31,7 @@ type condition struct {
 	pointer string
 	path    []string // the pointer's tokens
 	values  []any    // string, float64, bool, nil
-	like    *string
+	like    *Compiled
 	low, hi float64 // a range, when values and like are nil
 }
 
@@ -67,6 +67,18 @@ func (w *Where) Covers(a *Arguments) bool {
 	if len(w.conditions) == 0 {
 		return true
 	}
+	switch a.look() {
+	case broken:
+		return false
+	case plain:
+		for i := range w.conditions {
+			c := &w.conditions[i]
+			if v, ok := lookup(a.text, c.path); !ok || !c.holdsPlain(v) {
+				return false
+			}
+		}
+		return true
+	}
 	root, ok := a.tree()
 	if !ok {
 		return false
@@ -97,7 +109,7 @@ func (c *condition) holds(v any) bool {
 	}
 	if c.like != nil {
 		s, ok := v.(string)
-		return ok && Glob(*c.like, s, "")
+		return ok && c.like.Matches(s)
 	}
 	n, ok := v.(float64)
 	return ok && c.low <= n && n <= c.hi
@@ -109,7 +121,7 @@ func (c *condition) within(d *condition) bool {
 	case d.values != nil:
 		return !slices.ContainsFunc(d.values, func(v any) bool { return !c.holds(v) })
 	case d.like != nil:
-		return c.like != nil && Glob(*c.like, *d.like, "") || c.values != nil && !strings.Contains(*d.like, "*") && c.holds(*d.like)
+		return c.like != nil && c.like.Matches(d.like.text) || c.values != nil && !d.like.star && c.holds(d.like.text)
 	}
 	return c.values == nil && c.like == nil && c.low <= d.low && d.hi <= c.hi
 }
@@ -137,7 +149,8 @@ func (r *reader) condition() (c condition, err error) {
 	case r.skip(" like "):
 		v, err := r.scalar()
 		s, ok := v.(string)
-		if c.like = &s; err == nil && !ok {
+		glob := Compile(s)
+		if c.like = &glob; err == nil && !ok {
 			err = fmt.Errorf("like is followed by a text in quotation marks")
 		}
 		return c, err

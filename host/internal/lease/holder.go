@@ -90,7 +90,8 @@ func (s Seat) TakeWith(ctx context.Context, capability abi.Capability, wanted st
 		if c.name != capability {
 			continue
 		}
-		t := parseTarget(c.family, wanted)
+		var t target
+		t.parse(c.family, wanted)
 		t.args = pattern.NewArguments(args)
 		now := h.book.now()
 		for _, e := range c.leases {

@@ -62,6 +62,8 @@ type admission struct {
 	star   bool        // paths: a * in prefix
 	prefix string      // paths: the root without a slash at its end; tools: without conditions; else the entry
 	reach  reach.Entry // requests
+	tool   pattern.Tool
+	glob   pattern.Compiled // names
 	where  pattern.Where
 }
 
@@ -89,13 +91,15 @@ func parsePattern(f family, entry string) (admission, string) {
 				return p, err.Error()
 			}
 		}
-		if !toolShaped(name) {
+		var shaped bool
+		if p.tool, shaped = pattern.NewTool(name); !shaped || strings.Contains(name, " ") {
 			return p, `an entry is "namespace/name:tool" or "namespace/name", and * stands for any part of one of the three; conditions follow behind " where "`
 		}
 	case names:
 		if strings.Contains(entry, " ") {
 			return p, `an entry is a name, in which * stands for any run of characters ("local/*")`
 		}
+		p.glob = pattern.Compile(entry)
 	case requests:
 		e, err := reach.Parse(entry)
 		if err != nil {
@@ -124,27 +128,20 @@ func parsePath(p admission, entry string) (admission, string) {
 	return p, pattern.StarFault(name)
 }
 
-// toolShaped reports whether an entry or target reads namespace/name or namespace/name:tool.
-func toolShaped(s string) bool {
-	namespace, rest, ok := strings.Cut(s, "/")
-	name, tool, named := strings.Cut(rest, ":")
-	return ok && namespace != "" && name != "" && (!named || tool != "") && !strings.ContainsAny(name+tool, "/: ") &&
-		!strings.ContainsAny(namespace, ": ")
-}
-
 // target is what a use wants, split once for all entries it meets.
 type target struct {
 	text  string
 	name  string       // paths: the cleaned path
 	write bool         // paths
 	reach reach.Target // requests
+	tool  pattern.Reference
 	args  pattern.Arguments
 	ok    bool // false: no entry can cover it
 }
 
-// parseTarget allocates only for a path that is not clean already.
-func parseTarget(f family, text string) target {
-	t := target{text: text}
+// parse fills an empty target in its place, since a use has no time to copy one. It allocates only for a path that is not clean.
+func (t *target) parse(f family, text string) {
+	t.text = text
 	switch f {
 	case unscoped:
 		t.ok = text == ""
@@ -154,7 +151,7 @@ func parseTarget(f family, text string) target {
 			name, t.write = strings.CutPrefix(text, "write:")
 		}
 		if t.ok = (read || t.write) && len(name) > 0 && name[0] == '/'; !t.ok {
-			return t
+			return
 		}
 		if strings.Contains(name, "/.") || strings.Contains(name, "//") || name[len(name)-1] == '/' {
 			name = path.Clean(name)
@@ -162,10 +159,11 @@ func parseTarget(f family, text string) target {
 		t.name = name
 	case requests:
 		t.reach, t.ok = reach.ParseTarget(text)
+	case tools:
+		t.tool, t.ok = pattern.SplitTool(text)
 	default:
 		t.ok = text != ""
 	}
-	return t
 }
 
 // covers reports whether the entry admits the target.
@@ -188,9 +186,9 @@ func (p *admission) covers(t *target) bool {
 		}
 		return p.prefix == t.text
 	case tools:
-		return pattern.Glob(p.prefix, t.text, "/:") && p.where.Covers(&t.args)
+		return p.tool.Matches(&t.tool) && p.where.Covers(&t.args)
 	case names:
-		return pattern.Glob(p.text, t.text, "")
+		return p.glob.Matches(t.text)
 	case requests:
 		return p.reach.Covers(&t.reach)
 	}
@@ -258,8 +256,8 @@ func Reaches(c abi.Capability, entry, wanted string, args []byte) bool {
 		return false
 	}
 	p, wrong := parsePattern(f, entry)
-	t := parseTarget(f, wanted)
-	t.args = pattern.NewArguments(args)
+	t := target{args: pattern.NewArguments(args)}
+	t.parse(f, wanted)
 	return wrong == "" && t.ok && p.covers(&t)
 }
 

@@ -88,7 +88,9 @@ func (h *Holder) of(capability abi.Capability, wanted string) ([]*entry, target)
 	v := h.view.Load()
 	for i := range v.capabilities {
 		if c := &v.capabilities[i]; c.name == capability {
-			return c.leases, parseTarget(c.family, wanted)
+			var t target
+			t.parse(c.family, wanted)
+			return c.leases, t
 		}
 	}
 	return nil, target{}

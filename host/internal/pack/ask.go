@@ -13,6 +13,7 @@ import (
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/prompt"
+	"github.com/arw-project/arw/host/internal/quota"
 	"github.com/arw-project/arw/host/internal/wasm"
 	"github.com/arw-project/arw/manifests/pattern"
 )
@@ -58,20 +59,15 @@ func (w *world) mayOpen(ctx context.Context, target string) error {
 // maxAsks is how often one use asks: an answer may be meant for others who asked the same.
 const maxAsks = 3
 
-// take counts a use against a lease; without one it asks a person, where the policies say so, and waits for the answer.
+// take counts a use against a lease, and against the quotas, or against nobody's account; without a lease it asks a person, where the policies say so, and waits for the answer.
 func (w *world) take(ctx context.Context, c abi.Capability, u use) (scope, id string, err error) {
 	target := u.target
 	if w.span != nil {
 		step := w.span.Step("lease "+string(c), "arw.capability", string(c))
 		defer func() { step.Say("arw.lease", id); step.End(err) }()
 	}
-	scope, id, err = w.seat().TakeWith(ctx, c, target, u.args, int(u.n))
-	if err != nil && c == abi.FS {
-		if lent, ok := w.lent(ctx, target, int(u.n)); ok {
-			return lent, "", nil
-		}
-	}
-	for asked := 0; err != nil && asked < maxAsks; asked++ {
+	scope, id, lacks, err := w.attempt(ctx, c, u)
+	for asked := 0; lacks && asked < maxAsks; asked++ {
 		again, aerr := w.ask(ctx, c, u, err)
 		if aerr != nil {
 			return "", "", aerr
@@ -79,10 +75,38 @@ func (w *world) take(ctx context.Context, c abi.Capability, u use) (scope, id st
 		if !again {
 			break
 		}
-		scope, id, err = w.seat().TakeWith(ctx, c, target, u.args, int(u.n))
+		scope, id, lacks, err = w.attempt(ctx, c, u)
 	}
 	w.dirty = w.dirty || err == nil && w.t.Effects > abi.Reads && c != abi.Log && c != abi.Clock && c != abi.Rand && !strings.HasPrefix(target, "read:")
 	return scope, id, err
+}
+
+// attempt has one use decided by everybody who may refuse it, in an order in which no refusal costs anything: whether a lease would
+// serve, what else is asked, room in the quotas, the lease. lacks says that it is a lease that is missing.
+func (w *world) attempt(ctx context.Context, c abi.Capability, u use) (scope, id string, lacks bool, err error) {
+	if u.also != nil {
+		if _, _, err := w.seat().Would(c, u.target, u.n); err != nil {
+			return "", "", true, err
+		}
+		if err := u.also(); err != nil {
+			return "", "", false, err
+		}
+	}
+	room, err := w.m.Quotas.Reserve(ctx, string(c), &w.account, quota.Amount{Calls: 1, Bytes: u.n})
+	if err != nil {
+		return "", "", false, err
+	}
+	scope, id, err = w.seat().TakeWith(ctx, c, u.target, u.args, int(u.n))
+	if err != nil && c == abi.FS {
+		if lent, ok := w.lent(ctx, u.target, int(u.n)); ok {
+			scope, err = lent, nil
+		}
+	}
+	if err != nil {
+		room.Cancel()
+		return "", "", true, err
+	}
+	return scope, id, false, room.Commit(ctx)
 }
 
 // lent finds the export of another project that lets the call read a path, within what the manifest asks for.

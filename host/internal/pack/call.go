@@ -281,6 +281,10 @@ func (m *Manager) mayCall(ctx context.Context, v *version, t *tool, c *Call) (po
 		}
 	}
 	d, known := v.decided(key)
+	if names := set.Args(); len(names) > 0 { // what it is called with may decide
+		req.Args, known = t.facts(c.Input, names), true
+		d = set.Decide(req)
+	}
 	if !known {
 		d = set.Decide(req)
 		v.decide(key, d)

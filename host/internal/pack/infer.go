@@ -48,24 +48,19 @@ func (a *asker) may(ctx context.Context, m serve.Model, own bounds) (infer.Budge
 	if err == nil {
 		err = w.mayUse(ctx, abi.Infer, m.Name)
 	}
+	var got policy.Decision
+	var judged error
 	if err == nil {
-		_, id, err = w.take(ctx, abi.Infer, use{target: m.Name})
+		_, id, err = w.take(ctx, abi.Infer, use{target: m.Name, also: func() error {
+			got, judged = a.judge(ctx, m.Name)
+			return judged
+		}})
+	}
+	if judged != nil {
+		return infer.Budget{}, judged
 	}
 	if err != nil {
 		err = w.beyond(abi.Infer, use{target: m.Name}, err)
-		w.deny(ctx, abi.Infer, m.Name, err)
-		return infer.Budget{}, err
-	}
-	got := a.m.Policy.Decide(policy.Request{
-		Action: policy.ActionInfer, Pack: a.v.who, Model: m.Name, Project: a.c.Project, Context: facts(a.v.row.Verdict),
-	})
-	a.m.oblige(ctx, a.c, policy.ActionInfer, got)
-	if !got.Allowed {
-		err := denied(got, "ask model %q for pack %q", m.Name, a.c.Pack)
-		w.said(err)
-		return infer.Budget{}, err
-	}
-	if err := a.m.Quotas.Take(ctx, string(abi.Infer), &w.account, quota.Amount{Calls: 1}); err != nil {
 		w.deny(ctx, abi.Infer, m.Name, err)
 		return infer.Budget{}, err
 	}
@@ -76,6 +71,20 @@ func (a *asker) may(ctx context.Context, m serve.Model, own bounds) (infer.Budge
 		}
 	}
 	return b, nil
+}
+
+// judge asks Cedar about a model.
+func (a *asker) judge(ctx context.Context, model string) (policy.Decision, error) {
+	got := a.m.Policy.Decide(policy.Request{
+		Action: policy.ActionInfer, Pack: a.v.who, Model: model, Project: a.c.Project, Context: facts(a.v.row.Verdict),
+	})
+	a.m.oblige(ctx, a.c, policy.ActionInfer, got)
+	if got.Allowed {
+		return got, nil
+	}
+	err := denied(got, "ask model %q for pack %q", model, a.c.Pack)
+	(*world)(a).said(err)
+	return got, err
 }
 
 // least is the smaller of two bounds, of which 0 is none.

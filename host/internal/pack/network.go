@@ -36,20 +36,23 @@ func (n *network) Permit(ctx context.Context, target string, d netguard.Dest, by
 	if err == nil {
 		err = w.mayUse(ctx, abi.HTTP, target)
 	}
+	var p egress.Permission
+	var judged error // Cedar has said and told why
 	if err == nil {
-		scope, id, err = w.take(ctx, abi.HTTP, use{target: target, n: bytes})
+		scope, id, err = w.take(ctx, abi.HTTP, use{target: target, n: bytes, also: func() error {
+			p, judged = n.decide(ctx, target, d)
+			return judged
+		}})
+	}
+	if judged != nil {
+		return p, judged
 	}
 	if err != nil {
 		err = w.beyond(abi.HTTP, use{target: target}, err)
 		w.deny(ctx, abi.HTTP, target, err)
 		return egress.Permission{}, err
 	}
-	p, err := n.decide(ctx, scope, id, target, d)
-	if err == nil {
-		if err = n.m.Quotas.Take(ctx, string(abi.HTTP), &w.account, quota.Amount{Calls: 1, Bytes: bytes}); err != nil {
-			w.deny(ctx, abi.HTTP, target, err)
-		}
-	}
+	p.Lease, p.Scope = id, scope
 	p.Spend = func(ctx context.Context, more int64) error {
 		if halted := n.v.halted.Load(); halted != nil {
 			return halted
@@ -62,7 +65,7 @@ func (n *network) Permit(ctx context.Context, target string, d netguard.Dest, by
 		}
 		return n.m.Quotas.Take(ctx, string(abi.HTTP), &w.account, quota.Amount{Bytes: more})
 	}
-	return p, err
+	return p, nil
 }
 
 // Would implements egress.Authority.
@@ -74,17 +77,19 @@ func (n *network) Would(ctx context.Context, target string, d netguard.Dest, byt
 	if err != nil {
 		return egress.Permission{}, (*world)(n).beyond(abi.HTTP, use{target: target}, err)
 	}
-	return n.decide(nil, scope, id, target, d)
+	p, err := n.decide(nil, target, d)
+	p.Lease, p.Scope = id, scope
+	return p, err
 }
 
 // decide asks Cedar. With a context a refusal is journaled.
-func (n *network) decide(ctx context.Context, scope, id, target string, d netguard.Dest) (egress.Permission, error) {
+func (n *network) decide(ctx context.Context, target string, d netguard.Dest) (egress.Permission, error) {
 	method, _, _ := strings.Cut(target, " ")
 	got := n.m.Policy.Decide(policy.Request{
 		Action: policy.ActionEgress, Pack: n.v.who, Context: facts(n.v.row.Verdict),
 		Dest: &policy.Dest{Method: method, Scheme: d.Scheme, Host: d.Host, Domain: netguard.Registrable(d.Host), Port: int64(d.Port), Path: d.Path},
 	})
-	p := egress.Permission{Lease: id, Scope: scope, Policies: got.Policies}
+	p := egress.Permission{Policies: got.Policies}
 	if got.Allowed {
 		return p, nil
 	}

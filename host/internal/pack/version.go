@@ -53,6 +53,7 @@ type tool struct {
 	*manifests.Tool
 	limits  wasm.Limits
 	session bool
+	named   map[string]bool // the arguments that its input schema names
 }
 
 // newVersion prepares a manifest for calls.
@@ -63,7 +64,7 @@ func (m *Manager) newVersion(r row, man *manifests.Pack, who policy.Pack) *versi
 	}
 	for i := range man.Tools {
 		t := &man.Tools[i]
-		v.tools[t.ID] = &tool{Tool: t, limits: limitsOf(t), session: t.Isolation == "session"}
+		v.tools[t.ID] = &tool{Tool: t, limits: limitsOf(t), session: t.Isolation == "session", named: namesOf(t.Input)}
 	}
 	for i := range man.State {
 		v.models[man.State[i].ID] = &man.State[i]

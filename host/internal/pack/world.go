@@ -122,6 +122,7 @@ type use struct {
 	target string
 	args   []byte
 	n      int64
+	also   func() error // what else is asked once a lease would serve; nil: nobody
 }
 
 func (g *gate) use(ctx context.Context, c abi.Capability, u use) (string, error) {
@@ -141,9 +142,6 @@ func (g *gate) use(ctx context.Context, c abi.Capability, u use) (string, error)
 	}
 	if err == nil {
 		scope, _, err = w.take(ctx, c, u)
-	}
-	if err == nil { // what anybody denies is on nobody's account
-		err = w.m.Quotas.Take(ctx, string(c), &w.account, quota.Amount{Calls: 1, Bytes: u.n})
 	}
 	if err != nil {
 		err = w.beyond(c, u, err)

@@ -44,7 +44,7 @@ var (
 )
 
 var (
-	annotationNames = []string{"approvals", "budget_bytes", "budget_calls", "budget_gas", "budget_tokens", "budget_usd", "hold", "id", "mode", "obligation", "reason", "ttl"}
+	annotationNames = []string{"approvals", "args", "budget_bytes", "budget_calls", "budget_gas", "budget_tokens", "budget_usd", "hold", "id", "mode", "obligation", "reason", "ttl"}
 	policyID        = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 )
 
@@ -104,6 +104,8 @@ func (r *Rule) annotate(key, value string) (err error) {
 		if r.Approvals, err = strconv.Atoi(value); err != nil || r.Approvals < 1 || r.Approvals > MaxApprovals {
 			return fmt.Errorf("a number of people is a whole number from 1 to %d", MaxApprovals)
 		}
+	case "args":
+		r.Args, err = parseArgs(value)
 	case "hold":
 		if r.Hold, err = ParseTTL(value); err == nil && r.Hold > MaxHold {
 			err = errors.New("a person is waited for at most 24h")
@@ -147,6 +149,11 @@ func (r *Rule) misplaced(key string) string {
 	case "approvals":
 		if r.Effect != "permit" || !slices.Equal(r.Actions, []string{ActionPromote}) {
 			return `belongs on a permit whose action == Action::"promote"`
+		}
+		return ""
+	case "args":
+		if !slices.Equal(r.Actions, []string{ActionCall}) {
+			return `belongs on a policy whose action == Action::"call"`
 		}
 		return ""
 	case "mode", "hold":

@@ -70,6 +70,8 @@ func smaller[T ~int64](a, b T) T {
 type entry struct {
 	id     cedar.PolicyID
 	policy *cedar.Policy
+	head   *cedar.Policy // without its conditions, where it declares arguments
+	args   []Arg
 }
 
 // shard holds the policies that can speak about one action, in the order of the files.
@@ -91,6 +93,9 @@ func (s shard) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 // can speak about the action is evaluated, so the cost grows with their number (about 0.1 µs to 0.3 µs each).
 func (s *Set) Decide(r Request) Decision {
 	q, err := r.cedar(s.capabilities)
+	if err == nil && r.Action == ActionCall && len(s.args) > 0 {
+		err = s.bind(q, r.Args)
+	}
 	if err != nil {
 		return refusal(fmt.Sprintf("the request cannot be judged: %v", err))
 	}
@@ -114,8 +119,12 @@ func (s *Set) judge(action string, entities cedar.EntityGetter, r cedar.Request)
 	case len(why.Errors) > 0:
 		d = refusal()
 		for _, e := range why.Errors {
+			message := e.Message
+			if i, known := s.byID[string(e.PolicyID)]; known && len(s.rules[i].Args) > 0 {
+				message = "its condition fails for these arguments" // Cedar's words may hold them
+			}
 			d.Errors = append(d.Errors, fmt.Sprintf("policy %q (%s:%d) failed to evaluate: %s",
-				e.PolicyID, e.Position.Filename, e.Position.Line, e.Message))
+				e.PolicyID, e.Position.Filename, e.Position.Line, message))
 		}
 		d.Reason = d.Errors[0]
 		if verdict == cedar.Deny {

@@ -55,6 +55,8 @@ func Load(files []Source) (*Set, error) {
 	if len(l.problems) > 0 {
 		return nil, l.err()
 	}
+	slices.Sort(l.set.args)
+	l.set.args = slices.Compact(l.set.args)
 	l.set.digest = digestOf(l.set.sources)
 	return l.set, nil
 }
@@ -142,7 +144,7 @@ func (l *loader) policy(at excerpt, p *cedar.Policy) {
 	}
 	l.annotations(at, tree, &rule)
 	l.names(at, tree)
-	if err := l.check.Policy("", tree); err != nil {
+	if err := l.checker(rule.Args).Policy("", tree); err != nil {
 		l.schemaProblems(at, err)
 	}
 	if len(l.problems) > before {
@@ -155,8 +157,13 @@ func (l *loader) policy(at excerpt, p *cedar.Policy) {
 func (l *loader) take(p *cedar.Policy, rule Rule) {
 	l.set.byID[rule.ID] = len(l.set.rules)
 	l.set.rules = append(l.set.rules, rule)
+	e := entry{id: cedar.PolicyID(rule.ID), policy: p, args: rule.Args}
+	for _, a := range rule.Args {
+		e.head = headOf(p)
+		l.set.args = append(l.set.args, a.Name)
+	}
 	for _, action := range rule.Actions {
-		l.set.shards[action] = append(l.set.shards[action], entry{cedar.PolicyID(rule.ID), p})
+		l.set.shards[action] = append(l.set.shards[action], e)
 	}
 }
 
@@ -228,7 +235,11 @@ func (l *loader) schemaProblems(at excerpt, err error) {
 		if _, rest, ok := strings.Cut(msg, "`"); ok {
 			quoted, _, _ = strings.Cut(rest, "`")
 		}
-		l.add(at.file, at.find(quoted), l.words.hint(msg, quoted), "%s", strings.ReplaceAll(msg, "`", ""))
+		hint := l.words.hint(msg, quoted)
+		if name := lastWord(quoted); strings.HasPrefix(msg, "attribute") && strings.Contains(at.text, "context.args."+name) {
+			hint = fmt.Sprintf("declare it: @args(%q)", name+": Long")
+		}
+		l.add(at.file, at.find(quoted), hint, "%s", strings.ReplaceAll(msg, "`", ""))
 	}
 }
 

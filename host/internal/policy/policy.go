@@ -59,7 +59,8 @@ type Rule struct {
 	NeedsReason bool          `json:"reason_required,omitempty"` // of a grant: whoever grants says why
 	// Approvals is how many different people must have agreed to a promotion that it permits.
 	Approvals int           `json:"approvals,omitempty"`
-	TTL       time.Duration `json:"ttl,omitempty"` // 0 when the policy names none
+	Args      []Arg         `json:"args,omitempty"` // of a call: the arguments that it speaks of
+	TTL       time.Duration `json:"ttl,omitempty"`  // 0 when the policy names none
 	Budget    Budget        `json:"budget,omitzero"`
 	Reason    string        `json:"reason,omitempty"`
 	File      string        `json:"file"`
@@ -90,6 +91,7 @@ type Set struct {
 	shards  map[string]shard
 
 	capabilities []string // those the schema knows
+	args         []string // see Args
 }
 
 // Digest names the set: "sha256:" and the digest of the schema and every source, each name and text preceded by its

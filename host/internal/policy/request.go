@@ -46,6 +46,7 @@ type Request struct {
 	Unit       *Unit          `json:"unit,omitempty"`    // promote
 	Capsule    *Capsule       `json:"capsule,omitempty"` // adopt
 	Project    string         `json:"project,omitempty"`
+	Args       map[string]any `json:"args,omitempty"` // call: the arguments that the tool's input schema names; JSON values
 	Context    map[string]any `json:"context,omitempty"`
 }
 
@@ -259,7 +260,7 @@ func (r *Request) facts(pack, project cedar.EntityUID) (cedar.Record, error) {
 		"pack": pack, "project": project, "write": cedar.Boolean(r.Write),
 		"verified": cedar.False, "override": cedar.False, "ask": cedar.False, "optional": cedar.False,
 		"scope": set(r.Scope), "heads": set(Heads(r.Scope)),
-		"effects": cedar.String(r.Effects), "reason": cedar.String(""),
+		"args": cedar.NewRecord(nil), "effects": cedar.String(r.Effects), "reason": cedar.String(""),
 		"ttl":    cedar.NewDuration(0),
 		"method": cedar.String(""), "scheme": cedar.String(""), "path": cedar.String(""), "port": cedar.Long(0),
 		"by": cedar.String(""), "tainted": cedar.False, "risky": cedar.False, "markers": set(nil),

@@ -137,15 +137,35 @@ func (b *Book) Counts(on string) bool {
 // with an api.QuotaRefusal as detail when it does not fit one of them; Busy beyond MaxCounters; errors of the database, after which it
 // counts as refused. A nil Book counts nothing.
 func (b *Book) Take(ctx context.Context, on string, who *Who, a Amount) error {
+	h, err := b.Reserve(ctx, on, who, a)
+	if err != nil {
+		return err
+	}
+	return h.Commit(ctx)
+}
+
+// Reserved is a use that has room and is not counted yet. Whoever reserved it commits or cancels it, once; the zero value is one that no
+// quota counts, for which both do nothing.
+type Reserved struct {
+	book    *Book
+	who     *Who
+	amount  [sides]int64
+	found   []*counter
+	windows []int64 // of each
+}
+
+// Reserve is the first half of Take: the room for a use is kept, and nothing told or written, so that somebody else may still refuse
+// the use. Until it is committed or cancelled others do not have that room. Errors are Take's.
+func (b *Book) Reserve(ctx context.Context, on string, who *Who, a Amount) (Reserved, error) {
 	if !b.Counts(on) {
-		return nil
+		return Reserved{}, nil
 	}
 	want := sidesOf(a)
 	b.mu.Lock()
 	found, err := b.matching(on, who)
 	if err != nil {
 		b.mu.Unlock()
-		return err
+		return Reserved{}, err
 	}
 	for _, c := range found {
 		if side := c.full(want); side >= 0 {
@@ -157,29 +177,45 @@ func (b *Book) Take(ctx context.Context, on string, who *Who, a Amount) error {
 					b.log.Error("journal that a quota is exhausted", "quota", c.rule.ID, "error", werr)
 				}
 			}
-			return err
+			return Reserved{}, err
 		}
 	}
-	due := b.count(found, want)
-	windows := make([]int64, len(due)) // an allocation only where something is written
-	if len(due) > 0 {
-		windows = windows[:0]
-		for _, c := range found {
-			windows = append(windows, c.seq)
-		}
+	r := Reserved{book: b, who: who, amount: want, found: found, windows: make([]int64, len(found))}
+	for i, c := range found {
+		c.add(want, 1)
+		r.windows[i] = c.seq
 	}
 	b.mu.Unlock()
-	if err := b.settle(ctx, who, due); err != nil {
-		b.mu.Lock()
-		for i, c := range found {
-			if c.seq == windows[i] {
-				c.add(want, -1)
-			}
-		}
-		b.mu.Unlock()
-		return err
+	return r, nil
+}
+
+// Commit counts the use. The error is that of the database, after which it is cancelled.
+func (r *Reserved) Commit(ctx context.Context) error {
+	if r.book == nil || len(r.found) == 0 {
+		return nil
 	}
-	return nil
+	r.book.mu.Lock()
+	due := r.book.due(r.found)
+	r.book.mu.Unlock()
+	err := r.book.settle(ctx, r.who, due)
+	if err != nil {
+		r.Cancel()
+	}
+	return err
+}
+
+// Cancel gives the room back. A window that began anew meanwhile never had it.
+func (r *Reserved) Cancel() {
+	if r.book == nil {
+		return
+	}
+	r.book.mu.Lock()
+	defer r.book.mu.Unlock()
+	for i, c := range r.found {
+		if c.seq == r.windows[i] {
+			c.add(r.amount, -1)
+		}
+	}
 }
 
 // Add counts what has happened already, such as the gas of a call: it refuses nothing, and what comes next is refused where it was
@@ -259,6 +295,13 @@ func (b *Book) begin(c *counter) {
 func (b *Book) count(found []*counter, amount [sides]int64) (due []*counter) {
 	for _, c := range found {
 		c.add(amount, 1)
+	}
+	return b.due(found)
+}
+
+// due are the counters of which something has to be written or told; mu is held.
+func (b *Book) due(found []*counter) (due []*counter) {
+	for _, c := range found {
 		near, full := c.level()
 		told := near && c.tell(toldNearing)
 		told = full && c.tell(toldExhausted) || told
