@@ -43,6 +43,7 @@ const MinValue = 8
 // Redactor finds and replaces. It is safe for concurrent use; SetValues may be called at any time.
 type Redactor struct {
 	rules  []rule
+	always []int // of rules: those without words to look for first
 	words  words
 	values atomic.Pointer[values]
 	tally  tally
@@ -70,6 +71,11 @@ func New(rules []Rule, entropy bool) (*Redactor, error) {
 	}
 	if entropy {
 		r.rules = append(r.rules, entropyRule())
+	}
+	for i := range r.rules {
+		if r.rules[i].always {
+			r.always = append(r.always, i)
+		}
 	}
 	r.words.index(r.rules)
 	return r, nil
@@ -138,10 +144,8 @@ type span struct {
 // because the first of them that takes a stretch names the cause best; stretches that touch another's are joined to it.
 func (r *Redactor) find(text []byte) []span {
 	spans := r.values.Load().find(nil, text)
-	for i := range r.rules {
-		if r.rules[i].always {
-			spans = r.rules[i].everywhere(spans, text, i)
-		}
+	for _, i := range r.always {
+		spans = r.rules[i].everywhere(spans, text, i)
 	}
 	spans = r.words.find(spans, text, r.rules)
 	if len(spans) < 2 {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/json"
 	"strconv"
 
 	"github.com/gofiber/fiber/v2"
@@ -90,7 +91,16 @@ func (s *Server) getConfig(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return stateJSON(c, "config", doc)
+	return s.configJSON(c, "config", doc)
+}
+
+// configJSON is stateJSON for documents of the configuration, in which a person may have written what looks like a secret.
+func (s *Server) configJSON(c *fiber.Ctx, id string, doc any) error {
+	raw, err := json.Marshal(doc)
+	if err != nil {
+		return err
+	}
+	return stateJSON(c, id, json.RawMessage(s.svc.Redact.At("config").JSON(raw)))
 }
 
 // configAt makes the documents of a version of the past, or of now when then is below 0.
@@ -144,7 +154,7 @@ func (s *Server) getSnapshot(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return stateJSON(c, "config_snapshot", snapshotDoc{v, doc.Items})
+	return s.configJSON(c, "config_snapshot", snapshotDoc{v, doc.Items})
 }
 
 func (s *Server) postUnit(c *fiber.Ctx) error {
