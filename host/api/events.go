@@ -75,6 +75,7 @@ func Events() []EventKind {
 		{"policy.denied", "Cedar or a held capability refused", PolicyEvent{}},
 		{"policy.prompt", "A person is asked", Prompt{}},
 		{"policy.allow", "A person said yes", Prompt{}},
+		{"policy.agreed", "A person said yes, and more than one have to", Prompt{}},
 		{"policy.deny", "A person said no", Prompt{}},
 		{"policy.expired", "Nobody answered in time: the answer is no", Prompt{}},
 		{"policy.reloaded", "Other policies are in force", PolicyReloaded{}},
