@@ -79,6 +79,8 @@ type Simulation struct {
 type DiffPolicy struct {
 	Files []NamedText `json:"files"`
 	Cases []NamedText `json:"cases,omitempty"`
+	// Events is how many of the journal's last events are looked through for recorded decisions; 20,000 at most and when 0.
+	Events int `json:"events,omitempty"`
 }
 
 // NamedText is a small file.
@@ -98,6 +100,7 @@ type PolicyDiff struct {
 	CaseShifts []any  `json:"case_shifts"` // cases that are answered otherwise
 	Cases      int    `json:"cases"`       // asked
 	Shifts     []any  `json:"shifts"`      // answers about installed packs
+	Recorded   any    `json:"recorded"`    // {records, asked, skipped, changes}: what would have become of decisions that the journal tells of
 }
 
 // PolicyState is the answer of POST /policy/reload.

@@ -114,7 +114,7 @@ func (s *Server) diffPolicy(c *fiber.Ctx) error {
 		}
 		cases = append(cases, more...)
 	}
-	got, err := s.svc.Authority.Diff(files, cases)
+	got, err := s.svc.Authority.Diff(s.ctx, files, cases, body.Events)
 	if err != nil {
 		return err
 	}
