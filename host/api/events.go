@@ -88,6 +88,8 @@ func Events() []EventKind {
 		{"policy.prompt.flood", "A pack asks too much and is refused without asking", FloodEvent{}},
 
 		{"project.created", "A project was made, or first named by a call", ProjectEvent{}},
+		{"project.archived", "A project was closed: no call enters it", ProjectEvent{}},
+		{"project.restored", "A closed project was opened again", ProjectEvent{}},
 		{"project.export.created", "A pack may read in one project what it wrote in another", ExportEvent{}},
 		{"project.export.revoked", "An export was taken back", ExportEvent{}},
 

@@ -10,6 +10,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/project"
 )
 
 // Grant is what a person wants to give a pack.
@@ -31,6 +32,11 @@ type Grant struct {
 // NotFound; Denied, with the manifest line or the deciding policies; Invalid.
 func (m *Manager) Grant(ctx context.Context, corr, actor string, g Grant) (lease.Lease, error) {
 	corr = cmp.Or(corr, newCorr())
+	if m.Projects != nil && g.Project != project.Default {
+		if err := m.Projects.Known(g.Project); err != nil {
+			return lease.Lease{}, wrap(err, "grant %q to pack %q", g.Capability, g.Pack)
+		}
+	}
 	l, err := m.mayGrantAlone(ctx, corr, actor, g)
 	if err != nil {
 		return lease.Lease{}, err
