@@ -35,120 +35,23 @@ import (
 	"time"
 
 	"github.com/arw-project/arw/abi"
-	"github.com/arw-project/arw/host/internal/access"
 	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/capsule"
 	"github.com/arw-project/arw/host/internal/cas"
 	"github.com/arw-project/arw/host/internal/db"
-	"github.com/arw-project/arw/host/internal/egress"
-	"github.com/arw-project/arw/host/internal/experiment"
 	"github.com/arw-project/arw/host/internal/files"
-	"github.com/arw-project/arw/host/internal/infer"
-	"github.com/arw-project/arw/host/internal/infer/serve"
-	"github.com/arw-project/arw/host/internal/infer/shelf"
-	"github.com/arw-project/arw/host/internal/infer/supervise"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/kv"
 	"github.com/arw-project/arw/host/internal/lease"
-	"github.com/arw-project/arw/host/internal/logic"
-	"github.com/arw-project/arw/host/internal/memo"
 	"github.com/arw-project/arw/host/internal/pack"
-	"github.com/arw-project/arw/host/internal/policy"
-	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
-	"github.com/arw-project/arw/host/internal/queue/local"
 	"github.com/arw-project/arw/host/internal/quota"
-	"github.com/arw-project/arw/host/internal/redact"
-	"github.com/arw-project/arw/host/internal/review"
-	"github.com/arw-project/arw/host/internal/schedule"
 	"github.com/arw-project/arw/host/internal/snappy"
 	"github.com/arw-project/arw/host/internal/starts"
 	"github.com/arw-project/arw/host/internal/trace"
-	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
 	"github.com/arw-project/arw/host/internal/wasm"
-	"github.com/arw-project/arw/registry"
-	"github.com/arw-project/arw/signing"
 )
-
-// Config of a host. StateDir is required; everything else has a default that works.
-type Config struct {
-	// StateDir holds all state. It is made, with mode 0700, when it is missing.
-	StateDir string
-	// TrustFile is trust.toml; empty means the one in StateDir. A missing file trusts nobody.
-	TrustFile string
-	// PolicyDir holds *.cedar files; empty means "policy" in StateDir.
-	PolicyDir string
-	// CacheDir keeps compiled code; empty means cache/wasm in StateDir. It must be the user's own.
-	CacheDir string
-	// Registries are asked, in order, for a pack whose reference names none: "dir:/path" or "host:port".
-	Registries []string
-	// Registry is how registries are spoken to.
-	Registry registry.Options
-	// OpenProjects lets the first call that names a project make it; else its operator makes one before.
-	OpenProjects bool
-	// Workers is how many actions run at once; 0 means twice the processors, between 4 and 32.
-	Workers int
-	// Limits bound the rest.
-	Limits Limits
-	// Queue is where actions wait.
-	Queue Queue
-	// Schedules are tools that are called at given times.
-	Schedules []Schedule
-	// Upgrade is how new versions of packs are watched, and what is kept of old ones.
-	Upgrade Upgrade
-	// Snappy is how fast the host means to answer, and from when on it says that it does not.
-	Snappy snappy.Config
-	// Journal is how the record of everything is signed and what is kept of it.
-	Journal Journal
-	// Egress is how the network is reached.
-	Egress Egress
-	// Edge is how the API is reached.
-	Edge Edge
-	// Index is the signed index that new installs are looked up in; the zero value is none.
-	Index Index
-	// Revocations knows which packs must not run; nil asks the Index, if there is one.
-	Revocations pack.Revocations
-	// Models are asked beside those of models.toml, by their names; their owner keeps them running. For tests and unusual houses.
-	Models map[string]infer.Model
-	// ModelsEvery is how long changes of read models are gathered before they become one version: 250 ms.
-	ModelsEvery time.Duration
-	// Telemetry is where traces go; the zero value is nowhere.
-	Telemetry Telemetry
-	// Crashes say when a host that keeps dying starts safe.
-	Crashes starts.Limits
-	// Safe, when not empty, starts the host safe, with this reason: nothing of any pack is loaded or run.
-	Safe string
-	// Version of the program, for the record.
-	Version string
-	// Log receives what has no caller to return to, and what guests log; nil means nowhere.
-	Log *slog.Logger
-}
-
-// Limits of a host; a zero field means the default named behind it.
-type Limits struct {
-	Queue     int           // actions waiting: 1,024
-	PerPack   int           // actions of one pack at once: Workers less a quarter
-	Input     int64         // bytes into an action: 8 MiB
-	Output    int64         // bytes out of an action: 8 MiB
-	Depth     int           // tools calling tools: 8
-	Instances int           // guests of one pack at once: the engine's choice
-	Compiles  int           // modules compiling at once: 1
-	Grace     time.Duration // running actions at a stop: 5 s
-	Drain     time.Duration // running calls at an upgrade: 30 s
-	Sweep     time.Duration // how often unused blobs are looked for: 1 h
-	Record    int64         // bytes of the record of one call: 64 MiB
-	Models    int64         // bytes of model files that the host fetched: no bound
-	Review    time.Duration // how long a write waits for a person: 7 days
-	BlobGrace time.Duration // how long an unused blob is kept: 24 h
-}
-
-// Upgrade says what is kept of a version that is replaced, and when its successor is taken back without being asked.
-type Upgrade struct {
-	Keep  int              // replaced versions of a pack that can come back without a registry: 3
-	Guard pack.Guard       // see there
-	Now   func() time.Time // the clock of it; nil means the real one
-}
 
 // Host is one running host.
 type Host struct {
@@ -171,54 +74,6 @@ type Host struct {
 	closing   sync.Once
 	closeErr  error
 }
-
-// Services are the parts an edge serves: HTTP handlers and the command line work with these. Each is safe for
-// concurrent use and lives as long as the Host.
-type Services struct {
-	Actions   *action.Executor
-	Schedules *schedule.Book
-	Packs     *pack.Manager
-	Leases    *lease.Book
-	Journal   *journal.Journal
-	View      *view.View
-	CAS       *cas.Store
-	Policy    *policy.Live
-	Prompts   *prompt.Book
-	Logic     *logic.Store
-	// Experiments compare candidates of the configuration.
-	Experiments *experiment.Book
-	Egress      *egress.Guard
-	// Capsules are the signed guard-rails that hold above leases and policies.
-	Capsules *capsule.Book
-	// Reviews are writes that wait for a person.
-	Reviews *review.Book
-	// Projects are which there are, and what one lets another read.
-	Projects *project.Book
-	Quotas   *quota.Book
-	Trust    *signing.Policy
-	Memo     *memo.Memo
-	Snappy   *snappy.Governor
-	Vault    *vault.Vault
-	Redact   *redact.Redactor
-	Engine   *wasm.Engine // the one that runs packs
-	// Shelf holds model files.
-	Shelf *shelf.Shelf
-	// Models answers requests for inference.
-	Models *serve.Service
-	// Runtimes is the supervisor; nil until a runtime was needed.
-	Runtimes func() *supervise.Supervisor
-	DB       func() db.Stats
-	// Operator reports in constant time whether a token is the operator's credential.
-	Operator func(token string) bool
-	Access   *access.Book
-	Version  string
-	Started  time.Time
-	StateDir string
-	Log      *slog.Logger
-}
-
-// Services returns the parts.
-func (h *Host) Services() Services { return h.parts }
 
 // Open makes a host out of its state directory, which it creates at the first time and heals after a crash. Nothing
 // runs before Run. Errors, with the file and line where a file is at fault: Invalid (a broken trust.toml or policy, a
@@ -387,31 +242,6 @@ func (h *Host) engines() (err error) {
 	return nil
 }
 
-// schema is every owner's tables, in the order of the ladder.
-func schema() []db.Migration {
-	return []db.Migration{
-		{Owner: "journal", Steps: journal.Schema},
-		{Owner: "kv", Steps: kv.Schema},
-		{Owner: "view", Steps: view.Schema},
-		{Owner: "lease", Steps: lease.Schema},
-		{Owner: "vault", Steps: vault.Schema},
-		{Owner: "logic", Steps: logic.Schema},
-		{Owner: "memo", Steps: memo.Schema},
-		{Owner: "pack", Steps: pack.Schema},
-		{Owner: "queue", Steps: local.Schema},
-		{Owner: "action", Steps: action.Schema},
-		{Owner: "schedule", Steps: schedule.Schema},
-		{Owner: "egress", Steps: egress.Schema},
-		{Owner: "prompt", Steps: prompt.Schema},
-		{Owner: "project", Steps: project.Schema},
-		{Owner: "review", Steps: review.Schema},
-		{Owner: "access", Steps: access.Schema},
-		{Owner: "capsule", Steps: capsule.Schema},
-		{Owner: "quota", Steps: quota.Schema},
-		{Owner: "experiment", Steps: experiment.Schema},
-	}
-}
-
 func (h *Host) onClose(f func() error) { h.undo = append(h.undo, f) }
 
 func (h *Host) announce(ctx context.Context, kind string) error {
@@ -420,72 +250,6 @@ func (h *Host) announce(ctx context.Context, kind string) error {
 		"version": s.Version, "abi": abi.Version, "policy_set": s.Policy.Digest(), "trust_policy": s.Trust.Digest(),
 	}})
 	return err
-}
-
-// Run works until ctx ends, then lets running actions finish (Limits.Grace) before the rest stops. It returns the first
-// failure of a part, or nil. Call it once.
-func (h *Host) Run(ctx context.Context) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	// Calls that are still running need the lease book and the packs, so these stop after the executor has.
-	below, stopBelow := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopBelow()
-	var wg sync.WaitGroup
-	keep := func(ctx context.Context, name string, run func(context.Context) error) {
-		wg.Go(func() {
-			if err := h.tasks.watch(name, func() error { return run(ctx) }); err != nil && ctx.Err() == nil {
-				stop(err)
-			}
-		})
-	}
-	keep(below, "read_models", h.readModels)
-	keep(below, "journal", h.keepJournal)
-	keep(below, "snappy", h.parts.Snappy.Run)
-	keep(below, "leases", h.parts.Leases.Run)
-	keep(below, "quotas", h.parts.Quotas.Run)
-	keep(below, "prompts", h.parts.Prompts.Run)
-	keep(below, "reviews", h.parts.Reviews.Run)
-	keep(below, "authority", h.followAuthority)
-	keep(below, "capsules", h.parts.Capsules.Run)
-	keep(below, "packs", h.unlessSafe(h.parts.Packs.Run))
-	keep(below, "egress", h.parts.Egress.Run)
-	keep(below, "runtimes", h.unlessSafe(h.runtimes))
-	keep(below, "sweep", h.sweep)
-	keep(below, "index", h.news)
-	keep(below, "memory", h.memory)
-	keep(below, "guards", h.parts.Logic.Guard)
-	keep(ctx, "schedules", h.unlessSafe(h.parts.Schedules.Run))
-	err := h.unlessSafe(h.parts.Actions.Run)(ctx)
-	stopBelow()
-	wg.Wait()
-	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
-		err = cause
-	}
-	return err
-}
-
-// sweep removes blobs that no installed pack and no record of an action refers to.
-func (h *Host) sweep(ctx context.Context) error {
-	tick := time.NewTicker(h.cfg.Limits.Sweep)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		if _, err := h.infer.sweepModels(ctx, h.cfg.Limits.BlobGrace); err != nil && ctx.Err() == nil {
-			h.cfg.Log.Error("sweep model files", "error", err)
-		}
-		if _, err := h.parts.CAS.Sweep(ctx, h.live, h.cfg.Limits.BlobGrace); err != nil && ctx.Err() == nil {
-			h.cfg.Log.Error("sweep blobs", "error", err)
-		}
-	}
-}
-
-// live reports whether anything refers to a blob.
-func (h *Host) live(digest string) bool {
-	return h.parts.Packs.Live(digest) || h.parts.Actions.Keeps(digest) || h.parts.Memo.Keeps(digest) || h.parts.Experiments.Keeps(digest)
 }
 
 // Close takes everything down in the reverse order of Open. Run must have returned. A second Close does nothing.

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 export ARW_TOOLCHAINS=${ARW_TOOLCHAINS:-$PWD/.toolchains}
 arw=$PWD/bin/arw
 mkdir -p sdk/build
-rows=$(mktemp); said=$(mktemp); skipped=; failed=
+rows=$(mktemp); said=$(mktemp); skipped=; failed=; built=
 trap 'rm -f "$rows" "$said"' EXIT
 
 # build DIR: 0 built, 1 failed, 2 no toolchain (the exit status of an error with code unavailable is told by its words)
@@ -40,6 +40,7 @@ for manifest in sdk/*/conformance/pack.toml sdk/*/*/conformance/pack.toml; do
     *) failed="$failed $name"; continue ;;
   esac
   cp "$dir/module.wasm" "sdk/build/$name.wasm"
+  built="$built $name"
   "$arw" pack conform "$dir" --row >>"$rows" || failed="$failed $name"
   for example in "$sdk"/examples/*/pack.toml; do
     [ -f "$example" ] || continue
@@ -55,7 +56,7 @@ done
 
 # What was built must also leave nothing behind: a restored instance equals a fresh one, byte for byte, in every language.
 echo "== restored instances"
-go test -count=1 -run '^TestRestore$' ./host/internal/wasm || failed="$failed restore"
+ARW_SDKS=$built go test -count=1 -run '^TestRestore$' ./host/internal/wasm || failed="$failed restore"
 
 head='| language | runtime | ABI | conformance | module, bytes | one call, fresh state |
 |---|---|---|---|---|---|'

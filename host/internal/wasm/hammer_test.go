@@ -13,18 +13,16 @@ import (
 	"github.com/arw-project/arw/host/internal/wasm"
 )
 
-// TestHammer runs packs that misbehave in every way we know beside honest ones, all at once, on an engine that is short of
-// instances and memory. The honest answers are right and the same state is found every time; each misdeed has its own
-// error; and in the end nothing is left. It is worth most under the race detector.
-func TestHammer(t *testing.T) {
-	t.Parallel()
-	e := open(t, wasm.Options{Instances: 40, MemoryBytes: 256 << 20})
+// villain is a guest that does wrong, and how its calls may end.
+type villain struct {
+	name   string
+	module []byte
+	codes  []abi.Code
+}
+
+func villains() []villain {
 	take := func(m *module) uint64 { return m.imp("arw:io", "take", "ii", "l") }
-	villains := []struct {
-		name   string
-		module []byte
-		codes  []abi.Code
-	}{
+	list := []villain{
 		{"lies about its reply", plain(packed(i32c(-1), i32c(2)), ret), []abi.Code{abi.Invalid}},
 		{"lies to host functions", hostile(func(m *module) [][]byte {
 			kv, io := m.imp("arw:kv", "get", "iiii", "l"), take(m)
@@ -44,72 +42,104 @@ func TestHammer(t *testing.T) {
 			call := m.imp("arw:action", "call", "iiiiii", "l")
 			return [][]byte{i32c(100), i32c(1), i32c(100), i32c(1), i32c(200), i32c(64), callf(call), drop}
 		}), []abi.Code{abi.OK}},
-		{"exhausts its handles", hostile(func(m *module) [][]byte {
-			create, write := m.imp("arw:fs", "create", "iiii", "l"), m.imp("arw:stream", "write", "iii", "l")
-			m.bytes(300, "/x")
-			return [][]byte{loop(
-				i32c(300), i32c(2), i32c(400), i32c(4), callf(create), i64c(32), op(0x88), wrap, // until one is refused
-				i32c(2), i32c(300), i32c(2), callf(write), drop, i32c(99), i32c(300), i32c(2), callf(write), drop, op(0x45), brif(0))}
-		}), []abi.Code{abi.OK}},
 		{"changes its table", tableGuest(), []abi.Code{abi.OK}},
 	}
-	var work sync.WaitGroup
-	kv := &mapKV{m: map[string][]byte{"user:42": []byte("honest")}}
-	fs := &tray{files: map[string]string{}}
-	end := time.Now().Add(1500 * time.Millisecond)
-	for _, v := range villains {
-		p := load(t, e, wasm.Spec{Name: "t/" + strings.ReplaceAll(v.name, " ", "-"), Module: v.module, Limits: wasm.Limits{MemoryBytes: 16 << 20}})
-		again := &reenter{p: p}
-		for range 2 {
-			work.Go(func() {
-				for time.Now().Before(end) {
-					_, err := p.Call(context.Background(), wasm.Call{Tool: "bad", Input: []byte("x"), Effects: abi.Writes, Gate: openGate{},
-						Host: wasm.Host{KV: kv, Action: again, FS: fs}, Limits: wasm.Limits{Gas: 3e6}})
-					if code := abi.CodeOf(err); code == abi.Quarantined {
-						p.Forgive()
-					} else if !has(v.codes, code) {
-						t.Errorf("%s: %v", v.name, err)
-						return
-					}
-				}
-			})
+	for _, m := range misuses {
+		codes := []abi.Code{abi.OK}
+		if m.traps {
+			codes = []abi.Code{abi.Trap}
+		}
+		list = append(list, villain{m.name, hostile(func(mod *module) [][]byte { return m.body(lending(mod)) }), codes})
+	}
+	return list
+}
+
+// harm calls the villain until the end, at least once.
+func (v villain) harm(t *testing.T, p *wasm.Program, kv wasm.KV, lent *wares, end time.Time) {
+	for more := true; more; more = time.Now().Before(end) {
+		fs := &tray{files: map[string]string{"/x": "old"}}
+		host := lent.host(fs)
+		host.KV, host.Action = kv, &reenter{p: p}
+		_, err := p.Call(context.Background(), wasm.Call{Tool: "bad", Input: []byte("x"), Effects: abi.OpenWorld, Gate: openGate{},
+			Host: host, Limits: wasm.Limits{Gas: 3e6}})
+		if fs.open != 0 {
+			t.Errorf("%s: %d files are open", v.name, fs.open)
+		}
+		if code := abi.CodeOf(err); code == abi.Quarantined {
+			p.Forgive()
+		} else if !has(v.codes, code) {
+			t.Errorf("%s: %v", v.name, err)
+			return
 		}
 	}
-	honest := []struct {
-		name, tool string
-		module     []byte
-		in, want   []byte
-	}{
+}
+
+// honest is a guest that does right.
+type honest struct {
+	name, tool string
+	module     []byte
+	in, want   []byte
+}
+
+func honests(t *testing.T) []honest {
+	return []honest{
 		{"kv", "get", kvGuest(), []byte("user:42"), []byte("honest")},
 		{"echo", "echo", echoGuest(), bytes.Repeat([]byte("abc"), 5000), bytes.Repeat([]byte("abc"), 5000)},
 		{"go", "count", goGuest(t), nil, []byte("101")},
+		{"keeper", "keep", keeper(), []byte("kept as it was"), []byte("kept as it was")},
 	}
-	for _, h := range honest {
-		p := load(t, e, wasm.Spec{Name: "t/" + h.name, Module: h.module, Instances: 4})
+}
+
+// serve calls the guest until the end; some of its callers go away.
+func (h honest) serve(t *testing.T, p *wasm.Program, kv wasm.KV, end time.Time) {
+	for more := true; more; more = time.Now().Before(end) {
+		ctx, cancel := context.WithCancel(context.Background())
+		given := rand.IntN(10) == 0
+		if given {
+			go cancel()
+		}
+		r, err := p.Call(ctx, wasm.Call{Tool: h.tool, Input: h.in, Effects: abi.Writes, Gate: openGate{},
+			Host: wasm.Host{KV: kv, FS: &tray{files: map[string]string{}}}})
+		cancel()
+		if given && abi.CodeOf(err) == abi.Cancelled {
+			continue
+		}
+		if err != nil || !bytes.Equal(r.Body, h.want) {
+			t.Errorf("the honest %s: %.20q %v", h.name, r.Body, err)
+			return
+		}
+	}
+}
+
+// TestHammer runs packs that misbehave in every way we know beside honest ones, all at once, on an engine that is short of
+// instances and memory. The honest answers are right and the same state is found every time; each misdeed has its own
+// error; and in the end nothing is left. It is worth most under the race detector.
+func TestHammer(t *testing.T) {
+	t.Parallel()
+	e := open(t, wasm.Options{Instances: 40, MemoryBytes: 256 << 20})
+	bad, good := villains(), honests(t)
+	var programs []*wasm.Program // all are loaded before the first call
+	for _, v := range bad {
+		programs = append(programs, load(t, e, wasm.Spec{Name: "t/" + strings.ReplaceAll(v.name, " ", "-"), Module: v.module, Limits: wasm.Limits{MemoryBytes: 16 << 20}}))
+	}
+	for _, h := range good {
+		programs = append(programs, load(t, e, wasm.Spec{Name: "t/" + h.name, Module: h.module, Instances: 4}))
+	}
+	kv, lent, end := &mapKV{m: map[string][]byte{"user:42": []byte("honest")}}, &wares{}, time.Now().Add(1500*time.Millisecond)
+	var work sync.WaitGroup
+	for i, v := range bad {
+		for range 2 {
+			work.Go(func() { v.harm(t, programs[i], kv, lent, end) })
+		}
+	}
+	for i, h := range good {
 		for range 3 {
-			work.Go(func() {
-				for time.Now().Before(end) {
-					ctx, cancel := context.WithCancel(context.Background())
-					given := rand.IntN(10) == 0
-					if given { // some callers go away
-						go cancel()
-					}
-					r, err := p.Call(ctx, wasm.Call{Tool: h.tool, Input: h.in, Effects: abi.Reads, Gate: openGate{}, Host: wasm.Host{KV: kv}})
-					cancel()
-					if given && abi.CodeOf(err) == abi.Cancelled {
-						continue
-					}
-					if err != nil || !bytes.Equal(r.Body, h.want) {
-						t.Errorf("the honest %s: %.20q %v", h.name, r.Body, err)
-						return
-					}
-				}
-			})
+			work.Go(func() { h.serve(t, programs[len(bad)+i], kv, end) })
 		}
 	}
 	work.Wait()
-	if fs.open != 0 || len(fs.files) > 0 {
-		t.Errorf("%d files are open and %d were made by guests that never closed one", fs.open, len(fs.files))
+	if lent.out.Load() != 0 || lent.lent.Load() == 0 {
+		t.Errorf("%d of %d requests and answers are open", lent.out.Load(), lent.lent.Load())
 	}
 	if n, mem := e.Live(); n > 40 || mem > 256<<20 {
 		t.Errorf("%d instances with %d bytes live", n, mem)

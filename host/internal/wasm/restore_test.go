@@ -21,7 +21,12 @@ type subject struct {
 	name   string
 	module []byte
 	tools  []string
+	// runtime is empty for modules that speak the ABI.
+	runtime string
 }
+
+// extismTools are those of the Extism guest that leave most behind, or end badly.
+var extismTools = []string{"echo", "countUp", "vars", "put", "get", "fails", "traps", "panics", "far", "spins", "recurses", "grows", "leftovers", "nothing"}
 
 // conformTools are those of abi/abitest that leave most behind, or end badly.
 var conformTools = []string{
@@ -55,27 +60,42 @@ func subjects(t *testing.T) []subject {
 		}
 	})
 	out := []subject{
-		{"echo", echoGuest(), []string{"echo"}},
-		{"kv", kvGuest(), []string{"get"}},
-		{"messy", messy, []string{"do", okTool}},
-		{"go by hand", goGuest(t), []string{"echo", "count", "get", "put", "loop", "recurse", "grow", "panic", "exit", "nil", "time", "rand", "print", "goroutines", "none"}},
-		{"go kit", buildGo(t, "../../../testdata/guests/hostile"), []string{
+		{name: "echo", module: echoGuest(), tools: []string{"echo"}},
+		{name: "kv", module: kvGuest(), tools: []string{"get"}},
+		{name: "messy", module: messy, tools: []string{"do", okTool}},
+		{name: "extism by hand", module: extismGuest(t), tools: extismTools, runtime: wasm.RuntimeExtism},
+		{name: "go by hand", module: goGuest(t), tools: []string{"echo", "count", "get", "put", "loop", "recurse", "grow", "panic", "exit", "nil", "time", "rand", "print", "goroutines", "none"}},
+		{name: "go kit", module: buildGo(t, "../../../testdata/guests/hostile"), tools: []string{
 			"hostile.loop", "hostile.recurse", "hostile.grow", "hostile.panic", "hostile.exit", "hostile.huge", "hostile.wide", "hostile.echo", "none"}},
 	}
+	return append(out, sdkSubjects(t)...)
+}
+
+// sdkSubjects are the conformance guests that "make sdks" has built. It names them in ARW_SDKS, and then none may be missing.
+func sdkSubjects(t *testing.T) (out []subject) {
 	files, err := filepath.Glob("../../../sdk/build/*.wasm")
 	if err != nil {
 		t.Fatal(err)
 	}
+	missing := strings.Fields(os.Getenv("ARW_SDKS"))
 	for _, f := range files {
 		name := strings.TrimSuffix(filepath.Base(f), ".wasm")
-		if strings.Contains(name, "-") || name == "extism" || name == "go" {
-			continue // examples; another runtime; here already
+		if strings.Contains(name, "-") {
+			continue // an example
 		}
+		missing = slices.DeleteFunc(missing, func(s string) bool { return s == name })
 		bin, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, subject{name, bin, conformTools})
+		s := subject{name: name, module: bin, tools: conformTools}
+		if name == "extism" {
+			s.runtime = wasm.RuntimeExtism
+		}
+		out = append(out, s)
+	}
+	if len(missing) > 0 {
+		t.Errorf("no module in sdk/build for %v", missing)
 	}
 	return out
 }
@@ -105,7 +125,7 @@ func TestRestore(t *testing.T) {
 }
 
 func restores(t *testing.T, e *wasm.Engine, s subject, rounds int) {
-	p := load(t, e, wasm.Spec{Name: "t/" + s.name, Module: s.module, Limits: wasm.Limits{MemoryBytes: 16 << 20}, Instances: 3})
+	p := load(t, e, wasm.Spec{Name: "t/" + s.name, Module: s.module, Runtime: s.runtime, Limits: wasm.Limits{MemoryBytes: 16 << 20}, Instances: 3})
 	fresh, err := p.Fresh(t.Context())
 	if err != nil {
 		t.Fatal(err)

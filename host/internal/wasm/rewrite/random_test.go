@@ -3,8 +3,12 @@ package rewrite_test
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/tetratelabs/wazero"
@@ -13,360 +17,326 @@ import (
 	"github.com/arw-project/arw/host/internal/wasm/rewrite"
 )
 
-// generator writes random programs that are valid and end: loops count down, and functions call only earlier ones.
-// Between statements the operand stack is empty; every function is (i32 i32) -> i32 with six i32 locals, the last three
-// of which count loops.
-type generator struct {
-	src    entropy
-	out    []byte
-	self   int   // index of the function being written
-	labels []int // open constructs, inner last: 0 takes nothing, 1 takes an i32; loops take nothing
-	loops  int
-	calls  int
+// theater runs programs that import the three host functions, and writes down what those are told.
+type theater struct {
+	rt    wazero.Runtime
+	heard []uint64
 }
 
-// entropy gives bytes until they run out, then zeros, which choose the simplest of everything.
-type entropy struct{ data []byte }
-
-func (e *entropy) n(n int) int {
-	if len(e.data) == 0 {
-		return 0
-	}
-	b := e.data[0]
-	e.data = e.data[1:]
-	return int(b) % n
-}
-
-func (g *generator) op(b ...byte) { g.out = append(g.out, b...) }
-
-func (g *generator) i32(v int) {
-	g.op(0x41)
-	for {
-		b := byte(v & 0x7f)
-		v >>= 7
-		if v == 0 && b&0x40 == 0 || v == -1 && b&0x40 != 0 {
-			g.op(b)
-			return
+func newTheater(tb testing.TB, cfg wazero.RuntimeConfig) *theater {
+	ctx := context.Background()
+	h := &theater{rt: wazero.NewRuntimeWithConfig(ctx, cfg.WithMemoryLimitPages(8))}
+	tb.Cleanup(func() { h.rt.Close(ctx) })
+	hear := func(what ...uint64) {
+		if h.heard = append(h.heard, what...); len(h.heard) > 1<<16 {
+			tb.Fatal("the program does not end")
 		}
-		g.op(b | 0x80)
 	}
-}
-
-// expr leaves an i32.
-func (g *generator) expr(depth int) {
-	choice := g.src.n(14)
-	if depth <= 0 {
-		choice %= 3
-	}
-	switch choice {
-	case 0:
-		g.i32(g.src.n(256) - 128)
-	case 1:
-		g.op(0x20, byte(g.src.n(8)))
-	case 2:
-		g.op(0x23, byte(g.src.n(2)))
-	case 3, 4:
-		g.expr(depth - 1)
-		g.expr(depth - 1)
-		g.op([]byte{0x6a, 0x6b, 0x6c, 0x71, 0x72, 0x73, 0x48, 0x4d, 0x6d, 0x70}[g.src.n(10)]) // the last two trap on zero
-	case 5:
-		g.address(depth)
-		g.op(0x28, 2, byte(g.src.n(64)))
-	case 6:
-		if g.self == 0 || g.calls > 2 {
-			g.op(0x3f, 0)
-			return
+	mix := func(_ context.Context, s []uint64) {
+		s[0] = uint64(uint32(s[0]))
+		hear(s[0], s[1])
+		if s[0]%16 == 13 {
+			panic(errors.New("the host says no"))
 		}
-		g.calls++
-		g.expr(depth - 1)
-		g.expr(depth - 1)
-		g.op(0x10, byte(g.src.n(g.self)))
-	case 7:
-		g.expr(depth - 1)
-		g.construct(0x04, 1, func() { g.stmts(1); g.expr(depth - 1) }, func() { g.expr(depth - 1) })
-	case 8:
-		g.construct(0x02, 1, func() {
-			g.expr(depth - 1)
-			g.expr(depth - 1)
-			g.op(0x0d, 0) // br_if with a value
-			g.stmts(1)
-		}, nil)
-	case 9:
-		g.expr(depth - 1)
-		g.expr(depth - 1)
-		g.expr(depth - 1)
-		g.op(0x1b)
-	case 10:
-		g.i32(g.src.n(3))
-		g.op(0x40, 0)
-	case 11:
-		if g.self == 0 || g.calls > 2 {
-			g.op(0x20, 1)
-			return
+		s[0] = s[0]*0x9e3779b97f4a7c15 ^ s[1]
+	}
+	again := func(ctx context.Context, m api.Module, s []uint64) {
+		s[0] = uint64(uint32(s[0]))
+		hear(s[0])
+		res, err := m.ExportedFunction("leaf").Call(ctx, s[0])
+		if err != nil {
+			panic(err)
 		}
-		g.calls++
-		g.expr(depth - 1)
-		g.expr(depth - 1)
-		g.i32(g.src.n(2)) // 1 is null and traps
-		g.op(0x11, 0, 0)
-	default:
-		g.op(0x20, 0)
+		s[0] = res[0]
 	}
-}
-
-// address leaves an address well inside the first page.
-func (g *generator) address(depth int) {
-	g.expr(depth - 1)
-	g.i32(0x7ff)
-	g.op(0x71)
-}
-
-func (g *generator) construct(op byte, results int, then, otherwise func()) {
-	g.op(op, []byte{0x40, 0x7f}[results])
-	label := results
-	if op == 0x03 {
-		label = 0
+	i, l := api.ValueTypeI32, api.ValueTypeI64
+	_, err := h.rt.NewHostModuleBuilder("h").
+		NewFunctionBuilder().WithGoFunction(api.GoFunc(mix), []api.ValueType{i, l}, []api.ValueType{l}).Export("mix").
+		NewFunctionBuilder().WithGoFunction(api.GoFunc(func(_ context.Context, s []uint64) { hear(s[0]) }), []api.ValueType{api.ValueTypeF64}, nil).Export("note").
+		NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(again), []api.ValueType{i}, []api.ValueType{i}).Export("again").
+		Instantiate(ctx)
+	if err != nil {
+		tb.Fatal(err)
 	}
-	g.labels = append(g.labels, label)
-	then()
-	if otherwise != nil {
-		g.op(0x05)
-		otherwise()
-	}
-	g.op(0x0b)
-	g.labels = g.labels[:len(g.labels)-1]
-}
-
-func (g *generator) stmts(depth int) {
-	for range g.src.n(4) {
-		g.stmt(depth)
-	}
-}
-
-func (g *generator) stmt(depth int) {
-	choice := g.src.n(14)
-	if depth <= 0 {
-		choice %= 4
-	}
-	switch choice {
-	case 0:
-		g.expr(2)
-		g.op(0x21, byte(2+g.src.n(3)))
-	case 1:
-		g.address(2)
-		g.expr(2)
-		g.op(0x36, 2, byte(g.src.n(64)))
-	case 2:
-		g.expr(2)
-		g.op(0x24, byte(g.src.n(2)))
-	case 3:
-		g.expr(3)
-		g.op(0x1a)
-	case 4, 5:
-		g.expr(2)
-		var otherwise func()
-		if g.src.n(2) == 1 {
-			otherwise = func() { g.stmts(depth - 1) }
-		}
-		g.construct(0x04, 0, func() { g.stmts(depth - 1) }, otherwise)
-	case 6, 7:
-		g.construct(0x02, 0, func() { g.stmts(depth - 1); g.branch(); g.stmts(depth - 1) }, nil)
-	case 8, 9:
-		g.loop(depth)
-	case 10:
-		g.branch()
-	case 11:
-		g.address(1)
-		g.address(1)
-		g.i32(g.src.n(200))
-		g.op(0xfc, 10, 0, 0)
-	case 12:
-		g.address(1)
-		g.expr(1)
-		g.i32(g.src.n(200))
-		g.op(0xfc, 11, 0)
-	case 13:
-		g.expr(1)
-		g.construct(0x04, 0, func() { g.expr(1); g.op(0x0f) }, nil)
-	}
-}
-
-// loop counts a local of its own down.
-func (g *generator) loop(depth int) {
-	if g.loops == 3 {
-		return
-	}
-	counter := byte(5 + g.loops)
-	g.loops++
-	g.i32(1 + g.src.n(4))
-	g.op(0x21, counter)
-	g.construct(0x02, 0, func() {
-		g.construct(0x03, 0, func() {
-			g.op(0x20, counter, 0x45, 0x0d, 1) // leave at zero
-			g.op(0x20, counter, 0x41, 1, 0x6b, 0x21, counter)
-			g.stmts(depth - 1)
-			if g.src.n(3) == 0 {
-				g.expr(1)
-				g.op(0x0d, 0)
-				g.stmts(depth - 1)
-			}
-			g.op(0x0c, 0)
-		}, nil)
-	}, nil)
-	g.loops--
-}
-
-// branch leaves for some construct further out, on a condition or through a table. Loop heads are among them: each has
-// counted down before anything in it can come back.
-func (g *generator) branch() {
-	to := g.src.n(len(g.labels))
-	takes := g.labels[len(g.labels)-1-to]
-	if takes == 1 {
-		g.expr(1)
-	}
-	g.expr(1)
-	if g.src.n(3) > 0 {
-		g.op(0x0d, byte(to))
-	} else {
-		var same []byte
-		for i := range g.labels {
-			if g.labels[len(g.labels)-1-i] == takes {
-				same = append(same, byte(i))
-			}
-		}
-		g.op(0x0e, byte(len(same)))
-		g.op(same...)
-		g.op(byte(to))
-		return // what follows is dead, and must still be valid
-	}
-	if takes == 1 {
-		g.op(0x1a)
-	}
-}
-
-// program is a module of four functions, the last of which is exported as "run".
-func program(data []byte) []byte {
-	g := &generator{src: entropy{data}}
-	const funcs = 4
-	var code bytes.Buffer
-	code.WriteByte(funcs)
-	for i := range funcs {
-		g.out, g.self, g.calls, g.labels = []byte{1, 6, 0x7f}, i, 0, []int{1}
-		g.stmts(3)
-		g.stmts(3)
-		g.expr(3)
-		g.op(0x0b)
-		code.Write(binary.AppendUvarint(nil, uint64(len(g.out))))
-		code.Write(g.out)
-	}
-	out := []byte("\x00asm\x01\x00\x00\x00")
-	section := func(id byte, body ...byte) {
-		out = append(binary.AppendUvarint(append(out, id), uint64(len(body))), body...)
-	}
-	section(1, 1, 0x60, 2, 0x7f, 0x7f, 1, 0x7f)
-	section(3, funcs, 0, 0, 0, 0)
-	section(4, 1, 0x70, 0, funcs)
-	section(5, 1, 1, 1, 4)
-	section(6, 2, 0x7f, 1, 0x41, 7, 0x0b, 0x7f, 1, 0x41, 9, 0x0b)
-	section(7, 3, 3, 'r', 'u', 'n', 0, funcs-1, 1, 'm', 2, 0, 2, 'g', '0', 3, 0)
-	section(9, 1, 0, 0x41, 0, 0x0b, 1, 0)
-	section(10, code.Bytes()...)
-	section(11, 1, 0, 0x41, 16, 0x0b, 4, 1, 2, 3, 4)
-	return out
+	return h
 }
 
 // outcome is all that a run shows.
 type outcome struct {
-	result uint64
-	fault  string
-	memory []byte
-	g0     uint64
-	gas    uint64
-	why    uint64
+	results, globals, heard []uint64
+	faults                  []string
+	memory                  []byte
+	gas, why                []uint64 // of each call
 }
 
-func (o outcome) equal(p outcome) bool {
-	return o.result == p.result && o.fault == p.fault && o.g0 == p.g0 && bytes.Equal(o.memory, p.memory)
+// used is the most gas that one of the calls took.
+func (o *outcome) used() uint64 { return slices.Max(append(o.gas, 0)) }
+
+// differs names the first thing in which two runs are not the same.
+func (o *outcome) differs(p *outcome) string {
+	switch {
+	case !slices.Equal(o.faults, p.faults):
+		return fmt.Sprintf("faults %q and %q", o.faults, p.faults)
+	case !slices.Equal(o.results, p.results):
+		return fmt.Sprintf("results %x and %x", o.results, p.results)
+	case !slices.Equal(o.heard, p.heard):
+		return fmt.Sprintf("the host heard %x and %x", o.heard, p.heard)
+	case !slices.Equal(o.globals, p.globals):
+		return fmt.Sprintf("globals %x and %x", o.globals, p.globals)
+	case !bytes.Equal(o.memory, p.memory):
+		return fmt.Sprintf("memories of %d and %d bytes", len(o.memory), len(p.memory))
+	}
+	return ""
 }
 
-func run(tb testing.TB, w *world, bin []byte, limit uint64) outcome {
+// arguments are those of the two calls of "run" that every program gets, the second on what the first left.
+var arguments = [][]uint64{
+	{3, 5, uint64(math.Float32bits(1.5)), math.Float64bits(-2.5)},
+	{0x8000_0000, 1 << 63, uint64(math.Float32bits(float32(math.NaN()))), math.Float64bits(1e300)},
+}
+
+// play runs a compiled program. One that was rewritten comes with what the rewriter says of it, and may be given a limit.
+func (h *theater) play(tb testing.TB, code wazero.CompiledModule, res *rewrite.Result, limit uint64) *outcome {
 	ctx := context.Background()
-	in, err := w.instantiate(ctx, bin, "")
+	h.heard = nil
+	o := &outcome{}
+	mod, err := h.rt.InstantiateModule(ctx, code, wazero.NewModuleConfig().WithName("").WithStartFunctions())
+	if err != nil { // its data, or the plain one's start function
+		o.faults = []string{began(err)}
+		o.heard = h.heard
+		return o
+	}
+	defer mod.Close(ctx)
+	call := func(f func() error) (err error) { // as the host does each
+		if res == nil {
+			return f()
+		}
+		set := func(name string, v uint64) { mod.ExportedGlobal(name).(api.MutableGlobal).Set(v) }
+		set(rewrite.ExportLimit, limit)
+		set(rewrite.ExportDepth, 1000)
+		set(rewrite.ExportGas, 0)
+		set(rewrite.ExportWhy, rewrite.WhyNone)
+		err = f()
+		o.gas = append(o.gas, mod.ExportedGlobal(rewrite.ExportGas).Get())
+		o.why = append(o.why, mod.ExportedGlobal(rewrite.ExportWhy).Get())
+		return err
+	}
+	if res != nil {
+		err = call(func() error { return begin(ctx, mod, res) })
+	}
 	if err != nil {
-		tb.Fatalf("%v\n%x", err, bin)
+		o.faults = []string{began(err)}
+	} else {
+		for _, args := range arguments {
+			var got []uint64
+			err := call(func() (err error) { got, err = mod.ExportedFunction("run").Call(ctx, args...); return err })
+			o.results, o.faults = append(o.results, visible(mod.ExportedFunction("run").Definition().ResultTypes(), got)...), append(o.faults, fault(err))
+		}
+		for g := 'a'; g < 'p'; g++ {
+			if v := mod.ExportedGlobal("g" + string(g)); v != nil {
+				o.globals = append(o.globals, visible([]api.ValueType{v.Type()}, []uint64{v.Get()})...)
+			}
+		}
+		if m := mod.ExportedMemory("m"); m != nil {
+			o.memory, _ = m.Read(0, m.Size())
+		}
 	}
-	defer in.Close(ctx)
-	in.depth()
-	if limit > 0 {
-		in.ExportedGlobal(rewrite.ExportLimit).(api.MutableGlobal).Set(limit)
-	}
-	var o outcome
-	res, err := in.ExportedFunction("run").Call(ctx, 3, 5)
-	if o.fault = fault(err); err == nil {
-		o.result = res[0]
-	}
-	mem, _ := in.ExportedMemory("m").Read(0, in.ExportedMemory("m").Size())
-	o.memory, o.g0 = bytes.Clone(mem), in.ExportedGlobal("g0").Get()
-	if in.gas != nil {
-		o.gas, o.why = in.gas.Get(), in.why.Get()
-	}
+	o.heard = h.heard
 	return o
 }
 
-type trio struct{ plain, compiled, interpreted *world }
+// begin does what the engine does by hand for a rewritten module: its data and its start function.
+func begin(ctx context.Context, mod api.Module, res *rewrite.Result) error {
+	for _, d := range res.Data {
+		if !mod.Memory().Write(d.Offset, d.Bytes) {
+			return errors.New("data does not fit")
+		}
+	}
+	if res.Start {
+		_, err := mod.ExportedFunction(rewrite.ExportStart).Call(ctx)
+		return err
+	}
+	return nil
+}
 
-func newTrio(tb testing.TB) trio {
+// began is a fault of a beginning: the plain module's comes wrapped by the engine, in words of which only the trap's matter.
+func began(err error) string {
+	text := fault(err)
+	if strings.Contains(text, "data") {
+		return "data does not fit"
+	}
+	_, trap, found := strings.Cut(text, "failed: ")
+	if !found {
+		return text
+	}
+	return strings.TrimPrefix(trap, "wasm error: ")
+}
+
+// visible are the results that are values: a reference is an address of the engine's, of which only whether it is null counts,
+// and the upper half of a narrow one is whatever the compiler left there.
+func visible(types []api.ValueType, results []uint64) []uint64 {
+	i := 0
+	for _, t := range types {
+		switch {
+		case i >= len(results):
+			return results
+		case t == tFunc || t == tExtern:
+			results[i] = min(results[i], 1)
+		case t == tI32 || t == tF32:
+			results[i] = uint64(uint32(results[i]))
+		case t == tV128:
+			i++
+		}
+		i++
+	}
+	return results
+}
+
+// version is one program made ready: as it is when res is nil.
+type version struct {
+	code wazero.CompiledModule
+	res  *rewrite.Result
+}
+
+func (h *theater) ready(tb testing.TB, bin []byte, o *rewrite.Options) (v version) {
 	ctx := context.Background()
-	mk := func(cfg wazero.RuntimeConfig, rewritten bool) *world {
-		w := &world{rt: wazero.NewRuntimeWithConfig(ctx, cfg), rewrite: rewritten}
-		tb.Cleanup(func() { w.rt.Close(ctx) })
-		return w
+	if o != nil {
+		m, err := rewrite.Decode(bin)
+		if err == nil {
+			v.res, err = m.Rewrite(*o)
+		}
+		if err != nil {
+			tb.Fatalf("a valid module was refused: %v\n%x", err, bin)
+		}
+		bin = v.res.Binary
 	}
-	return trio{mk(wazero.NewRuntimeConfig(), false), mk(wazero.NewRuntimeConfig(), true), mk(wazero.NewRuntimeConfigInterpreter(), true)}
+	code, err := h.rt.CompileModule(ctx, bin)
+	if err != nil {
+		tb.Fatalf("rewritten %t: the engine refuses it: %v\n%x", o != nil, err, bin)
+	}
+	v.code = code
+	return v
 }
 
-// check runs one program in all three worlds, and again with less gas than it needs.
-func (w trio) check(tb testing.TB, data []byte) {
-	bin := program(data)
-	a, b, c := run(tb, w.plain, bin, 0), run(tb, w.compiled, bin, 0), run(tb, w.interpreted, bin, 0)
-	if !a.equal(b) || !b.equal(c) || b.gas != c.gas {
-		tb.Fatalf("as it is %d %q, rewritten %d %q, interpreted %d %q; gas %d and %d\n%x", a.result, a.fault, b.result, b.fault, c.result, c.fault, b.gas, c.gas, bin)
+// check runs a program as it is and rewritten in both ways of counting, and again with less gas than it needs.
+func (h *theater) check(tb testing.TB, bin []byte, o rewrite.Options) {
+	local, global := o.CountIn(true), o.CountIn(false)
+	plain, in, at := h.ready(tb, bin, nil), h.ready(tb, bin, &local), h.ready(tb, bin, &global)
+	for _, v := range []version{plain, in, at} {
+		defer v.code.Close(context.Background())
 	}
-	for _, limit := range []uint64{b.gas / 2, b.gas - b.gas/8} {
-		if limit == 0 {
-			continue
-		}
-		b, c := run(tb, w.compiled, bin, limit), run(tb, w.interpreted, bin, limit)
-		if !b.equal(c) || b.gas != c.gas || b.why != c.why {
-			tb.Fatalf("with %d gas: %d %q and %d %q; gas %d and %d\n%x", limit, b.result, b.fault, c.result, c.fault, b.gas, c.gas, bin)
-		}
-		if b.fault == "" && b.gas > limit+10_000 {
-			tb.Fatalf("with %d gas it ended well after %d\n%x", limit, b.gas, bin)
+	a, b, c := h.play(tb, plain.code, nil, 0), h.play(tb, in.code, in.res, 1<<62), h.play(tb, at.code, at.res, 1<<62)
+	if diff := a.differs(b); diff != "" {
+		tb.Fatalf("as it is and rewritten: %s\n%x", diff, bin)
+	}
+	if b2 := h.play(tb, in.code, in.res, 1<<62); !slices.Equal(b.gas, b2.gas) {
+		tb.Fatalf("two runs used %d and %d gas\n%x", b.gas, b2.gas, bin)
+	}
+	h.same(tb, bin, b, c)
+	for _, limit := range []uint64{b.used() / 2, b.used() - b.used()/8} {
+		d, e := h.play(tb, in.code, in.res, limit), h.play(tb, at.code, at.res, limit)
+		h.same(tb, bin, d, e)
+		for i, why := range d.why {
+			if why != rewrite.WhyGas && d.gas[i] > limit+10_000 {
+				tb.Fatalf("with %d gas it ended well after %d\n%x", limit, d.gas[i], bin)
+			}
 		}
 	}
 }
 
+// same holds two runs of a rewritten program against each other. What a function that keeps its counter in a local had counted
+// is lost with a trap, so where one trapped the two ways of counting need not agree about gas.
+func (h *theater) same(tb testing.TB, bin []byte, a, b *outcome) {
+	diff := a.differs(b)
+	for i := range a.gas {
+		trapped := len(a.faults) > 0 && i < len(b.gas) && a.faults[max(0, i-len(a.gas)+len(a.faults))] != ""
+		if i >= len(b.gas) || a.gas[i] != b.gas[i] && !trapped {
+			diff += " and gas"
+		}
+	}
+	if diff != "" || !slices.Equal(a.why, b.why) {
+		tb.Fatalf("two ways of counting: %s; gas %d and %d, why %d and %d\n%x", diff, a.gas, b.gas, a.why, b.why, bin)
+	}
+}
+
+// options are those that a program chooses for itself, by its length.
+func options(data []byte) rewrite.Options {
+	return rewrite.Options{Pages: 3, Spare: len(data)&1 == 1, TakeData: len(data)&2 == 2, Mark: len(data)&4 == 4}
+}
+
+func randomBytes(rng *rand.Rand) []byte {
+	data := make([]byte, 50+rng.IntN(1500))
+	for i := range data {
+		data[i] = byte(rng.Uint32())
+	}
+	return data
+}
+
+// TestRandomPrograms: a valid module keeps its meaning on the interpreter, whatever of the instructions it uses.
 func TestRandomPrograms(t *testing.T) {
 	t.Parallel()
-	w := newTrio(t)
+	h := newTheater(t, wazero.NewRuntimeConfigInterpreter())
 	rng := rand.New(rand.NewPCG(1, 2))
-	for range 300 {
-		data := make([]byte, 100+rng.IntN(400))
-		for i := range data {
-			data[i] = byte(rng.Uint32())
-		}
-		w.check(t, data)
+	for range 500 {
+		data := randomBytes(rng)
+		h.check(t, program(data, false), options(data))
 	}
 }
 
+// TestRandomCompiled: the same on the compiler, and both count the same gas.
+func TestRandomCompiled(t *testing.T) {
+	t.Parallel()
+	slow, fast := newTheater(t, wazero.NewRuntimeConfigInterpreter()), newTheater(t, wazero.NewRuntimeConfig())
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 60 {
+		data := randomBytes(rng)
+		bin, o := program(data, true), options(data)
+		fast.check(t, bin, o)
+		one, two := slow.ready(t, bin, &o), fast.ready(t, bin, &o)
+		slow.same(t, bin, slow.play(t, one.code, one.res, 1<<62), fast.play(t, two.code, two.res, 1<<62))
+	}
+}
+
+// TestRandomReach: the programs are not all the same little thing. It holds the generator, not the rewriter: most programs
+// end well, some trap in each of the ways there are, and together they use nearly every instruction.
+func TestRandomReach(t *testing.T) {
+	t.Parallel()
+	h := newTheater(t, wazero.NewRuntimeConfigInterpreter())
+	rng := rand.New(rand.NewPCG(5, 6))
+	faults, ran := map[string]int{}, 0
+	for range 1500 {
+		data := randomBytes(rng)
+		v := h.ready(t, program(data, false), nil)
+		for _, f := range h.play(t, v.code, nil, 0).faults {
+			if faults[f]++; f == "" {
+				ran++
+			}
+		}
+		v.code.Close(t.Context())
+	}
+	for _, want := range []string{
+		"unreachable", "out of bounds memory access", "invalid table access", "integer divide by zero", "integer overflow",
+		"invalid conversion to integer", "indirect call type mismatch", "the host says no", "data does not fit",
+	} {
+		if faults[want] == 0 {
+			t.Errorf("no program failed with %q: %v", want, faults)
+		}
+	}
+	if ran < 1000 {
+		t.Errorf("only %d of 3000 runs ended well: %v", ran, faults)
+	}
+}
+
+// FuzzPrograms: see TestRandomPrograms. The bytes are what the program is made of.
 func FuzzPrograms(f *testing.F) {
-	w := newTrio(f)
-	for i := range byte(8) {
-		f.Add(bytes.Repeat([]byte{i, 3 * i, 7 * i, 31, 8, 9}, 40))
+	h := newTheater(f, wazero.NewRuntimeConfigInterpreter())
+	rng := rand.New(rand.NewPCG(7, 8))
+	for range 40 {
+		f.Add(randomBytes(rng))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) < 4096 {
-			w.check(t, data)
+			h.check(t, program(data, false), options(data))
 		}
 	})
 }
@@ -376,7 +346,7 @@ func FuzzDecode(f *testing.F) {
 	rt := wazero.NewRuntimeWithConfig(context.Background(), wazero.NewRuntimeConfigInterpreter())
 	f.Cleanup(func() { rt.Close(context.Background()) })
 	for i := range byte(8) {
-		f.Add(program(bytes.Repeat([]byte{i, 5 * i, 9 * i, 31, 8, 9}, 40)))
+		f.Add(program(bytes.Repeat([]byte{i, 5 * i, 9 * i, 31, 8, 9}, 40), false))
 	}
 	f.Fuzz(func(t *testing.T, bin []byte) {
 		if len(bin) > 1<<16 {

@@ -240,7 +240,7 @@ func TestFixed(t *testing.T) {
 // TestStable: the same module gives the same bytes, so that compiled code can be found again.
 func TestStable(t *testing.T) {
 	t.Parallel()
-	bin := program(bytes.Repeat([]byte{3, 9, 31, 8, 7}, 60))
+	bin := program(bytes.Repeat([]byte{3, 9, 31, 8, 7}, 60), false)
 	a, errA := rewritten(bin)
 	b, errB := rewritten(bin)
 	if err := errors.Join(errA, errB); err != nil || !bytes.Equal(a.Binary, b.Binary) {
