@@ -58,6 +58,18 @@ done
     cat "$streams"
     echo
   fi
+  if awk -f .ci/authority.awk "$out" | grep -q .; then
+    echo "## Leases and policies"
+    echo
+    echo "What stands in front of every host call (Use: one use of a lease by its capability, target and size, with a budget where it says so; action-where"
+    echo "has a condition on the JSON that a tool is called with, which is read for it) and a decision of Cedar's beside 100 policies of an operator's."
+    echo "A third to a half of a use is the one reading of the clock (lease Clock in the table below)."
+    echo
+    echo "| what | time | aim | met | more |"
+    echo "|---|---|---|---|---|"
+    awk -f .ci/authority.awk "$out"
+    echo
+  fi
   echo "## Every package"
   echo
   echo "What each measures stands at the benchmark."

@@ -175,11 +175,16 @@ type PolicyDiff struct {
 	policy.Difference
 	Posture string       `json:"posture"`
 	Shifts  []pack.Shift `json:"shifts"` // answers about installed packs
+	// Recorded is what would have become of decisions that the journal tells of.
+	Recorded pack.Retold `json:"recorded"`
 }
 
-// DiffPolicy says what other files of the operator's would change, under the posture of now, for the installed packs and for cases. Nothing
-// changes. Invalid.
-func (h *Host) DiffPolicy(files []policy.Source, cases []policy.Case) (PolicyDiff, error) {
+// mostRecorded is how many of the last events a diff looks through at most, and unless it is told how many.
+const mostRecorded = 20_000
+
+// DiffPolicy says what other files of the operator's would change, under the posture of now, for the installed packs, for cases, and for
+// the decisions that the last events of the journal tell of (0: as many as there may be). Nothing changes. Invalid.
+func (h *Host) DiffPolicy(ctx context.Context, files []policy.Source, cases []policy.Case, events int) (PolicyDiff, error) {
 	state := h.PolicyState()
 	base, err := policy.Posture(state.Posture)
 	if err != nil {
@@ -189,7 +194,36 @@ func (h *Host) DiffPolicy(files []policy.Source, cases []policy.Case) (PolicyDif
 	if err != nil {
 		return PolicyDiff{}, err
 	}
-	return PolicyDiff{policy.Diff(h.parts.Policy.Current(), set, cases), state.Posture, h.parts.Packs.Foretell(set)}, nil
+	records, err := h.recorded(ctx, events)
+	if err != nil {
+		return PolicyDiff{}, err
+	}
+	retold := h.parts.Packs.Retell(set, records, func(id string) []byte {
+		a, err := h.parts.Actions.Get(ctx, id)
+		if err != nil {
+			return nil
+		}
+		return a.Input
+	})
+	return PolicyDiff{policy.Diff(h.parts.Policy.Current(), set, cases), state.Posture, h.parts.Packs.Foretell(set), retold}, nil
+}
+
+// recorded are those of the last events that tell of decisions.
+func (h *Host) recorded(ctx context.Context, events int) ([]journal.Record, error) {
+	if events <= 0 || events > mostRecorded {
+		events = mostRecorded
+	}
+	j := h.parts.Journal
+	after := max(j.Floor(), j.Last()-int64(events))
+	var all []journal.Record
+	for {
+		page, err := j.Read(ctx, after, 1000, journal.Filter{Prefixes: pack.RetellPrefixes})
+		if err != nil || len(page) == 0 {
+			return all, err
+		}
+		all = append(all, page...)
+		after = page[len(page)-1].ID
+	}
 }
 
 // writeWhole replaces a small file durably.

@@ -58,10 +58,13 @@ func (h *Host) computed() []view.Computed {
 			}
 			return map[string]any{"items": items}, nil
 		}},
-		{ID: "policy", Kinds: []string{"policy", "service"}, Every: metricsEvery, Make: func(ctx context.Context) (any, error) {
-			sources := map[string]string{}
+		{ID: "policy", Kinds: []string{"policy", "leases", "service"}, Every: metricsEvery, Make: func(ctx context.Context) (any, error) {
+			sources, digests, leases := map[string]string{}, map[string]string{}, map[string]any{}
 			for _, src := range p.Policy.Current().Sources() {
-				sources[src.Name] = string(src.Text)
+				sources[src.Name], digests[src.Name] = string(src.Text), src.Digest()
+			}
+			for _, l := range p.Leases.List(lease.Filter{State: lease.Live}) {
+				leases[l.ID] = l
 			}
 			waiting, err := p.Prompts.List(ctx, prompt.Pending)
 			if err != nil {
@@ -73,7 +76,7 @@ func (h *Host) computed() []view.Computed {
 			}
 			return map[string]any{
 				"digest": p.Policy.Digest(), "sources": sources, "trust_digest": p.Trust.Digest(), "without_a_rule": "deny",
-				"posture": state.Posture, "stale": state.Stale, "prompts": prompts,
+				"posture": state.Posture, "stale": state.Stale, "prompts": prompts, "leases": leases, "source_digests": digests,
 			}, nil
 		}},
 		{ID: "policy/capsules", Kinds: []string{"policy.capsule", "service"}, Every: metricsEvery, Make: func(context.Context) (any, error) { return p.Capsules.Document(), nil }},

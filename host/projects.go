@@ -13,7 +13,7 @@ import (
 // openProjects reads which projects there are; what one lets another read is for the policies to decide.
 func (h *Host) openProjects(ctx context.Context) (err error) {
 	s := &h.parts
-	s.Projects, err = project.Open(ctx, project.Parts{DB: h.db, Journal: s.Journal, Leases: s.Leases, Judge: h.mayExport})
+	s.Projects, err = project.Open(ctx, project.Parts{DB: h.db, Journal: s.Journal, Leases: s.Leases, Judge: h.mayExport, Open: h.cfg.OpenProjects})
 	return err
 }
 

@@ -58,7 +58,9 @@ func (h *Host) authorityForEdge() server.Authority {
 	return server.Authority{
 		State:  func() (string, string) { s := h.PolicyState(); return s.Posture, s.Stale },
 		Reload: func(ctx context.Context, corr, by string) (any, error) { return h.ReloadPolicy(ctx, corr, by) },
-		Diff:   func(files []policy.Source, cases []policy.Case) (any, error) { return h.DiffPolicy(files, cases) },
+		Diff: func(ctx context.Context, files []policy.Source, cases []policy.Case, events int) (any, error) {
+			return h.DiffPolicy(ctx, files, cases, events)
+		},
 		Posture: func(ctx context.Context, corr, by, name string, dry bool) (any, error) {
 			return h.SetPosture(ctx, corr, by, name, dry)
 		},

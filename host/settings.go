@@ -25,6 +25,8 @@ type Config struct {
 	Registries []string
 	// Registry is how registries are spoken to.
 	Registry registry.Options
+	// OpenProjects lets the first call that names a project make it; else its operator makes one before.
+	OpenProjects bool
 	// Workers is how many actions run at once; 0 means twice the processors, between 4 and 32.
 	Workers int
 	// Limits bound the rest.

@@ -8,6 +8,8 @@ type AnswerPrompt struct {
 	For    string   `json:"for,omitempty"`
 	Scope  []string `json:"scope,omitempty"`
 	Reason string   `json:"reason,omitempty"`
+	// Preview is the digest of GET /policy/prompts/{id}/preview that was looked at; where given, it has to be that of now.
+	Preview string `json:"preview,omitempty"`
 }
 
 // Prompt is a question that only a person answers, with what became of it.
@@ -35,6 +37,10 @@ type Prompt struct {
 	Expires    time.Time     `json:"expires"` // then the answer is no
 	Waiting    []string      `json:"waiting"` // actions
 	Answer     *PromptAnswer `json:"answer,omitempty"`
+	// Approvals is how many different people have to say yes, Agreed who did; 0 and 1 are one. Preview: each has looked at the preview.
+	Approvals int            `json:"approvals,omitempty"`
+	Agreed    []PromptAnswer `json:"agreed,omitempty"`
+	Preview   bool           `json:"preview,omitempty"`
 }
 
 // PromptAnswer is what a person said.
@@ -42,7 +48,10 @@ type PromptAnswer struct {
 	Allow  bool      `json:"allow"`
 	For    string    `json:"for"`
 	By     string    `json:"by"`
+	Who    string    `json:"who,omitempty"` // the name of the credential it was said with
 	Reason string    `json:"reason,omitempty"`
+	Scope  []string  `json:"scope,omitempty"`
+	Seen   string    `json:"preview,omitempty"` // the digest of the preview that was looked at
 	Time   time.Time `json:"time"`
 	Leases []string  `json:"leases,omitempty"`
 	Until  time.Time `json:"until,omitzero"` // of a denial: until then it is not asked again
@@ -70,6 +79,8 @@ type Simulation struct {
 type DiffPolicy struct {
 	Files []NamedText `json:"files"`
 	Cases []NamedText `json:"cases,omitempty"`
+	// Events is how many of the journal's last events are looked through for recorded decisions; 20,000 at most and when 0.
+	Events int `json:"events,omitempty"`
 }
 
 // NamedText is a small file.
@@ -89,6 +100,7 @@ type PolicyDiff struct {
 	CaseShifts []any  `json:"case_shifts"` // cases that are answered otherwise
 	Cases      int    `json:"cases"`       // asked
 	Shifts     []any  `json:"shifts"`      // answers about installed packs
+	Recorded   any    `json:"recorded"`    // {records, asked, skipped, changes}: what would have become of decisions that the journal tells of
 }
 
 // PolicyState is the answer of POST /policy/reload.

@@ -80,6 +80,7 @@ func Events() []EventKind {
 		{"policy.denied", "Cedar or a held capability refused", PolicyEvent{}},
 		{"policy.prompt", "A person is asked", Prompt{}},
 		{"policy.allow", "A person said yes", Prompt{}},
+		{"policy.agreed", "A person said yes, and more than one have to", Prompt{}},
 		{"policy.deny", "A person said no", Prompt{}},
 		{"policy.expired", "Nobody answered in time: the answer is no", Prompt{}},
 		{"policy.reloaded", "Other policies are in force", PolicyReloaded{}},
@@ -92,6 +93,8 @@ func Events() []EventKind {
 		{"policy.prompt.flood", "A pack asks too much and is refused without asking", FloodEvent{}},
 
 		{"project.created", "A project was made, or first named by a call", ProjectEvent{}},
+		{"project.archived", "A project was closed: no call enters it", ProjectEvent{}},
+		{"project.restored", "A closed project was opened again", ProjectEvent{}},
 		{"project.export.created", "A pack may read in one project what it wrote in another", ExportEvent{}},
 		{"project.export.revoked", "An export was taken back", ExportEvent{}},
 

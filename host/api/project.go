@@ -15,6 +15,8 @@ type Project struct {
 	Title   string    `json:"title,omitempty"`
 	Created time.Time `json:"created"`
 	By      string    `json:"by"`
+	// Archived is when its operator closed it; zero: calls may be of it.
+	Archived time.Time `json:"archived,omitzero"`
 }
 
 // CreateProject is the body of POST /projects.

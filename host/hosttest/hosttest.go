@@ -97,7 +97,7 @@ func (h *Host) WriteState(name, text string) { h.t.Helper(); h.write(name, text)
 // Config is the configuration the host is opened with.
 func (h *Host) Config() host.Config {
 	cfg := host.Config{
-		StateDir: h.State, CacheDir: cacheDir(h.t), Registries: []string{h.Location}, Version: "test",
+		StateDir: h.State, CacheDir: cacheDir(h.t), Registries: []string{h.Location}, Version: "test", OpenProjects: true,
 		Log: slog.New(slog.NewTextHandler(h.t.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
 	}
 	if h.opts.Config != nil {

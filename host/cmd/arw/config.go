@@ -40,8 +40,10 @@ type config struct {
 	// Names are what clients may call this host beside the names of loopback.
 	Names []string `toml:"names"`
 	// TLS is for the API; beyond loopback it has to be there.
-	TLS     tlsConfig `toml:"tls"`
-	Workers int       `toml:"workers"` // calls that may run at once; 0 is twice the processors
+	TLS tlsConfig `toml:"tls"`
+	// OpenProjects lets the first call that names a project make it.
+	OpenProjects bool `toml:"open_projects"`
+	Workers      int  `toml:"workers"` // calls that may run at once; 0 is twice the processors
 	// Queue says where actions wait; zero values are the defaults.
 	Queue queueConfig `toml:"queue"`
 	// Schedules are tools that are called at given times.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,11 +16,13 @@ import (
 
 func (a *app) policyDiffCmd() *cobra.Command {
 	var cases []string
+	var events int
 	cmd := &cobra.Command{
 		Use:   "diff [OLD] NEW",
 		Short: "What other policies would change: which are new, gone or different, and which answers",
 		Long: `NEW is a folder of *.cedar files. Alone it is compared with what the running host has in force, and answered for the packs that are
-installed, the leases that people gave them, and calls of their tools. With OLD the two folders are compared offline. Cases as "arw policy test"
+installed, the leases that people gave them, calls of their tools, and what the journal has recorded: calls, requests to the network and grants that
+would newly be allowed or denied. With OLD the two folders are compared offline. Cases as "arw policy test"
 has them are asked of both sets.`,
 		Example: "  arw policy diff ./policy\n  arw policy diff ./policy-of-today ./policy --cases cases.txtar",
 		Args:    cobra.RangeArgs(1, 2),
@@ -39,7 +42,7 @@ has them are asked of both sets.`,
 					raw, err = json.Marshal(d.Difference)
 				}
 			} else {
-				raw, err = a.hostDiff(cmd, after, archives, &d)
+				raw, err = a.hostDiff(cmd, api.DiffPolicy{Files: named(after), Cases: named(archives), Events: events}, &d)
 			}
 			if err != nil {
 				return err
@@ -48,7 +51,17 @@ has them are asked of both sets.`,
 		},
 	}
 	cmd.Flags().StringArrayVar(&cases, "cases", nil, "an archive or list of cases to ask of both; may be given again")
+	cmd.Flags().IntVar(&events, "events", 0, "how many of the journal's last events to look through for recorded decisions (default and at most 20000)")
 	return cmd
+}
+
+// named are files as the host takes them.
+func named(files []policy.Source) []api.NamedText {
+	out := make([]api.NamedText, len(files))
+	for i, f := range files {
+		out[i] = api.NamedText{Name: f.Name, Text: string(f.Text)}
+	}
+	return out
 }
 
 func readCases(names []string) (out []policy.Source, err error) {
@@ -86,19 +99,12 @@ func (a *app) offlineDiff(old string, after, archives []policy.Source) (policy.D
 	return policy.Diff(was, now, cases), nil
 }
 
-func (a *app) hostDiff(cmd *cobra.Command, after, archives []policy.Source, d *host.PolicyDiff) (json.RawMessage, error) {
+func (a *app) hostDiff(cmd *cobra.Command, body api.DiffPolicy, d *host.PolicyDiff) (json.RawMessage, error) {
 	c, err := a.client()
 	if err != nil {
 		return nil, err
 	}
-	named := func(files []policy.Source) []api.NamedText {
-		out := make([]api.NamedText, len(files))
-		for i, f := range files {
-			out[i] = api.NamedText{Name: f.Name, Text: string(f.Text)}
-		}
-		return out
-	}
-	raw, err := c.Policy(cmd.Context(), "diff", api.DiffPolicy{Files: named(after), Cases: named(archives)})
+	raw, err := c.Policy(cmd.Context(), "diff", body)
 	if err != nil {
 		return nil, err
 	}
@@ -109,8 +115,8 @@ func (a *app) hostDiff(cmd *cobra.Command, after, archives []policy.Source, d *h
 }
 
 func showDiff(u ui, d host.PolicyDiff) error {
-	if d.Empty() && len(d.Shifts) == 0 {
-		u.say("nothing changes (%d cases asked)", d.Cases)
+	if d.Empty() && len(d.Shifts)+len(d.Recorded.Changes) == 0 {
+		u.say("nothing changes (%d cases and %d recorded decisions asked)", d.Cases, d.Recorded.Asked)
 		return nil
 	}
 	var rows [][]string
@@ -135,8 +141,13 @@ func showDiff(u ui, d host.PolicyDiff) error {
 	for _, s := range d.Shifts {
 		rows = append(rows, []string{fmt.Sprintf("%s %s", s.Action, s.Pack), s.Capability + s.Tool, string(s.Before.Outcome), string(s.After.Outcome), s.After.Reason})
 	}
+	for _, r := range d.Recorded.Changes {
+		rows = append(rows, []string{
+			fmt.Sprintf("recorded %s %s (%dx, last event %d)", r.Action, r.Pack, r.Times, r.Event), strings.TrimSpace(r.Capability + r.Tool + " " + r.Target), string(r.Was), string(r.Would.Outcome), r.Would.Reason,
+		})
+	}
 	if len(rows) == 0 {
-		u.say("no answer changes (%d cases asked)", d.Cases)
+		u.say("no answer changes (%d cases and %d recorded decisions asked)", d.Cases, d.Recorded.Asked)
 		return nil
 	}
 	return u.table([]string{"ANSWER", "ABOUT", "WAS", "IS", "BECAUSE"}, rows)

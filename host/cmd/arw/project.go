@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/url"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +16,7 @@ func (a *app) projectCmd() *cobra.Command {
 		Long: `What the calls of one project keep, the calls of another neither see nor change. A call names its project with --project; one
 without belongs to the project default. An export lets one pack read in one project what it wrote in another, for a while.`,
 	}
-	cmd.AddCommand(a.projectCreateCmd(), a.projectListCmd(), a.projectShowCmd(), a.projectExportCmd())
+	cmd.AddCommand(a.projectCreateCmd(), a.projectListCmd(), a.projectShowCmd(), a.projectArchiveCmd(true), a.projectArchiveCmd(false), a.projectExportCmd())
 	return cmd
 }
 
@@ -23,7 +24,8 @@ func (a *app) projectCreateCmd() *cobra.Command {
 	var in api.CreateProject
 	cmd := &cobra.Command{
 		Use:     "create NAME",
-		Short:   "Make a project; a call that names a new one makes it too",
+		Aliases: []string{"add"},
+		Short:   "Make a project, so that calls may name it",
 		Example: "  arw project create report --title \"the yearly report\"",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -63,9 +65,9 @@ func (a *app) projectListCmd() *cobra.Command {
 			return a.print(doc, func(u ui) error {
 				var rows [][]string
 				for _, p := range doc.Items {
-					rows = append(rows, []string{p.ID, p.By, p.Title})
+					rows = append(rows, []string{p.ID, p.By, archived(p), p.Title})
 				}
-				return u.table([]string{"PROJECT", "BY", "TITLE"}, rows)
+				return u.table([]string{"PROJECT", "BY", "ARCHIVED", "TITLE"}, rows)
 			})
 		},
 	}
@@ -86,8 +88,40 @@ func (a *app) projectShowCmd() *cobra.Command {
 				return err
 			}
 			return a.print(p, func(u ui) error {
-				u.facts("project", p.ID, "title", p.Title, "made by", p.By)
+				u.facts("project", p.ID, "title", p.Title, "made by", p.By, "archived", archived(p.Project))
 				return tellExports(u, append(p.Out, p.In...))
+			})
+		},
+	}
+}
+
+// archived is when a project was closed, "" when it is open.
+func archived(p api.Project) string {
+	if p.Archived.IsZero() {
+		return ""
+	}
+	return p.Archived.Local().Format(time.DateTime)
+}
+
+func (a *app) projectArchiveCmd(closed bool) *cobra.Command {
+	use, short, done := "restore NAME", "Open an archived project again", "open again:"
+	if closed {
+		use, short, done = "archive NAME", "Close a project: no call enters it, and what it keeps stays", "archived:"
+	}
+	return &cobra.Command{
+		Use: use, Short: short, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			p, err := c.ArchiveProject(cmd.Context(), args[0], closed)
+			if err != nil {
+				return err
+			}
+			return a.print(p, func(u ui) error {
+				u.say("%s project %s", u.green(done), p.ID)
+				return nil
 			})
 		},
 	}

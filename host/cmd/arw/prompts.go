@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -21,7 +23,7 @@ func (a *app) promptsCmd() *cobra.Command {
 		Long: `Where a policy says so (@mode("ask") with @hold), a pack that needs a lease waits for a person. The answer makes the lease, and
 the call goes on; no answer in time is no. Answering needs the operator's token: no pack and no agent can do it.`,
 	}
-	cmd.AddCommand(a.promptsListCmd(), a.promptsShowCmd(), a.promptsAnswerCmd(true), a.promptsAnswerCmd(false), a.promptsWatchCmd())
+	cmd.AddCommand(a.promptsListCmd(), a.promptsShowCmd(), a.promptsPreviewCmd(), a.promptsAnswerCmd(true), a.promptsAnswerCmd(false), a.promptsWatchCmd())
 	return cmd
 }
 
@@ -90,7 +92,7 @@ func tellPrompt(u ui, p *api.Prompt) error {
 	}
 	u.facts("tool", p.Tool, "for", p.Actor, "it says why", fmt.Sprintf("%q", p.Why), "the policy says", p.Rule, "would cover", quoteAll(p.Scope),
 		"for how long", (time.Duration(p.TTLMS) * time.Millisecond).String(), "how much", boundWords(p.Budget), "project", p.Project, "session", p.Session, "action", p.Action,
-		"undertaking", p.Corr, "state", p.State, "ends", age(p.Expires), "calls that wait", strings.Join(p.Waiting, " "), "answer", answer)
+		"undertaking", p.Corr, "state", p.State, "ends", age(p.Expires), "has said yes", people(p), "calls that wait", strings.Join(p.Waiting, " "), "answer", answer)
 	return nil
 }
 
@@ -109,6 +111,50 @@ func boundWords(b api.Budget) string {
 		parts = append(parts, fmt.Sprintf("%d.%06d USD", b.Money/1e6, b.Money%1e6))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// people says who has agreed of how many, "" where one is enough.
+func people(p *api.Prompt) string {
+	if p.Approvals < 2 {
+		return ""
+	}
+	names := make([]string, len(p.Agreed))
+	for i, a := range p.Agreed {
+		names[i] = a.Who
+	}
+	return strings.TrimSpace(fmt.Sprintf("%d of %d people %s", len(p.Agreed), p.Approvals, strings.Join(names, ", ")))
+}
+
+func (a *app) promptsPreviewCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "preview PROMPT",
+		Short: "Show what saying yes would be about, with the digest that an answer names",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			doc, err := c.Policy(cmd.Context(), "prompts/"+url.PathEscape(args[0])+"/preview", nil)
+			if err != nil {
+				return err
+			}
+			return a.print(doc, func(u ui) error {
+				var p struct{ Pack, Capability, Target, Policies, Digest string }
+				if err := json.Unmarshal(doc, &p); err != nil {
+					return err
+				}
+				var whole bytes.Buffer
+				if err := json.Indent(&whole, doc, "", "  "); err != nil {
+					return err
+				}
+				u.say("%s", whole.String())
+				u.say("%s wants %s on %q", p.Pack, p.Capability, p.Target)
+				u.say("  arw prompts allow %s --preview %s", args[0], p.Digest)
+				return nil
+			})
+		},
+	}
 }
 
 func quoteAll(words []string) string {
@@ -139,6 +185,10 @@ func (a *app) promptsAnswerCmd(allow bool) *cobra.Command {
 				return err
 			}
 			return a.print(p, func(u ui) error {
+				if p.Answer == nil {
+					u.say("%s  %s: %d of %d people have said yes", u.bold(p.ID), p.Pack, len(p.Agreed), p.Approvals)
+					return nil
+				}
 				u.say("%s  %s %s, for %s", u.bold(p.ID), p.Pack, p.State, p.Answer.For)
 				if len(p.Answer.Leases) > 0 {
 					u.facts("leases", strings.Join(p.Answer.Leases, " "))
@@ -151,6 +201,7 @@ func (a *app) promptsAnswerCmd(allow bool) *cobra.Command {
 	f.StringVar(&in.For, "for", "once", "once, calls=N, a duration such as 15m, session or project")
 	f.StringVar(&in.Reason, "reason", "", "why, for the journal")
 	if allow {
+		f.StringVar(&in.Preview, "preview", "", "the digest of the preview that you looked at, where the policies want that")
 		f.StringArrayVar(&in.Scope, "scope", nil, "where it holds, instead of what is proposed; may be given again")
 	}
 	return cmd
@@ -213,7 +264,7 @@ func (a *app) watchPrompts(ctx context.Context, c *client.Client, n int) error {
 			return nil
 		}
 	}
-	follow := client.Follow{Prefixes: []string{"policy.prompt", "policy.allow", "policy.deny", "policy.expired"}, After: health.Events}
+	follow := client.Follow{Prefixes: []string{"policy.prompt", "policy.agreed", "policy.allow", "policy.deny", "policy.expired"}, After: health.Events}
 	for ev, err := range c.Events(ctx, follow) {
 		if err != nil {
 			return err

@@ -120,7 +120,7 @@ func (a *app) serve(ctx context.Context, fl serveFlags) error {
 		Edge: edge, Index: ix, Upgrade: upgrade, Limits: host.Limits{Drain: drain},
 		Telemetry: host.Telemetry{Endpoint: cfg.Telemetry.Endpoint, Headers: cfg.Telemetry.Headers, Ratio: cfg.Telemetry.Ratio},
 		StateDir:  dir, TrustFile: within(dir, cfg.Trust), PolicyDir: within(dir, cfg.Policy),
-		CacheDir: a.std.env("ARW_CACHE_DIR"), Registries: []string{cfg.Registry}, Registry: a.registryOptions(false), Workers: cfg.Workers, Version: version, Log: log,
+		CacheDir: a.std.env("ARW_CACHE_DIR"), Registries: []string{cfg.Registry}, Registry: a.registryOptions(false), Workers: cfg.Workers, OpenProjects: cfg.OpenProjects, Version: version, Log: log,
 	})
 	if err != nil {
 		return err

@@ -167,7 +167,7 @@ func (w *world) question(c abi.Capability, u use) (prompt.Ask, bool) {
 	return prompt.Ask{
 		Pack: w.c.Pack, Version: w.v.row.Version, Digest: w.v.row.Digest, Tool: w.t.ID, Capability: c, Target: clip([]byte(w.hush("prompt", target))), Scope: scope,
 		Why: w.hush("prompt", asked.Reason), Rule: d.Reason, Policies: d.Policies, TTL: g.TTL, Budget: g.Budget,
-		Actor: cmp.Or(w.c.Actor, "agent:local"), Corr: w.c.Corr, Where: w.where(), Hold: d.Hold, Clean: !w.dirty && !w.c.Nested,
+		Actor: cmp.Or(w.c.Actor, "agent:local"), Corr: w.c.Corr, Where: w.where(), Approvals: d.Approvals, Preview: d.Preview, Hold: d.Hold, Clean: !w.dirty && !w.c.Nested,
 	}, true
 }
 
@@ -198,35 +198,45 @@ func proposal(c abi.Capability, asked []string, u use) ([]string, bool) {
 	return nil, false
 }
 
-// Answer is a person's answer to a prompt. The edge must have made sure who answers: whoever can call this can grant. An
-// allowing answer makes leases as Grant would, in the write that ends the prompt. Scope, when given, replaces what the prompt
-// proposes, within the manifest. Errors: those of Grant and of prompt.Book.Settle.
+// Answer is AnswerAs for an operator whom nobody need tell from another.
 func (m *Manager) Answer(ctx context.Context, corr, actor, id string, allow bool, terms, reason string, scope []string) (prompt.Prompt, error) {
+	return m.AnswerAs(ctx, corr, id, prompt.Answer{Allow: allow, For: terms, By: actor, Who: actor, Reason: reason, Scope: scope})
+}
+
+// AnswerAs is a person's answer to a prompt. The edge must have made sure who answers: whoever can call this can grant. An
+// allowing answer makes leases as Grant would, in the write that ends the prompt; where more people have to agree than have, it is
+// kept for that. Scope, when given, replaces what the prompt proposes, within the manifest. Errors: those of Grant and of
+// prompt.Book.Settle; Conflict where a preview has to be looked at and another was, or none.
+func (m *Manager) AnswerAs(ctx context.Context, corr, id string, a prompt.Answer) (prompt.Prompt, error) {
 	if m.Prompts == nil {
 		return prompt.Prompt{}, abi.Errorf(abi.NotFound, "answer prompt %q: this host asks nobody", id)
 	}
 	corr = cmp.Or(corr, newCorr())
-	a := prompt.Answer{Allow: allow, For: terms, By: actor, Reason: reason}
-	return m.Prompts.Settle(ctx, corr, id, a, func(p *prompt.Prompt, t prompt.Terms) (func(*sql.Tx) ([]string, error), error) {
-		if len(scope) > 0 {
-			p.Scope = scope
+	return m.Prompts.Settle(ctx, corr, id, a, func(p *prompt.Prompt, t prompt.Terms) (ready prompt.Prepared, err error) {
+		if err := m.looked(ctx, p, a); err != nil {
+			return ready, err
+		}
+		if len(a.Scope) > 0 {
+			p.Scope = a.Scope
 		}
 		var grants []lease.Grant
 		for _, want := range t.Leases(p) {
 			if want.Capability == abi.FS { // a folder belongs to one project
 				want.Where.Project = p.Project
 			}
-			g, err := m.mayGrant(ctx, corr, actor, Grant{
+			g, people, err := m.mayGrant(ctx, corr, a.By, Grant{
 				Pack: want.Pack, Digest: want.Digest, Capability: want.Capability, Scope: want.Scope, TTL: want.TTL, Budget: want.Budget,
-				Reason: reason, Where: want.Where,
+				Reason: a.Reason, Where: want.Where,
 			})
 			if err != nil {
-				return nil, err
+				return ready, err
 			}
+			ready.Approvals = max(ready.Approvals, people)
 			g.Reason = cmp.Or(g.Reason, "prompt "+p.ID)
 			grants = append(grants, g)
 		}
-		return func(tx *sql.Tx) ([]string, error) { return m.giveTx(tx, corr, grants) }, nil
+		ready.Give = func(tx *sql.Tx) ([]string, error) { return m.giveTx(tx, corr, grants) }
+		return ready, nil
 	})
 }
 
@@ -249,7 +259,7 @@ func (m *Manager) Declare(g *prompt.Grants) { m.declaredGrants.Store(g) }
 // any grant of the operator's.
 func (m *Manager) declared(ctx context.Context, v *version, a prompt.Ask) (bool, error) {
 	d, ok := m.declaredGrants.Load().For(a)
-	if !ok {
+	if !ok || a.Approvals > 1 || a.Preview { // one who wrote a file beforehand is neither two people nor somebody who has looked
 		return false, nil
 	}
 	scope := a.Scope

@@ -10,6 +10,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/policy"
+	"github.com/arw-project/arw/host/internal/project"
 )
 
 // Grant is what a person wants to give a pack.
@@ -31,7 +32,12 @@ type Grant struct {
 // NotFound; Denied, with the manifest line or the deciding policies; Invalid.
 func (m *Manager) Grant(ctx context.Context, corr, actor string, g Grant) (lease.Lease, error) {
 	corr = cmp.Or(corr, newCorr())
-	l, err := m.mayGrant(ctx, corr, actor, g)
+	if m.Projects != nil && g.Project != project.Default {
+		if err := m.Projects.Known(g.Project); err != nil {
+			return lease.Lease{}, wrap(err, "grant %q to pack %q", g.Capability, g.Pack)
+		}
+	}
+	l, err := m.mayGrantAlone(ctx, corr, actor, g)
 	if err != nil {
 		return lease.Lease{}, err
 	}
@@ -42,33 +48,47 @@ func (m *Manager) Grant(ctx context.Context, corr, actor string, g Grant) (lease
 	return given, err
 }
 
-// mayGrant judges a grant and makes it ready for the book.
-func (m *Manager) mayGrant(ctx context.Context, corr, actor string, g Grant) (lease.Grant, error) {
+// mayGrantAlone is mayGrant for whoever asks nobody else: Denied where more than one person has to agree.
+func (m *Manager) mayGrantAlone(ctx context.Context, corr, actor string, g Grant) (lease.Grant, error) {
+	l, people, err := m.mayGrant(ctx, corr, actor, g)
+	if err == nil && people > 1 {
+		err = abi.Errorf(abi.Denied, "grant %q to pack %q as %q: %d different people have to agree, and this grant is one's", g.Capability, g.Pack, actor, people).
+			WithHint("let the pack ask and have each answer the prompt: arw prompts watch")
+	}
+	if err != nil {
+		return lease.Grant{}, err
+	}
+	return l, nil
+}
+
+// mayGrant judges a grant, makes it ready for the book and says how many people have to agree: the most that the policies of the grant, or
+// of the link that it stands for, want.
+func (m *Manager) mayGrant(ctx context.Context, corr, actor string, g Grant) (lease.Grant, int, error) {
 	s := m.index.Load().packs[g.Pack]
 	if s == nil {
-		return lease.Grant{}, notInstalled(g.Pack)
+		return lease.Grant{}, 0, notInstalled(g.Pack)
 	}
 	v := s.current()
 	if v == nil || v.man == nil {
-		return lease.Grant{}, notInstalled(g.Pack)
+		return lease.Grant{}, 0, notInstalled(g.Pack)
 	}
 	if g.Digest != "" && g.Digest != v.row.Digest {
-		return lease.Grant{}, abi.Errorf(abi.Conflict, "grant %q to pack %q: version %s has taken the place of the one that asked", g.Capability, g.Pack, v.row.Version)
+		return lease.Grant{}, 0, abi.Errorf(abi.Conflict, "grant %q to pack %q: version %s has taken the place of the one that asked", g.Capability, g.Pack, v.row.Version)
 	}
 	c, ok := v.man.Capability(g.Capability)
 	if !ok {
-		return lease.Grant{}, abi.Errorf(abi.Denied, "grant %q to pack %q: its manifest does not ask for it", g.Capability, g.Pack).
+		return lease.Grant{}, 0, abi.Errorf(abi.Denied, "grant %q to pack %q: its manifest does not ask for it", g.Capability, g.Pack).
 			WithHint("its author would add to pack.toml: [capabilities.%s]", g.Capability)
 	}
 	if len(g.Scope) == 0 {
 		if slices.ContainsFunc(c.Scope, func(s string) bool { return strings.HasSuffix(s, ":*") }) {
-			return lease.Grant{}, abi.Errorf(abi.Invalid, "grant %q to pack %q: the manifest asks for a folder of your choice, %q; name it", g.Capability, g.Pack, c.Scope).
+			return lease.Grant{}, 0, abi.Errorf(abi.Invalid, "grant %q to pack %q: the manifest asks for a folder of your choice, %q; name it", g.Capability, g.Pack, c.Scope).
 				WithHint("such as the scope read:/path/of/the/folder")
 		}
 		g.Scope = c.Scope
 	}
 	if err := lease.Covers(c.Name, c.Scope, g.Scope); err != nil {
-		return lease.Grant{}, wrap(err, "grant %q to pack %q", g.Capability, g.Pack)
+		return lease.Grant{}, 0, wrap(err, "grant %q to pack %q", g.Capability, g.Pack)
 	}
 	facts := facts(v.row.Verdict)
 	facts["reason"], facts["ttl"] = g.Reason, g.TTL
@@ -81,16 +101,16 @@ func (m *Manager) mayGrant(ctx context.Context, corr, actor string, g Grant) (le
 		m.note(ctx, "policy.denied", call, map[string]any{
 			"action": policy.ActionGrant, "capability": g.Capability, "scope": g.Scope, "actor": actor, "decision": d,
 		})
-		return lease.Grant{}, denied(d, "grant %q to pack %q as %q", g.Capability, g.Pack, actor)
+		return lease.Grant{}, 0, denied(d, "grant %q to pack %q as %q", g.Capability, g.Pack, actor)
 	}
 	if d.NeedsReason && strings.TrimSpace(g.Reason) == "" {
-		return lease.Grant{}, abi.Errorf(abi.Invalid, "grant %q to pack %q as %q: the policies %q want to know why", g.Capability, g.Pack, actor, d.Policies).
+		return lease.Grant{}, 0, abi.Errorf(abi.Invalid, "grant %q to pack %q as %q: the policies %q want to know why", g.Capability, g.Pack, actor, d.Policies).
 			WithHint("say it with --reason")
 	}
 	l := leaseFor(v.who, *c, d)
 	l.Scope, l.By, l.Reason, l.Renewable, l.Where = g.Scope, actor, g.Reason, false, g.Where
 	g.bound(&l, d)
-	return l, nil
+	return l, max(d.Approvals, m.mayLink(v.who, v.row.Verdict, *c).Approvals), nil
 }
 
 // bound replaces what the manifest asked for by what the person said, within what the decision lets the person give.

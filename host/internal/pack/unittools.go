@@ -132,7 +132,7 @@ func (m *Manager) keepsWord(ctx context.Context, p *wasm.Program, v *version, t 
 // JudgeUnit says which lease a unit's permission would be, given by that actor: what the pack's manifest asks for and the
 // policies let the actor give, no more. Errors as Grant.
 func (m *Manager) JudgeUnit(ctx context.Context, corr, by string, p manifests.Permission, project string) (lease.Grant, error) {
-	return m.mayGrant(ctx, corr, by, Grant{
+	return m.mayGrantAlone(ctx, corr, by, Grant{
 		Pack: p.Pack, Capability: abi.Capability(p.Capability), Scope: p.Scope, TTL: p.TTL, Calls: p.Budget.Calls, Bytes: p.Budget.Bytes,
 		Reason: p.Reason, Where: lease.Where{Project: project},
 	})

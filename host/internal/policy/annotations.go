@@ -20,7 +20,7 @@ const (
 	MaxBudgetCalls = int64(1e15)
 	MaxBudgetBytes = int64(1) << 50
 	MaxHold        = 24 * time.Hour // that a use waits for a person
-	MaxApprovals   = 16             // people who must agree to a promotion
+	MaxApprovals   = 16             // people who must agree
 )
 
 const (
@@ -33,13 +33,13 @@ const (
 	obligeLog    = "log"
 	obligeRedact = "redact"
 	obligeReason = "reason_required"
+	obligeLook   = "preview"
 )
 
 var (
-	obligations = []string{obligeLog, obligeReason, obligeRedact}
+	obligations = []string{obligeLog, obligeLook, obligeReason, obligeRedact}
 	unkept      = map[string]string{
-		"two_person": "this host knows one operator, so there is nobody who could be the second",
-		"preview":    "whoever sends need not be somebody who could look first; the permit of a link with @hold lets a person do it",
+		"two_person": `say how many: @approvals("2")`,
 	}
 )
 
@@ -66,6 +66,9 @@ func (l *loader) annotations(at excerpt, tree *ast.Policy, rule *Rule) {
 		if misplaced := rule.misplaced(key); misplaced != "" {
 			l.add(at.file, at.find("@"+key), "", "@%s %s", key, misplaced)
 		}
+	}
+	if needs := rule.people(); needs != "" && slices.Equal(rule.Actions, []string{ActionLink}) && rule.Mode != modeAsk {
+		l.add(at.file, at.find(needs), `add @mode("ask")`, "%s on a link is about the people who are asked, and this policy asks nobody", needs)
 	}
 	l.identity(at, rule)
 }
@@ -130,15 +133,28 @@ func (r *Rule) oblige(word string) error {
 		r.Redact = true
 	case word == obligeReason:
 		r.NeedsReason = true
+	case word == obligeLook:
+		r.Preview = true
 	case known:
 		return errors.New(why)
 	default:
 		return errors.New("there is no such obligation: " + nearest(word, obligations))
 	}
-	if action := map[string]string{obligeRedact: ActionCall, obligeReason: ActionGrant}[word]; action != "" && (r.Effect != "permit" || !slices.Equal(r.Actions, []string{action})) {
+	if action := map[string]string{obligeRedact: ActionCall, obligeReason: ActionGrant, obligeLook: ActionLink}[word]; action != "" && (r.Effect != "permit" || !slices.Equal(r.Actions, []string{action})) {
 		return fmt.Errorf("%s belongs on a permit whose action == Action::%q", word, action)
 	}
 	return nil
+}
+
+// people is the annotation by which a policy wants something of those who are asked; "" when none does.
+func (r *Rule) people() string {
+	switch {
+	case r.Approvals > 1:
+		return "@approvals"
+	case r.Preview:
+		return "@obligation"
+	}
+	return ""
 }
 
 // misplaced says why an annotation means nothing on this policy, "" when it does.
@@ -147,8 +163,8 @@ func (r *Rule) misplaced(key string) string {
 	case "id", "reason", "obligation":
 		return ""
 	case "approvals":
-		if r.Effect != "permit" || !slices.Equal(r.Actions, []string{ActionPromote}) {
-			return `belongs on a permit whose action == Action::"promote"`
+		if r.Effect != "permit" || len(r.Actions) != 1 || !slices.Contains([]string{ActionGrant, ActionLink, ActionPromote}, r.Actions[0]) {
+			return `belongs on a permit whose action == Action::"link", Action::"grant" or Action::"promote"`
 		}
 		return ""
 	case "args":

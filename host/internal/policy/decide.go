@@ -36,7 +36,8 @@ type Decision struct {
 	Budget Budget        `json:"budget,omitzero"`
 	// Hold is how long a use waits for a person who is asked, by the shortest @hold; 0: it is refused at once.
 	Hold time.Duration `json:"hold,omitempty"`
-	// Approvals is how many different people must have agreed to a promotion: the most that a determining policy wants.
+	// Approvals is how many different people must have agreed to a promotion, a grant or a use that is asked about: the most that a
+	// determining policy wants.
 	Approvals int `json:"approvals,omitempty"`
 	// Log is the obligation to journal the decision, whatever it is.
 	Log bool `json:"log,omitempty"`
@@ -44,6 +45,7 @@ type Decision struct {
 	// say why. They come from the determining permits.
 	Redact      bool `json:"redact,omitempty"`
 	NeedsReason bool `json:"reason_required,omitempty"`
+	Preview     bool `json:"preview,omitempty"` // of a link: a person who allows a use has looked at its preview
 	// Reason says why in words, from the @reason of the determining policies.
 	Reason string `json:"reason"`
 	// Errors refuse whatever the policies said; each names the policy and its line, or what is wrong with the request.
@@ -161,6 +163,7 @@ func (s *Set) permitted(action string, ids []string) Decision {
 		}
 		d.TTL, d.Budget = d.Narrow(rule.TTL, rule.Budget)
 		d.Redact, d.NeedsReason = d.Redact || rule.Redact, d.NeedsReason || rule.NeedsReason
+		d.Preview = d.Preview || rule.Preview
 	}
 	if without {
 		d.Outcome, d.Hold = Allow, 0

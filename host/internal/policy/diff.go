@@ -72,7 +72,7 @@ func Diff(before, after *Set, cases []Case) Difference {
 
 // Shifted reports whether two decisions come to something else for whoever asks; by which policies does not matter.
 func Shifted(a, b Decision) bool {
-	return a.Outcome != b.Outcome || a.TTL != b.TTL || a.Budget != b.Budget || a.Hold != b.Hold || a.Log != b.Log || a.Redact != b.Redact || a.NeedsReason != b.NeedsReason
+	return a.Outcome != b.Outcome || a.TTL != b.TTL || a.Budget != b.Budget || a.Hold != b.Hold || a.Log != b.Log || a.Redact != b.Redact || a.NeedsReason != b.NeedsReason || a.Approvals != b.Approvals || a.Preview != b.Preview
 }
 
 // texts are the policies by id, each in one spelling.

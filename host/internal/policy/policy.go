@@ -38,6 +38,12 @@ type Source struct {
 	Text []byte `json:"text"`
 }
 
+// Digest is "sha256:" and the digest of the text.
+func (s Source) Digest() string {
+	sum := sha256.Sum256(s.Text)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
 // Budget bounds what a lease may use; 0 is unlimited.
 type Budget struct {
 	Calls  int64 `json:"calls,omitempty"`
@@ -57,7 +63,8 @@ type Rule struct {
 	Log         bool          `json:"log,omitempty"`             // every decision it takes part in is journaled
 	Redact      bool          `json:"redact,omitempty"`          // of a call: what the tool answers is given out without secrets
 	NeedsReason bool          `json:"reason_required,omitempty"` // of a grant: whoever grants says why
-	// Approvals is how many different people must have agreed to a promotion that it permits.
+	Preview     bool          `json:"preview,omitempty"`         // of a link: whoever allows a use has looked at its preview
+	// Approvals is how many different people must have agreed: to a promotion, to a grant, or to a use that a link asks about.
 	Approvals int           `json:"approvals,omitempty"`
 	Args      []Arg         `json:"args,omitempty"` // of a call: the arguments that it speaks of
 	TTL       time.Duration `json:"ttl,omitempty"`  // 0 when the policy names none

@@ -262,7 +262,7 @@ func TestConcurrentDecisions(t *testing.T) {
 	wg.Wait()
 }
 
-// A permit of promote may want people to agree; the most that a deciding one wants holds, and elsewhere the word means nothing.
+// A permit of promote may want people to agree; the most that a deciding one wants holds; so may a permit of grant, and of a link that asks.
 func TestApprovals(t *testing.T) {
 	t.Parallel()
 	src := func(text string) []policy.Source { return []policy.Source{{Name: "local.cedar", Text: []byte(text)}} }
@@ -279,7 +279,17 @@ func TestApprovals(t *testing.T) {
 	if got := ask("retrieval"); !got.Allowed || got.Approvals != 0 {
 		t.Errorf("another unit: %+v", got)
 	}
+	for _, good := range []string{
+		"@id(\"local.x\")\n@approvals(\"2\")\n@mode(\"ask\")\n@obligation(\"preview\")\npermit (principal, action == Action::\"link\", resource);",
+		"@id(\"local.x\")\n@approvals(\"2\")\npermit (principal, action == Action::\"grant\", resource);",
+	} {
+		if _, err := policy.Load(src(good)); err != nil {
+			t.Errorf("%s: %v", good, err)
+		}
+	}
 	for _, bad := range []string{
+		"@id(\"local.x\")\n@obligation(\"preview\")\npermit (principal, action == Action::\"link\", resource);",
+		"@id(\"local.x\")\n@approvals(\"2\")\npermit (principal, action == Action::\"call\", resource);",
 		"@id(\"local.x\")\n@approvals(\"0\")\npermit (principal, action == Action::\"promote\", resource);",
 		"@id(\"local.x\")\n@approvals(\"2\")\npermit (principal, action == Action::\"link\", resource);",
 		"@id(\"local.x\")\n@approvals(\"2\")\nforbid (principal, action == Action::\"promote\", resource);",

@@ -30,11 +30,13 @@ CREATE TABLE project (
 	title      TEXT NOT NULL,
 	created_ms INTEGER NOT NULL,
 	by         TEXT NOT NULL
-) STRICT;`}
+) STRICT;`, `ALTER TABLE project ADD COLUMN archived_ms INTEGER NOT NULL DEFAULT 0;`}
 
 // The kinds of events.
 const (
 	KindCreated  = "project.created"        // body: api.Project
+	KindArchived = "project.archived"       // body: api.Project
+	KindRestored = "project.restored"       // body: api.Project
 	KindExported = "project.export.created" // body: api.ProjectExport
 	KindRevoked  = "project.export.revoked" // body: api.ProjectExport
 )
@@ -112,6 +114,8 @@ type Parts struct {
 	Leases  *lease.Book
 	// Judge asks the policies about an export, when it is made and at every use of it.
 	Judge func(e api.ProjectExport) (policies []string, err error)
+	// Open lets the first call that names a project make it; else only its operator makes one.
+	Open bool
 }
 
 // Book knows the projects of a host. It is safe for concurrent use.
@@ -125,18 +129,20 @@ type Book struct {
 // Open reads which projects there are.
 func Open(ctx context.Context, p Parts) (*Book, error) {
 	b := &Book{Parts: p, known: map[string]api.Project{}}
-	rows, err := p.DB.Read().QueryContext(ctx, `SELECT id, title, created_ms, by FROM project`)
+	rows, err := p.DB.Read().QueryContext(ctx, `SELECT id, title, created_ms, by, archived_ms FROM project`)
 	if err != nil {
 		return nil, p.DB.Explain("read the projects", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var e api.Project
-		var created int64
-		if err := rows.Scan(&e.ID, &e.Title, &created, &e.By); err != nil {
+		var created, archived int64
+		if err := rows.Scan(&e.ID, &e.Title, &created, &e.By, &archived); err != nil {
 			return nil, p.DB.Explain("read the projects", err)
 		}
-		e.Created = time.UnixMilli(created).UTC()
+		if e.Created = time.UnixMilli(created).UTC(); archived > 0 {
+			e.Archived = time.UnixMilli(archived).UTC()
+		}
 		b.known[e.ID] = e
 	}
 	return b, p.DB.Explain("read the projects", rows.Err())
@@ -166,7 +172,7 @@ func (b *Book) create(ctx context.Context, of journal.Event, in api.CreateProjec
 		return api.Project{}, abi.Errorf(abi.Busy, "create project %q: there are %d, the most this host keeps", id, MaxProjects)
 	}
 	err = b.DB.Write(ctx, func(tx *sql.Tx) error {
-		res, err := tx.Exec(`INSERT INTO project VALUES (?,?,?,?) ON CONFLICT DO NOTHING`, p.ID, p.Title, p.Created.UnixMilli(), p.By)
+		res, err := tx.Exec(`INSERT INTO project (id, title, created_ms, by) VALUES (?,?,?,?) ON CONFLICT DO NOTHING`, p.ID, p.Title, p.Created.UnixMilli(), p.By)
 		if err != nil {
 			return err
 		}
@@ -185,11 +191,74 @@ func (b *Book) create(ctx context.Context, of journal.Event, in api.CreateProjec
 	return p, nil
 }
 
-// Enter notes the project of a call: the first call that names one makes it.
-func (b *Book) Enter(ctx context.Context, of journal.Event) error {
-	id := of.Project
+// Known refuses what is not there to be worked in: NotFound for a project that nobody made, unless calls make them, Conflict for one that is
+// archived.
+func (b *Book) Known(id string) error {
 	if id == "" {
 		return nil
+	}
+	b.mu.RLock()
+	p, ok := b.known[id]
+	b.mu.RUnlock()
+	switch {
+	case ok && !p.Archived.IsZero():
+		return abi.Errorf(abi.Conflict, "enter project %q: it is archived since %s", id, p.Archived.Format(time.RFC3339)).
+			WithHint("its operator opens it again: arw project restore %s", id)
+	case !ok && !b.Open:
+		return abi.Errorf(abi.NotFound, "enter project %q: there is none of that name", id).
+			WithHint("arw project list; the operator makes it: arw project add %s", id)
+	}
+	return nil
+}
+
+// Archive closes a project, or opens it again: no call enters one that is closed, and what it keeps stays. Errors: NotFound; Conflict when
+// it is so already, and for the default one.
+func (b *Book) Archive(ctx context.Context, corr, by, id string, closed bool) (api.Project, error) {
+	doing, kind := "archive", KindArchived
+	if !closed {
+		doing, kind = "restore", KindRestored
+	}
+	b.mu.RLock()
+	p, ok := b.known[id]
+	b.mu.RUnlock()
+	switch {
+	case id == Default:
+		return p, abi.Errorf(abi.Conflict, "%s project %q: it is there as long as the host is", doing, id)
+	case !ok:
+		return p, abi.Errorf(abi.NotFound, "%s project %.80q: there is none of that name", doing, id).WithHint("arw project list")
+	case p.Archived.IsZero() == !closed:
+		return p, abi.Errorf(abi.Conflict, "%s project %q: that has happened already", doing, id)
+	}
+	var ms int64
+	if p.Archived = (time.Time{}); closed {
+		p.Archived = time.Now().UTC().Truncate(time.Millisecond)
+		ms = p.Archived.UnixMilli()
+	}
+	err := b.DB.Write(ctx, func(tx *sql.Tx) error {
+		res, err := tx.Exec(`UPDATE project SET archived_ms = ?1 WHERE id = ?2 AND (archived_ms > 0) <> (?1 > 0)`, ms, id)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 0 { // somebody was faster
+			return abi.Errorf(abi.Conflict, "%s project %q: that has happened already", doing, id)
+		}
+		_, err = b.Journal.AppendTx(tx, journal.Event{Kind: kind, Corr: corr, Actor: by, Project: id, Body: p})
+		return err
+	})
+	if err != nil {
+		return api.Project{}, b.DB.Explain(doing+" project "+id, err)
+	}
+	b.mu.Lock()
+	b.known[id] = p
+	b.mu.Unlock()
+	return p, nil
+}
+
+// Enter notes the project of a call. Errors are Known's; where calls make projects, the first one that names a project does.
+func (b *Book) Enter(ctx context.Context, of journal.Event) error {
+	id := of.Project
+	if err := b.Known(id); err != nil || id == "" {
+		return err
 	}
 	b.mu.RLock()
 	_, ok := b.known[id]

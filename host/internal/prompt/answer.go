@@ -3,7 +3,9 @@ package prompt
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -100,11 +102,18 @@ func (t Terms) Leases(p *Prompt) []lease.Grant {
 	return []lease.Grant{g}
 }
 
+// Prepared is an answer that allows and may be given: how many people have to give it, and what makes the leases inside the write that
+// ends the prompt and names them.
+type Prepared struct {
+	Approvals int
+	Give      func(*sql.Tx) ([]string, error)
+}
+
 // Settle ends a prompt with a person's answer. prepare judges an answer that allows, given the prompt with the calls that wait at
-// that moment, and returns what makes the leases inside the write that ends the prompt and names them. The caller has made sure
-// who answers. Errors: NotFound; Conflict for a prompt that has ended, and for "once" when no call waits; Invalid for terms that
+// that moment. Where it takes more people than have said yes, the answer is kept and the prompt waits on for the others: each has to be
+// another (by Who), and to say yes to the same. One no ends it. The caller has made sure who answers. Errors: NotFound; Conflict for a prompt that has ended, and for "once" when no call waits; Invalid for terms that
 // do not fit; prepare's.
-func (b *Book) Settle(ctx context.Context, corr, id string, a Answer, prepare func(*Prompt, Terms) (func(*sql.Tx) ([]string, error), error)) (Prompt, error) {
+func (b *Book) Settle(ctx context.Context, corr, id string, a Answer, prepare func(*Prompt, Terms) (Prepared, error)) (Prompt, error) {
 	terms, err := ParseTerms(a.For)
 	if err != nil {
 		return Prompt{}, err
@@ -119,18 +128,26 @@ func (b *Book) Settle(ctx context.Context, corr, id string, a Answer, prepare fu
 	}
 	a.For, a.Time = terms.String(), time.Now().UTC().Truncate(time.Millisecond)
 	kind := KindDenied
-	var give func(*sql.Tx) ([]string, error)
+	var ready Prepared
 	if p.State = Denied; a.Allow {
-		p.State, kind = Allowed, KindAllowed
-		if give, err = prepare(&p, terms); err != nil {
+		if ready, err = prepare(&p, terms); err != nil {
 			return Prompt{}, err
 		}
+		if p.Approvals = max(p.Approvals, ready.Approvals); p.Approvals > 1 {
+			if err := p.agree(a); err != nil {
+				return Prompt{}, err
+			}
+			if len(p.Agreed) < p.Approvals {
+				return b.keep(ctx, corr, e, p, a)
+			}
+		}
+		p.State, kind = Allowed, KindAllowed
 	} else {
 		a.Until = a.Time.Add(terms.quiet())
 	}
 	err = b.write(ctx, "answer a prompt", func(tx *sql.Tx) (err error) {
 		if a.Allow {
-			if a.Leases, err = give(tx); err != nil {
+			if a.Leases, err = ready.Give(tx); err != nil {
 				return err
 			}
 		}
@@ -142,6 +159,44 @@ func (b *Book) Settle(ctx context.Context, corr, id string, a Answer, prepare fu
 	}
 	b.close(e, p)
 	return p, nil
+}
+
+// agree adds one person's yes. Conflict for one who has said it, or who says yes to something else than the first did.
+func (p *Prompt) agree(a Answer) error {
+	for _, other := range p.Agreed {
+		if other.Who == a.Who {
+			return abi.Errorf(abi.Conflict, "answer prompt %q: %q has said yes already, and %d different people have to", p.ID, a.Who, p.Approvals).
+				WithHint("another operator answers it, with a token of their own: arw token create NAME --role operator")
+		}
+	}
+	if len(p.Agreed) > 0 && (p.Agreed[0].For != a.For || !slices.Equal(p.Agreed[0].Scope, a.Scope)) {
+		first := p.Agreed[0]
+		return abi.Errorf(abi.Conflict, "answer prompt %q: %q said yes for %q on %q, and who agrees says yes to the same", p.ID, first.Who, first.For, first.Scope).
+			WithHint("say the same, or deny it")
+	}
+	p.Agreed = append(p.Agreed, a)
+	return nil
+}
+
+// keep writes down one yes of several; the prompt waits on, and ends when it would have.
+func (b *Book) keep(ctx context.Context, corr string, e *entry, p Prompt, a Answer) (Prompt, error) {
+	p.State = Pending
+	doc, err := json.Marshal(p)
+	if err != nil {
+		return Prompt{}, err
+	}
+	if err := b.write(ctx, "keep one answer of several", func(tx *sql.Tx) error {
+		if err := b.exec(tx, `UPDATE prompt SET doc = ? WHERE id = ? AND state = 'pending'`, string(doc), p.ID); err != nil {
+			return err
+		}
+		return b.tell(tx, KindAgreed, corr, a.By, p)
+	}); err != nil {
+		return Prompt{}, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e.p.Approvals, e.p.Agreed = p.Approvals, p.Agreed
+	return e.copy(), nil
 }
 
 // quiet is how long a denial of these terms stands.

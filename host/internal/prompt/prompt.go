@@ -31,6 +31,7 @@ const (
 	KindAllowed = "policy.allow"
 	KindDenied  = "policy.deny"
 	KindExpired = "policy.expired"
+	KindAgreed  = "policy.agreed"       // one person said yes, and more have to
 	KindFlood   = "policy.prompt.flood" // body: Flood
 )
 
@@ -77,6 +78,11 @@ type Ask struct {
 	Corr        string         `json:"corr_id"`
 	lease.Where                // of the call that asked first
 
+	// Approvals is how many different people have to say yes; 0 and 1 are one. Preview: whoever says yes names the digest of the preview
+	// that was looked at.
+	Approvals int  `json:"approvals,omitempty"`
+	Preview   bool `json:"preview,omitempty"`
+
 	Hold  time.Duration `json:"-"` // how long the question stands
 	Clean bool          `json:"-"` // nothing has come of the call yet
 }
@@ -95,8 +101,9 @@ type Prompt struct {
 	State   string    `json:"state"`
 	TTLMS   int64     `json:"ttl_ms"` // proposed
 	Created time.Time `json:"created"`
-	Expires time.Time `json:"expires"` // then the answer is no
-	Waiting []string  `json:"waiting"` // actions
+	Expires time.Time `json:"expires"`          // then the answer is no
+	Waiting []string  `json:"waiting"`          // actions
+	Agreed  []Answer  `json:"agreed,omitempty"` // who said yes so far, where more than one person has to
 	Answer  *Answer   `json:"answer,omitempty"`
 }
 
@@ -105,7 +112,10 @@ type Answer struct {
 	Allow  bool      `json:"allow"`
 	For    string    `json:"for"` // see Terms
 	By     string    `json:"by"`
+	Who    string    `json:"who,omitempty"` // the name of the credential it was said with
 	Reason string    `json:"reason,omitempty"`
+	Scope  []string  `json:"scope,omitempty"`   // instead of what the prompt proposes
+	Seen   string    `json:"preview,omitempty"` // the digest of the preview that was looked at
 	Time   time.Time `json:"time"`
 	Leases []string  `json:"leases,omitempty"`
 	Until  time.Time `json:"until,omitzero"` // a denial: until then the question is not asked again
@@ -301,6 +311,7 @@ func (e *entry) copy() Prompt {
 		p.Waiting = append(p.Waiting, id)
 	}
 	slices.Sort(p.Waiting)
+	p.Agreed = slices.Clone(p.Agreed)
 	return p
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/api"
 	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/pack"
 	"github.com/arw-project/arw/host/internal/policy"
 	"github.com/arw-project/arw/host/internal/prompt"
 )
@@ -22,6 +23,7 @@ func (s *Server) authorityRoutes() []route {
 		{"POST", "/policy/posture", policyManage, s.setPosture, doc{Summary: "Choose a posture, or see what it would change", In: api.ChoosePosture{}, Out: api.PostureChange{}}},
 		{"GET", "/policy/quotas", stateRead, s.getQuotas, doc{Summary: "Accounts of quotas whose windows run", Out: api.List[api.Quota]{}}},
 		{"POST", "/policy/quotas/reset", policyManage, s.resetQuota, doc{Summary: "Let a quota's window begin anew", In: api.ResetQuota{}, Out: api.List[api.Quota]{}, Codes: []abi.Code{abi.NotFound}}},
+		{"GET", "/policy/prompts/:id/preview", stateRead, s.previewPrompt, doc{Summary: "What saying yes to a question would be about, with the digest that an answer names", Out: pack.PromptPreview{}, Codes: []abi.Code{abi.Conflict}}},
 		{"POST", "/policy/prompts/:id/allow", promptAnswer, s.answerPrompt(true), doc{Summary: "Say yes", In: api.AnswerPrompt{}, Optional: true, Out: prompt.Prompt{}, Codes: []abi.Code{abi.Conflict}}},
 		{"POST", "/policy/prompts/:id/deny", promptAnswer, s.answerPrompt(false), doc{Summary: "Say no", In: api.AnswerPrompt{}, Optional: true, Out: prompt.Prompt{}, Codes: []abi.Code{abi.Conflict}}},
 	}
@@ -44,6 +46,15 @@ func (s *Server) getPrompt(c *fiber.Ctx) error {
 	return c.JSON(p)
 }
 
+// previewPrompt tells what an answer would be about.
+func (s *Server) previewPrompt(c *fiber.Ctx) error {
+	p, err := s.svc.Packs.PreviewPrompt(s.ctx, c.Params("id"))
+	if err != nil {
+		return err
+	}
+	return c.JSON(p)
+}
+
 // answerPrompt is a person's answer. The operator's token says that it is one.
 func (s *Server) answerPrompt(allow bool) fiber.Handler {
 	return func(c *fiber.Ctx) error {
@@ -54,7 +65,13 @@ func (s *Server) answerPrompt(allow bool) fiber.Handler {
 		if !allow && len(body.Scope) > 0 {
 			return abi.Errorf(abi.Invalid, "deny prompt %q: a denial has no scope", c.Params("id"))
 		}
-		p, err := s.svc.Packs.Answer(s.ctx, corr(c), s.actor(c), c.Params("id"), allow, body.For, body.Reason, body.Scope)
+		who, err := s.who(c)
+		if err != nil {
+			return err
+		}
+		p, err := s.svc.Packs.AnswerAs(s.ctx, corr(c), c.Params("id"), prompt.Answer{
+			Allow: allow, For: body.For, By: who.Actor(), Who: who.Name, Reason: body.Reason, Scope: body.Scope, Seen: body.Preview,
+		})
 		if err != nil {
 			return err
 		}
@@ -97,7 +114,7 @@ func (s *Server) diffPolicy(c *fiber.Ctx) error {
 		}
 		cases = append(cases, more...)
 	}
-	got, err := s.svc.Authority.Diff(files, cases)
+	got, err := s.svc.Authority.Diff(s.ctx, files, cases, body.Events)
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,8 @@ func (s *Server) projectRoutes() []route {
 		{"GET", "/projects/exports", stateRead, s.getExports, doc{Summary: "What projects let each other read", Query: "state", Out: api.List[api.ProjectExport]{}}},
 		{"POST", "/projects/exports", projectManage, s.postExport, doc{Summary: "Let a pack read in one project what it wrote in another", In: api.CreateExport{}, Out: api.ProjectExport{}, Status: 201, Codes: []abi.Code{abi.Conflict}}},
 		{"DELETE", "/projects/exports/:id", projectManage, s.deleteExport, doc{Summary: "Take an export back", Query: "reason", Out: api.ProjectExport{}, Codes: []abi.Code{abi.Conflict}}},
+		{"POST", "/projects/:id/archive", projectManage, s.closeProject(true), doc{Summary: "Close a project: no call enters it, and what it keeps stays", Out: api.Project{}, Codes: []abi.Code{abi.Conflict}}},
+		{"POST", "/projects/:id/restore", projectManage, s.closeProject(false), doc{Summary: "Open a closed project again", Out: api.Project{}, Codes: []abi.Code{abi.Conflict}}},
 		{"GET", "/projects/:id", stateRead, s.getProject, doc{Summary: "A project, what it lets others read and what it may read", Out: api.ShowProject{}}},
 	}
 }
@@ -55,6 +57,16 @@ func (s *Server) getProject(c *fiber.Ctx) error {
 		return err
 	}
 	return c.JSON(p)
+}
+
+func (s *Server) closeProject(closed bool) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		p, err := s.svc.Projects.Archive(s.ctx, corr(c), s.actor(c), c.Params("id"), closed)
+		if err != nil {
+			return err
+		}
+		return c.JSON(p)
+	}
 }
 
 func (s *Server) getExports(c *fiber.Ctx) error {

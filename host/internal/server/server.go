@@ -103,7 +103,7 @@ type Authority struct {
 	State   func() (posture, stale string)
 	Reload  func(ctx context.Context, corr, by string) (any, error)
 	Posture func(ctx context.Context, corr, by, name string, dry bool) (any, error)
-	Diff    func(files []policy.Source, cases []policy.Case) (any, error)
+	Diff    func(ctx context.Context, files []policy.Source, cases []policy.Case, events int) (any, error)
 }
 
 // Options bound a Server; the zero value works.

@@ -14,6 +14,16 @@ func (c *Client) CreateProject(ctx context.Context, in api.CreateProject) (p api
 	return p, err
 }
 
+// ArchiveProject closes a project, or opens it again.
+func (c *Client) ArchiveProject(ctx context.Context, id string, closed bool) (p api.Project, err error) {
+	what := "/restore"
+	if closed {
+		what = "/archive"
+	}
+	err = c.do(ctx, call{method: http.MethodPost, path: "/projects/" + url.PathEscape(id) + what}, &p)
+	return p, err
+}
+
 // Project is one project with its exports in force.
 func (c *Client) Project(ctx context.Context, id string) (p api.ShowProject, err error) {
 	err = c.do(ctx, call{method: http.MethodGet, path: "/projects/" + url.PathEscape(id)}, &p)
