@@ -7,7 +7,7 @@ PACKS   := research collaboration federation
 LDFLAGS := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED ?= 0
 
-.PHONY: cedar-corpus help run demo test race check bench packs build conformance mcp-conformance spec-lint packaging-check interop other-registry load-registry load-events sdks fuzz cross clean FORCE
+.PHONY: cedar-corpus help run demo queue-nats test race check bench packs build conformance mcp-conformance spec-lint packaging-check interop other-registry load-registry load-events sdks fuzz cross clean FORCE
 
 help:
 	@echo "make run          build, sign and install the three packs, and run the host (state in $(STATE))"
@@ -23,6 +23,7 @@ help:
 	@echo "make interop      a private Sigstore and stock cosign against arw, written to docs/interop.md (very slow the first time)"
 	@echo "make other-registry  our registry client against the CNCF distribution registry from Debian"
 	@echo "make load-registry   a layer of 2 GB through the registry server, with a bound on memory"
+	@echo "make queue-nats   every test of actions over NATS JetStream, and the program without its embedded server"
 	@echo "make load-events  5,000 event streams, and 5,000 events a second, with memory, processors and times"
 	@echo "make sdks         build and run every SDK's conformance guest and examples (sdk/toolchains.sh installs what they need)"
 	@echo "make cedar-corpus  the whole public corpus of Cedar through package policy (a minute)"
@@ -87,6 +88,12 @@ other-registry:
 load-events:
 	ulimit -n 12000; $(GO) test -count=1 -run '^TestLoadEvents$$' -v ./host/internal/server -args -load-clients 5000 -load-rate 10 -load-events 200
 	$(GO) test -count=1 -run '^TestLoadEvents$$' -v ./host/internal/server -args -load-clients 1 -load-rate 5000 -load-events 50000
+
+# Every test of actions over NATS JetStream in the place of SQLite, and the program without its embedded server.
+queue-nats:
+	ARW_TEST_QUEUE=nats $(GO) test -count=1 -timeout 10m ./host/internal/action
+	$(GO) vet -tags no_nats_server ./host/internal/queue/jet/embedded ./host ./host/cmd/arw
+	$(GO) test -count=1 -tags no_nats_server ./host/internal/queue/jet/embedded
 
 load-registry:
 	$(GO) test -count=1 -run '^TestStreams$$' -v ./registry/layout -args -stream-mb 2048

@@ -7,13 +7,17 @@ out=$(mktemp)
 peers=$(mktemp)
 guards=$(mktemp)
 encoders=$(mktemp)
-trap 'rm -f "$out" "$peers" "$peers.bin" "$guards" "$guards.bin" "$encoders"' EXIT
+trap 'rm -f "$out" "$peers" "$peers.bin" "$guards" "$guards.bin" "$encoders" "${streams:-}"' EXIT
 if [ -z "${BENCH:-}" ]; then
   (cd host/internal/wasm/peers && go build -o "$peers.bin" . && "$peers.bin") | tee "$peers" >&2
   (cd host/internal/egress/peers && go build -o "$guards.bin" . && "$guards.bin" ../testdata/hostile.txt) | tee "$guards" >&2
   [ -s "$guards" ] || echo "bench: no table of egress guards (it needs Linux, user namespaces and ip)" >&2
   if ort=$(sh host/internal/infer/onnx/ort/build.sh); then "$ort" bench | tee "$encoders" >&2; fi
   [ -s "$encoders" ] || echo "bench: no table of encoders (it needs a C compiler and npm)" >&2
+fi
+streams=$(mktemp)
+if [ -z "${BENCH:-}" ]; then
+  make -s load-events 2>/dev/null | sed -n 's/^load-events: /- /p' | tee "$streams" >&2
 fi
 for pkg in $(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./...); do
   go test -run '^$' -bench "${BENCH:-.}" -benchtime "${BENCHTIME:-300ms}" "$pkg" 2>/dev/null |
@@ -46,6 +50,12 @@ done
     echo "rounds, the shortest time of each. Vectors are compared first and agree within 0.0001."
     echo
     cat "$encoders"
+    echo
+  fi
+  if [ -s "$streams" ]; then
+    echo "## Event streams"
+    echo
+    cat "$streams"
     echo
   fi
   echo "## Every package"

@@ -7,6 +7,7 @@ unformatted=$(gofmt -l abi docs host manifests packs registry sdk signing)
 go mod tidy -diff
 go mod verify >/dev/null
 make -s cross
+make -s queue-nats
 sh .ci/test.sh
 echo "check: files over 400 lines (a compass, not a gate)"
 git ls-files '*.go' | xargs wc -l | awk '$1 > 400 && $2 != "total" { print "  " $1 " " $2 }'

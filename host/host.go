@@ -134,6 +134,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.View = view.Open(h.db, s.Journal, h.cleanDocuments())
+	cfg.Snappy.Hints = h.hints
 	s.Snappy = snappy.New(s.Journal, cfg.Snappy)
 	if s.Leases, err = lease.Open(ctx, h.db, s.Journal, lease.Worded(s.Redact.At("reason").Text)); err != nil {
 		return err
@@ -184,7 +185,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	s.Packs, err = pack.Open(ctx, pack.Parts{
 		DB: h.db, Journal: s.Journal, CAS: s.CAS, KV: kv.Open(h.db), Files: files.New(), View: s.View, Leases: s.Leases, Policy: s.Policy, Prompts: s.Prompts, Projects: s.Projects, Reviews: s.Reviews, Trust: s.Trust, Vault: s.Vault, Redact: s.Redact,
-		Engine: h.engine, Second: h.second, Egress: s.Egress, Memo: s.Memo, Units: s.Logic, Config: effective{s.Logic}, Models: h.infer, Revocations: revocations, Catalogue: names, Rails: s.Capsules, Quotas: s.Quotas, Log: cfg.Log,
+		Engine: h.engine, Second: h.second, Egress: s.Egress, Memo: s.Memo, Recall: s.Recall, Units: s.Logic, Config: effective{s.Logic}, Models: h.infer, Revocations: revocations, Catalogue: names, Rails: s.Capsules, Quotas: s.Quotas, Log: cfg.Log,
 	}, pack.Config{Registries: cfg.Registries, Registry: cfg.Registry, Instances: cfg.Limits.Instances, Drain: cfg.Limits.Drain,
 		Keep: cfg.Upgrade.Keep, Guard: cfg.Upgrade.Guard, Now: cfg.Upgrade.Now, Record: cfg.Limits.Record, Held: h.held})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/arw-project/arw/host"
 	"github.com/arw-project/arw/host/hosttest"
+	"github.com/arw-project/arw/host/internal/action"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/view"
 )
@@ -123,4 +124,66 @@ func TestDocumentsForgetARedactedValue(t *testing.T) {
 	if err != nil || strings.Contains(string(doc.Body), secret) || !strings.Contains(string(doc.Body), `"a":"x [redacted]"`) || !strings.Contains(string(doc.Body), `"b":4`) {
 		t.Errorf("%s, %v", doc.Body, err)
 	}
+}
+
+// TestWhatAnUnfinishedActionNeedsIsKept prunes all the time while an action waits for a person, restarts the host between, and
+// finds the action's whole story, from its submission to its end; then nothing holds those records any more.
+func TestWhatAnUnfinishedActionNeedsIsKept(t *testing.T) {
+	t.Parallel()
+	h := hosttest.New(t, hosttest.Options{Config: keepingLittle, Policies: map[string]string{"hold.cedar": holdKV}})
+	h.Install(hosttest.SinkPack(t))
+	noise := func() {
+		t.Helper()
+		for i := range 200 {
+			if _, err := h.Services().Journal.Append(t.Context(), journal.Event{Kind: "acme.note", Corr: "cor_noise", Body: map[string]int{"i": i}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	noise()
+	a := h.Submit("sink.put", `{"key":"a","val":"b"}`)
+	waiting := func() string {
+		t.Helper()
+		var id string
+		hosttest.Eventually(t, "the question is asked", func() bool {
+			list, err := h.Services().Prompts.List(t.Context(), "pending")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(list) == 1 {
+				id = list[0].ID
+			}
+			return id != ""
+		})
+		return id
+	}
+	first := waiting()
+	begin := h.Events(journal.Filter{Corr: a.Corr})[0]
+	noise()
+	h.Restart() // it prunes before anything else, and so does the next one, now with what the first has told
+	noise()
+	h.Restart()
+	if id := waiting(); id != first {
+		t.Fatalf("after two restarts another question waits: %s, not %s", id, first)
+	}
+	if f := h.Services().Journal.Floor(); f == 0 || f >= begin.ID {
+		t.Fatalf("records up to %d are gone; the action that waits began at %d", f, begin.ID)
+	}
+	if _, err := h.Services().Packs.Answer(t.Context(), "", "operator", first, true, "calls=9", "for the test", nil); err != nil {
+		t.Fatal(err)
+	}
+	if end := h.Wait(a.ID); end.State != action.Completed {
+		t.Fatalf("%s: %+v", end.State, end.Failure)
+	}
+	story := map[string]int{}
+	for _, r := range h.Events(journal.Filter{Corr: a.Corr}) {
+		story[r.Kind]++
+	}
+	if story["actions.submitted"] != 1 || story["policy.prompt"] != 1 || story["actions.completed"] != 1 {
+		t.Errorf("of the action's story %v is left", story)
+	}
+	hosttest.Eventually(t, "the story of a finished action may go", func() bool {
+		noise()
+		return h.Services().Journal.Floor() > begin.ID
+	})
 }

@@ -20,7 +20,9 @@ func (h *Host) openMemo() (err error) {
 	if s.Memo, err = memo.Open(h.db, s.Journal, s.CAS, memo.Options{Log: h.cfg.Log}); err != nil {
 		return err
 	}
-	_, err = s.Memo.Reload(h.cacheFile())
+	if _, err = s.Memo.Reload(h.cacheFile()); err == nil {
+		h.openRecall()
+	}
 	return err
 }
 
@@ -29,6 +31,7 @@ func (h *Host) memory(ctx context.Context) error {
 	s := &h.parts
 	first := true
 	return s.Memo.Run(ctx, h.cacheFile(), func(p memo.Policy) {
+		s.Recall.Bound(recallLimits(p))
 		doc, err := json.Marshal(cachePolicy(p))
 		if err == nil {
 			_, err = s.View.Put(context.WithoutCancel(ctx), view.Cause{Actor: "host"}, "cache_policy", doc)
@@ -44,5 +47,7 @@ func (h *Host) memory(ctx context.Context) error {
 }
 
 func cachePolicy(p memo.Policy) api.CachePolicy {
-	return api.CachePolicy{Off: p.Off, Memory: int64(p.Memory), Disk: int64(p.Disk), Entry: int64(p.Entry), TTL: p.TTL.String(), Allow: p.Allow, Deny: p.Deny}
+	r := p.Recall
+	return api.CachePolicy{Off: p.Off, Memory: int64(p.Memory), Disk: int64(p.Disk), Entry: int64(p.Entry), TTL: p.TTL.String(), Allow: p.Allow, Deny: p.Deny,
+		Recall: api.RecallPolicy{Off: r.Off, Entries: r.Entries, Memory: int64(r.Memory), TTL: r.TTL.String(), Audit: r.Audit, Rest: r.Rest.String(), Model: r.Model}}
 }

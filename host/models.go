@@ -93,6 +93,7 @@ func (h *Host) computed() []view.Computed {
 		}},
 		{ID: "tasks", Every: metricsEvery, Make: h.tasksDocument},
 		{ID: "metrics", Every: metricsEvery, Make: h.metrics},
+		{ID: "recall", Every: metricsEvery, Make: h.recallDocument},
 		{ID: "runtime_matrix", Every: metricsEvery, Make: h.runtimeMatrix},
 	}
 }

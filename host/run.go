@@ -39,6 +39,7 @@ func (h *Host) Run(ctx context.Context) error {
 	keep(below, "sweep", h.sweep)
 	keep(below, "index", h.news)
 	keep(below, "memory", h.memory)
+	keep(below, "recall", h.recall)
 	keep(below, "guards", h.parts.Logic.Guard)
 	keep(ctx, "schedules", h.unlessSafe(h.parts.Schedules.Run))
 	err := h.unlessSafe(h.parts.Actions.Run)(ctx)

@@ -20,7 +20,7 @@ func (h *Host) Serve(ctx context.Context, ln net.Listener) error {
 	p := h.parts
 	edge := server.New(server.Services{
 		Actions: p.Actions, Packs: p.Packs, Leases: p.Leases, Journal: p.Journal, View: p.View, Policy: p.Policy, Prompts: p.Prompts, Logic: p.Logic, Experiments: p.Experiments, Vault: p.Vault, Redact: p.Redact, Egress: p.Egress, Shelf: p.Shelf, Models: p.Models, Runtimes: p.Runtimes, Capsules: p.Capsules, Quotas: p.Quotas,
-		TrustDigest: p.Trust.Digest(), Access: p.Access, Memo: p.Memo, Snappy: p.Snappy, Projects: p.Projects, Reviews: p.Reviews, Schedules: h.listSchedules, RefreshIndex: h.refreshForEdge, MCP: h.describeTools, Safe: h.SafeMode, LeaveSafe: h.LeaveSafeMode, Authority: h.authorityForEdge(),
+		TrustDigest: p.Trust.Digest(), Access: p.Access, Memo: p.Memo, Recall: p.Recall, RecallNow: h.RecallNow, ForgetRecall: h.ForgetRecall, Snappy: p.Snappy, Projects: p.Projects, Reviews: p.Reviews, Schedules: h.listSchedules, RefreshIndex: h.refreshForEdge, MCP: h.describeTools, Safe: h.SafeMode, LeaveSafe: h.LeaveSafeMode, Authority: h.authorityForEdge(),
 	}, server.Options{Version: p.Version, Log: p.Log, Names: h.cfg.Edge.Names, NeedToken: h.cfg.Edge.NeedToken, Trace: h.tracer})
 	lns := []net.Listener{ln}
 	if h.cfg.Edge.Socket {

@@ -23,6 +23,7 @@ import (
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/quota"
+	"github.com/arw-project/arw/host/internal/recall"
 	"github.com/arw-project/arw/host/internal/redact"
 	"github.com/arw-project/arw/host/internal/review"
 	"github.com/arw-project/arw/host/internal/schedule"
@@ -58,10 +59,12 @@ type Services struct {
 	Quotas   *quota.Book
 	Trust    *signing.Policy
 	Memo     *memo.Memo
-	Snappy   *snappy.Governor
-	Vault    *vault.Vault
-	Redact   *redact.Redactor
-	Engine   *wasm.Engine // the one that runs packs
+	// Recall gives answers again to questions that mean the same.
+	Recall *recall.Recall
+	Snappy *snappy.Governor
+	Vault  *vault.Vault
+	Redact *redact.Redactor
+	Engine *wasm.Engine // the one that runs packs
 	// Shelf holds model files.
 	Shelf *shelf.Shelf
 	// Models answers requests for inference.

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	"github.com/arw-project/arw/abi"
@@ -67,15 +68,24 @@ func (h *Host) mayPromote(_ context.Context, u *manifests.LogicUnit, from logic.
 	return 0, abi.Errorf(abi.Denied, "promote unit %q as %q: %s", u.ID, by, got.Reason).WithDetail(got)
 }
 
-// hasModel answers nil when a model of that name is configured; "*" is any. How many tokens a model takes is not known
-// before it is loaded, so a context is not asked here: a request that is too long is refused when it is made.
-func (h *Host) hasModel(name string, _ int64) error {
+// hasModel answers nil when a model of that name is configured and takes that many tokens; "*" is any. Of a model whose
+// window nobody knows a request that is too long is refused when it is made.
+func (h *Host) hasModel(name string, context int64) error {
+	var narrow []string
 	for _, m := range h.infer.List() {
-		if name == "*" || m.Name == name {
+		if name != "*" && m.Name != name {
+			continue
+		}
+		window := h.infer.Window(m)
+		if window == 0 || window >= context {
 			return nil
 		}
+		narrow = append(narrow, fmt.Sprintf("%q takes %d", m.Name, window))
 	}
-	if name == "*" {
+	switch {
+	case len(narrow) > 0:
+		return abi.Errorf(abi.Unavailable, "%d tokens in one request are wanted, and %s", context, strings.Join(narrow, ", "))
+	case name == "*":
 		return abi.Errorf(abi.Unavailable, "no model is configured")
 	}
 	return abi.Errorf(abi.Unavailable, "no model %q is configured", name)

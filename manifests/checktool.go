@@ -36,6 +36,7 @@ func (c *checker) tool(where at, raw *rawTool) Tool {
 	t.Input = c.schema(where.key("input"), raw.Input)
 	t.Output = c.schema(where.key("output"), raw.Output)
 	t.Limits = c.limits(where.key("limits"), raw.Limits)
+	t.Recall = c.recall(where.key("recall"), &t, raw.Recall)
 	if len(raw.Examples) > maxExamples {
 		c.bad(where.key("examples"), "", "at most %d examples, found %d", maxExamples, len(raw.Examples))
 	}

@@ -33,7 +33,7 @@ func (p *Pack) tree() map[string]any {
 	for _, c := range p.Capabilities {
 		capabilities[string(c.Name)] = map[string]any{
 			"scope": listOf(c.Scope, func(s string) any { return s }), "reason": c.Reason, "ask": c.Ask, "optional": c.Optional,
-			"ttl_ms": millis(c.TTL), "budget": map[string]any{"calls": integer(c.Budget.Calls), "bytes": integer(c.Budget.Bytes)},
+			"ttl_ms": millis(c.TTL), "budget": c.Budget.tree(),
 		}
 	}
 	return map[string]any{
@@ -50,6 +50,18 @@ func (p *Pack) tree() map[string]any {
 			return map[string]any{"id": s.ID, "description": s.Description, "schema": s.Schema.doc}
 		}),
 	}
+}
+
+// tree leaves tokens and money out where they are 0: they are younger than the first manifests.
+func (b Budget) tree() map[string]any {
+	tree := map[string]any{"calls": integer(b.Calls), "bytes": integer(b.Bytes)}
+	if b.Tokens > 0 {
+		tree["tokens"] = integer(b.Tokens)
+	}
+	if b.Money > 0 {
+		tree["usd_micros"] = integer(b.Money)
+	}
+	return tree
 }
 
 func (t Tool) tree() any {
@@ -74,6 +86,11 @@ func (t Tool) tree() any {
 	}
 	if len(t.Streams) > 0 {
 		tree["streams"] = listOf(t.Streams, func(s string) any { return s })
+	}
+	if r := t.Recall; r != nil {
+		tree["recall"] = map[string]any{
+			"question": r.Question, "near": json.Number(strconv.FormatFloat(r.Near, 'g', -1, 64)), "empty": r.Empty, "same": r.Same, "ttl_ms": millis(r.TTL),
+		}
 	}
 	if t.Limits.Stream > 0 {
 		tree["limits"].(map[string]any)["stream"] = integer(t.Limits.Stream)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -146,8 +147,8 @@ func renderTOML(p *Pack) []byte {
 	}
 	line("module", fmt.Sprintf("{ file = %s, runtime = %s, abi = %s }", text(p.Module.File), text(p.Module.Runtime), text(p.Module.ABI)))
 	for _, c := range p.Capabilities {
-		line("capabilities."+string(c.Name), fmt.Sprintf("{ scope = %s, reason = %s, ask = %t, optional = %t, ttl = %s, budget = { calls = %d, bytes = %d } }",
-			tomlStrings(c.Scope), text(c.Reason), c.Ask, c.Optional, text(strict.Duration(c.TTL).String()), c.Budget.Calls, c.Budget.Bytes))
+		line("capabilities."+string(c.Name), fmt.Sprintf("{ scope = %s, reason = %s, ask = %t, optional = %t, ttl = %s, budget = { calls = %d, bytes = %d, tokens = %d, usd_micros = %d } }",
+			tomlStrings(c.Scope), text(c.Reason), c.Ask, c.Optional, text(strict.Duration(c.TTL).String()), c.Budget.Calls, c.Budget.Bytes, c.Budget.Tokens, c.Budget.Money))
 	}
 	for i := range p.Tools {
 		renderTool(&b, &p.Tools[i])
@@ -174,6 +175,10 @@ func renderTool(b *bytes.Buffer, t *Tool) {
 	text := tomlString
 	fmt.Fprintf(b, "[[tools]]\nid = %s\ntitle = %s\ndescription = %s\ninput = %s\noutput = %s\neffects = %s\nisolation = %s\n",
 		text(t.ID), text(t.Title), text(t.Description), text(string(t.Input.JSON())), text(string(t.Output.JSON())), text(t.Effects.String()), text(t.Isolation))
+	if r := t.Recall; r != nil {
+		fmt.Fprintf(b, "recall = { question = %s, near = %s, empty = %s, same = %s, ttl = %s }\n",
+			tomlString(r.Question), strconv.FormatFloat(r.Near, 'f', -1, 64), tomlString(r.Empty), tomlString(r.Same), tomlString(strict.Duration(r.TTL).String()))
+	}
 	fmt.Fprintf(b, "streams = [")
 	for _, s := range t.Streams {
 		fmt.Fprintf(b, "%s, ", text(s))

@@ -62,7 +62,17 @@ type Tool struct {
 	// Capabilities are those of the pack's that the tool may use, sorted; nil is all of them, an empty list none.
 	Capabilities []abi.Capability
 	Limits       Limits
+	Recall       *Recall // nil: an answer is never given again for another question
 	Examples     []Example
+}
+
+// Recall lets a host give an answer again: for the same input, and where Near is set for a question that means the same.
+type Recall struct {
+	Question string        // JSON pointer into the input: the text that is compared; the rest must be equal
+	Near     float64       // cosine from which on questions may mean the same, in [0.5, 1); 0: never
+	Empty    string        // JSON pointer into the output: the list that is empty when nothing was found; "" when there is none
+	Same     string        // JSON pointer into the output: what two answers that agree have in common; "" is all of it
+	TTL      time.Duration // age at which an answer is no longer given
 }
 
 // Limits bound one call. Zero leaves the bound to the host.
@@ -100,7 +110,11 @@ type Capability struct {
 }
 
 // Budget bounds the use of a capability. Zero is unlimited.
-type Budget struct{ Calls, Bytes int64 }
+type Budget struct {
+	Calls, Bytes int64
+	Tokens       int64 // of models, in and out
+	Money        int64 // millionths of a US dollar
+}
 
 // Unit, Recipe and Panel are files that the pack contributes to the host's collections of logic units, recipes and
 // panels.

@@ -39,7 +39,16 @@ type rawTool struct {
 	Streams     []string     `toml:"streams"`
 	Uses        []string     `toml:"capabilities"`
 	Limits      rawLimits    `toml:"limits"`
+	Recall      *rawRecall   `toml:"recall"`
 	Examples    []rawExample `toml:"examples"`
+}
+
+type rawRecall struct {
+	Question string          `toml:"question,required"`
+	Near     float64         `toml:"near"`
+	Empty    string          `toml:"empty"`
+	Same     string          `toml:"same"`
+	TTL      strict.Duration `toml:"ttl,required"`
 }
 
 type rawLimits struct {
@@ -67,8 +76,10 @@ type rawCapability struct {
 }
 
 type rawBudget struct {
-	Calls int64       `toml:"calls"`
-	Bytes strict.Size `toml:"bytes"`
+	Calls  int64       `toml:"calls"`
+	Bytes  strict.Size `toml:"bytes"`
+	Tokens int64       `toml:"tokens"`
+	Money  int64       `toml:"usd_micros"`
 }
 
 type rawFile struct {

@@ -22,7 +22,7 @@ func (c *checker) capability(raw *rawPack, name string) Capability {
 	where, asked := at{"capabilities", name}, raw.Capabilities[name]
 	got := Capability{
 		Name: abi.Capability(name), Scope: slices.Clone(asked.Scope), Reason: asked.Reason, Ask: asked.Ask, Optional: asked.Optional,
-		TTL: time.Duration(asked.TTL), Budget: Budget{Calls: asked.Budget.Calls, Bytes: int64(asked.Budget.Bytes)},
+		TTL: time.Duration(asked.TTL), Budget: c.budget(where.key("budget"), asked.Budget),
 	}
 	switch {
 	case abi.Capability(name).Ambient():
@@ -42,9 +42,6 @@ func (c *checker) capability(raw *rawPack, name string) Capability {
 	c.text(where.key("reason"), asked.Reason, 1, maxSummary, false)
 	if got.TTL > maxTTL {
 		c.bad(where.key("ttl"), "", "at most 366d, found %s", asked.TTL)
-	}
-	if got.Budget.Calls < 0 || got.Budget.Calls > maxExact {
-		c.bad(where.key("budget", "calls"), "", "expected 0 to %d, found %d", int64(maxExact), got.Budget.Calls)
 	}
 	c.scopes(where.key("scope"), raw, abi.Capability(name), asked.Scope)
 	return got

@@ -232,12 +232,9 @@ func (c *checker) permission(where at, r rawPermission) Permission {
 		c.bad(where.key("capability"), "", "there is no capability %q", clip(r.Capability))
 	}
 	c.text(where.key("reason"), r.Reason, 1, maxSummary, false)
-	p := Permission{r.Pack, r.Capability, slices.Clone(r.Scope), r.Reason, time.Duration(r.TTL), Budget{r.Budget.Calls, int64(r.Budget.Bytes)}}
+	p := Permission{r.Pack, r.Capability, slices.Clone(r.Scope), r.Reason, time.Duration(r.TTL), c.budget(where.key("budget"), r.Budget)}
 	if p.TTL > maxTTL {
 		c.bad(where.key("ttl"), "", "at most 366d, found %s", r.TTL)
-	}
-	if p.Budget.Calls < 0 || p.Budget.Calls > maxExact {
-		c.bad(where.key("budget", "calls"), "", "expected 0 to %d, found %d", int64(maxExact), p.Budget.Calls)
 	}
 	return p
 }
@@ -317,7 +314,7 @@ func (u *LogicUnit) more(tree map[string]any) {
 	}
 	set("permissions", len(u.Permissions) > 0, listOf(u.Permissions, func(p Permission) any {
 		return map[string]any{"pack": p.Pack, "capability": p.Capability, "scope": listOf(p.Scope, text), "reason": p.Reason, "ttl_ms": integer(p.TTL.Milliseconds()),
-			"budget": map[string]any{"calls": integer(p.Budget.Calls), "bytes": integer(p.Budget.Bytes)}}
+			"budget": p.Budget.tree()}
 	}))
 	set("guards", len(u.Guards) > 0, listOf(u.Guards, func(g Guard) any {
 		doc := map[string]any{"metric": g.Metric, "of": g.Of, "least": integer(int64(g.Least)), "window_ms": integer(g.Window.Milliseconds())}

@@ -86,7 +86,7 @@ type Usage struct {
 	HostCalls   int     `json:"host_calls"`
 	WallMS      float64 `json:"wall_ms"`
 	MemoryBytes int64   `json:"memory_bytes"`
-	Cache       string  `json:"cache,omitempty"` // "hit": a kept answer was given; "miss": this call made it; "bypass": none is kept
+	Cache       string  `json:"cache,omitempty"` // "hit": a kept answer was given; "near": one to a question that means the same; "miss": this call made it; "bypass": none is kept
 }
 
 // SubmitAction is the body of POST /actions. With the header "Prefer: wait=SECONDS" the answer comes when the action

@@ -49,6 +49,11 @@ func Events() []EventKind {
 		{"schedule.failed", "A tick of a schedule was refused", ScheduleEvent{}},
 
 		{"tool.cache", "What became of a call of a pure tool that was looked up", CacheEvent{}},
+		{"recall.hit", "An answer was given that had been made before", RecallEvent{}},
+		{"recall.miss", "A tool ran whose answers may be given again", RecallEvent{}},
+		{"recall.audited", "An answer that could have been given was made anew, and compared", RecallEvent{}},
+		{"recall.rested", "Answers were wrong too often: for a while none is given to another question", RecallEvent{}},
+		{"recall.forgotten", "Answers that could have been given again are gone", RecallForgotten{}},
 		{"cache.policy.reloaded", "Another policy of kept answers is in force", CachePolicy{}},
 
 		{"pack.installed", "A version of a pack was verified, admitted and put in place", VerdictEvent{}},

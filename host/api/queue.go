@@ -41,6 +41,19 @@ type CachePolicy struct {
 	TTL    string   `json:"ttl"`
 	Allow  []string `json:"allow"`
 	Deny   []string `json:"deny"`
+
+	Recall RecallPolicy `json:"recall"`
+}
+
+// RecallPolicy is the part of cache_policy about questions that mean the same.
+type RecallPolicy struct {
+	Off     bool   `json:"off"`
+	Entries int    `json:"entries"`
+	Memory  int64  `json:"memory_bytes"`
+	TTL     string `json:"ttl"`
+	Audit   int    `json:"audit"`
+	Rest    string `json:"rest"`
+	Model   string `json:"model,omitempty"` // "": words are counted
 }
 
 // Queue is how the work of a host stands: the answer of GET /queue, POST /queue/pause, POST /queue/resume and POST /queue/drain.

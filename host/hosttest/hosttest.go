@@ -354,6 +354,37 @@ func Build(t testing.TB, source string) []byte {
 	return module
 }
 
+// BuildFolder compiles the guest in a folder of this module, named from its root, and reads the folder's pack.toml.
+func BuildFolder(t testing.TB, folder string) Artifact {
+	t.Helper()
+	root := moduleRoot(t)
+	toml, err := os.ReadFile(filepath.Join(root, folder, "pack.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "main.wasm")
+	if err := build(root, "./"+folder, out); err != nil {
+		t.Fatal(err)
+	}
+	module, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := Artifact{TOML: string(toml), Module: module}
+	units, err := filepath.Glob(filepath.Join(root, folder, "units", "*.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range units {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Files = append(a.Files, registry.File{Name: "units/" + filepath.Base(name), MediaType: registry.MediaFile, Data: data})
+	}
+	return a
+}
+
 func compile(root, source string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "arw-guest-")
 	if err != nil {
@@ -363,13 +394,21 @@ func compile(root, source string) ([]byte, error) {
 	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(source), 0o600); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "main.wasm"), filepath.Join(dir, "main.go"))
+	out := filepath.Join(dir, "main.wasm")
+	if err := build(root, filepath.Join(dir, "main.go"), out); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(out)
+}
+
+func build(root, what, out string) error {
+	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", out, what)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build guest: %w\n%s", err, out)
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build guest: %w\n%s", err, said)
 	}
-	return os.ReadFile(filepath.Join(dir, "main.wasm"))
+	return nil
 }
 
 // moduleRoot is the folder of go.mod, found from where this file was compiled or the test runs.

@@ -1,5 +1,5 @@
 // Command research is the pack arw/research: it reads the folders it is lent, keeps their passages with where they stand,
-// and finds the ones that answer a question.
+// finds the ones that answer a question, and asks a model to answer from them.
 //
 // Everything it keeps lies in its key space, below the project's prefix "p/<project>/":
 //
@@ -18,6 +18,7 @@ import "github.com/arw-project/arw/sdk/go/guest"
 func main() {
 	guest.Tool("research.ingest", ingest)
 	guest.Tool("research.search", search)
+	guest.Tool("research.answer", answer)
 	guest.Tool("research.corpora", corpora)
 	guest.Tool("research.forget", forget)
 	guest.Prepare[recipe]()

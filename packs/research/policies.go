@@ -13,12 +13,15 @@ const (
 	budgetDoc     = "policies/budget"
 )
 
-// policies are those documents, as far as they concern a search. Their bounds of time and cost are for those who ask models.
+// policies are those documents. A search keeps to the bounds of tokens alone: it costs nothing, and the host ends it in time.
 type policies struct {
 	Threshold  float64 `json:"threshold"` // least confidence for an answer
 	Escalate   string  `json:"escalate"`  // "nobody" or "human"
 	TokensSoft int     `json:"tokens_soft"`
 	TokensHard int     `json:"tokens_hard"`
+	MSSoft     int64   `json:"ms_soft"`
+	MSHard     int64   `json:"ms_hard"`
+	CostUSD    float64 `json:"cost_usd"`
 }
 
 // readPolicies reads both; one that may not be read holds nothing back.

@@ -73,6 +73,12 @@ func spent(l api.Lease) string {
 	if l.Budget.Bytes > 0 {
 		out += fmt.Sprintf(", %d/%d B", l.Used.Bytes, l.Budget.Bytes)
 	}
+	if l.Budget.Tokens > 0 {
+		out += fmt.Sprintf(", %d/%d tokens", l.Used.Tokens, l.Budget.Tokens)
+	}
+	if l.Budget.Money > 0 {
+		out += fmt.Sprintf(", %.6f/%.6f USD", float64(l.Used.Money)/1e6, float64(l.Budget.Money)/1e6)
+	}
 	return out
 }
 

@@ -74,7 +74,7 @@ elsewhere and name it with --key.`,
 			return a.print(report, func(u ui) error {
 				u.say("%s %d records, the chain holds", u.green("ok:"), report.Count)
 				u.facts("last id", strconv.FormatInt(report.Last, 10), "head", report.Head, "checkpoints", strconv.Itoa(report.Checkpoints),
-					"signed up to", strconv.FormatInt(report.Signed, 10))
+					"signed up to", strconv.FormatInt(report.Signed, 10), "not signed yet", strconv.FormatInt(report.Unsigned, 10)+" records behind that")
 				if report.Pruned > 0 {
 					u.facts("removed by the host", "1 to "+strconv.FormatInt(report.Pruned, 10))
 				}

@@ -89,9 +89,26 @@ func tellPrompt(u ui, p *api.Prompt) error {
 		answer = fmt.Sprintf("by %s for %s", p.Answer.By, p.Answer.For)
 	}
 	u.facts("tool", p.Tool, "for", p.Actor, "it says why", fmt.Sprintf("%q", p.Why), "the policy says", p.Rule, "would cover", quoteAll(p.Scope),
-		"for how long", (time.Duration(p.TTLMS) * time.Millisecond).String(), "project", p.Project, "session", p.Session, "action", p.Action,
+		"for how long", (time.Duration(p.TTLMS) * time.Millisecond).String(), "how much", boundWords(p.Budget), "project", p.Project, "session", p.Session, "action", p.Action,
 		"undertaking", p.Corr, "state", p.State, "ends", age(p.Expires), "calls that wait", strings.Join(p.Waiting, " "), "answer", answer)
 	return nil
+}
+
+// boundWords says what a lease would be bounded by; "" when by nothing.
+func boundWords(b api.Budget) string {
+	var parts []string
+	for _, side := range []struct {
+		name string
+		n    int64
+	}{{"calls", b.Calls}, {"bytes", b.Bytes}, {"tokens", b.Tokens}, {"gas", b.Gas}} {
+		if side.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", side.n, side.name))
+		}
+	}
+	if b.Money > 0 {
+		parts = append(parts, fmt.Sprintf("%d.%06d USD", b.Money/1e6, b.Money%1e6))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func quoteAll(words []string) string {

@@ -55,7 +55,7 @@ Start here:
 		"run":       {a.serveCmd(), a.safeModeCmd(), a.demoCmd(), a.callCmd(), a.replayCmd(), a.mcpCmd(), a.queueCmd(), a.scheduleCmd(), a.actionCmd(), a.modelCmd(), a.runtimeCmd()},
 		"packs":     {a.packCmd(), a.installCmd(), a.listCmd(), a.showCmd(), a.removeCmd(), a.registryCmd(), a.bundleCmd()},
 		"logic":     {a.unitCmd(), a.configCmd(), a.experimentCmd()},
-		"authority": {a.projectCmd(), a.quarantineCmd(), a.worldCmd(), a.leaseCmd(), a.promptsCmd(), a.policyCmd(), a.quotaCmd(), a.capsuleCmd(), a.secretCmd(), a.tokenCmd(), a.egressCmd(), a.trustCmd(), a.verifyCmd(), a.keyCmd()},
+		"authority": {a.projectCmd(), a.quarantineCmd(), a.worldCmd(), a.leaseCmd(), a.promptsCmd(), a.policyCmd(), a.quotaCmd(), a.recallCmd(), a.capsuleCmd(), a.secretCmd(), a.tokenCmd(), a.egressCmd(), a.trustCmd(), a.verifyCmd(), a.keyCmd()},
 		"look":      {a.whyCmd(), a.eventsCmd(), a.journalCmd(), a.backupCmd(), a.doctorCmd(), a.actionsCmd(), a.usageCmd(), a.benchCmd()},
 	} {
 		for _, c := range cmds {

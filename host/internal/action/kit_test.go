@@ -130,7 +130,7 @@ func open(t testing.TB, dir string, r *tools, cfg action.Config) *bench {
 	return &bench{Executor: e, tools: r, jrn: j, db: d, stop: func() {}}
 }
 
-// servers are those of TestOverNATS, by the folder of their executor: a second opening of one finds what the first left.
+// servers are those of ARW_TEST_QUEUE=nats, by the folder of their executor: a second opening of one finds what the first left.
 var servers sync.Map
 
 // line opens the backend that ARW_TEST_QUEUE names: "sqlite", or "nats" with a server of its own beside the database.

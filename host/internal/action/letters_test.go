@@ -127,9 +127,8 @@ func TestADeadlinePassesInLine(t *testing.T) {
 	if kinds := b.events(t, late.ID); !slices.Equal(kinds, []string{"actions.submitted", "actions.failed", "actions.dead"}) {
 		t.Fatalf("events %v", kinds)
 	}
-	if s := b.Stats(); s.Waiting != 0 || s.Line.Dead != 1 {
-		t.Fatalf("stats %+v", s)
-	}
+	// A queue on servers of its own counts the letter a moment after the record has it.
+	until(t, "one dead letter is counted", func() bool { s := b.Stats(); return s.Waiting == 0 && s.Line.Dead == 1 })
 	close(g.open)
 }
 

@@ -97,6 +97,7 @@ func TestWaitGivesUpWithItsContext(t *testing.T) {
 	g := newGate()
 	b.tools.set("a/b:t", g.tool())
 	a := b.submit(t, action.Request{Kind: "t"})
+	<-g.started
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	got, err := b.Wait(ctx, a.ID)

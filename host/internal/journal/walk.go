@@ -21,6 +21,7 @@ type Report struct {
 	Pruned      int64 `json:"pruned,omitempty"`         // the records 1 to this one were removed, and the host signed that it did so
 	Checkpoints int   `json:"checkpoints"`              // that are good
 	Signed      int64 `json:"signed"`                   // records up to this id are vouched for by a checkpoint
+	Unsigned    int64 `json:"unsigned"`                 // good records behind the last good checkpoint: the chain alone holds them
 	BadPoint    int64 `json:"bad_checkpoint,omitempty"` // first checkpoint, by seq, that is not as it was signed
 	Redacted    int   `json:"redacted,omitempty"`       // good records of whose bodies a part was taken out
 }
@@ -97,6 +98,7 @@ func (w *walk) next(r *stored) string {
 	w.at = next
 	w.rep.Last, w.rep.Head = next.id, next.text
 	w.rep.Count = next.id - w.rep.Pruned
+	w.rep.Unsigned++
 	return ""
 }
 
@@ -145,7 +147,7 @@ func (w *walk) reach(c *Checkpoint) (why string, badRecord int64) {
 		return fmt.Sprintf("the records up to %d are not those that checkpoint %d was signed for", c.ID, c.Seq), w.rep.Signed + 1
 	}
 	w.rep.Checkpoints++
-	w.rep.Signed = c.ID
+	w.rep.Signed, w.rep.Unsigned = c.ID, 0
 	return "", 0
 }
 
@@ -166,6 +168,7 @@ func (w *walk) bad(of string, id int64, why string) (Report, error) {
 	w.rep.Bad, w.rep.Why = id, why
 	if id <= w.rep.Last {
 		w.rep.Last, w.rep.Count = id-1, max(0, id-1-w.rep.Pruned)
+		w.rep.Unsigned = max(0, w.rep.Last-max(w.rep.Signed, w.rep.Pruned))
 	}
 	return w.rep, abi.Errorf(abi.Corrupt, "verify journal in %q: event %d: %s", of, id, why).WithDetail(w.rep).
 		WithHint("events before %d are as they were written; keep a copy of the file and compare it with a backup", id)

@@ -57,7 +57,8 @@ INSERT INTO kv_of SELECT space, key, val FROM kv;
 DROP TABLE kv;
 DROP TABLE kv_space;
 ALTER TABLE kv_space_of RENAME TO kv_space;
-ALTER TABLE kv_of RENAME TO kv;`}
+ALTER TABLE kv_of RENAME TO kv;`, `
+ALTER TABLE kv_space ADD COLUMN writes INTEGER NOT NULL DEFAULT 0;`}
 
 // Store holds the spaces of all packs. It is safe for concurrent use, as are its spaces.
 type Store struct {
@@ -116,6 +117,19 @@ func (s *Space) Get(ctx context.Context, key []byte) ([]byte, error) {
 		return nil, s.store.db.Explain(`get a key of pack "`+s.pack+`"`, err)
 	}
 	return notNil(val), nil
+}
+
+// Writes is how many batches were applied to the space: while it is the same, so is what is in it. A space that was dropped counts
+// from zero.
+func (s *Space) Writes(ctx context.Context) (n int64, err error) {
+	stmt, err := s.store.db.ReadStmt(ctx, "SELECT writes FROM kv_space WHERE pack = ? AND project = ?")
+	if err == nil {
+		err = stmt.QueryRowContext(ctx, s.pack, s.project).Scan(&n)
+	}
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return n, s.store.db.Explain(`look at the keys of pack "`+s.pack+`"`, err)
 }
 
 // Put stores a value, replacing the one that was there; it is durable when Put returns. Neither slice is kept. Errors:
@@ -218,7 +232,7 @@ func (s *Space) apply(tx *sql.Tx, ops []abi.KVOp) error {
 		return abi.Errorf(abi.TooLarge, "store keys of pack %q: they would take %d bytes, at most %d are allowed (now %d)", s.pack, used+others, s.store.limit, before+others).
 			WithHint("delete keys that are no longer needed")
 	}
-	return s.run(tx, "UPDATE kv_space SET bytes = ? WHERE id = ?", used, space)
+	return s.run(tx, "UPDATE kv_space SET bytes = ?, writes = writes + 1 WHERE id = ?", used, space)
 }
 
 // own finds the pack's space in the project, making it at the first write.

@@ -129,6 +129,9 @@ func (d Doc) originOf(pointer string) Origin {
 	}
 }
 
+// Due is to what the value at a JSON pointer is due.
+func (d Doc) Due(pointer string) Origin { return d.originOf(pointer) }
+
 func (p patch) apply(root any) (any, error) {
 	if p.Op == "merge" {
 		return tree.Merge(root, p.Value), nil

@@ -119,6 +119,9 @@ type Origin struct {
 	seq     int64
 }
 
+// Default reports whether neither a unit nor a person is the origin.
+func (o Origin) Default() bool { return o.Unit == "" && o.Actor == "" }
+
 // String is the origin in words.
 func (o Origin) String() string {
 	switch {

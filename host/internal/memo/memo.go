@@ -153,7 +153,7 @@ func Open(d *db.DB, j *journal.Journal, c *cas.Store, o Options) (*Memo, error) 
 // context's while waiting.
 func (m *Memo) Do(ctx context.Context, c Call) (Value, Outcome, error) {
 	p := m.policy.Load()
-	if !p.caches(c.Name, c.Tool) {
+	if !p.Caches(c.Name, c.Tool) {
 		return m.bypass(ctx, c)
 	}
 	id, err := c.ID()

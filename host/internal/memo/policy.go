@@ -22,11 +22,24 @@ type Policy struct {
 	TTL    strict.Duration `toml:"ttl" json:"ttl"`       // age at which an answer is no longer given
 	Allow  []string        `toml:"allow" json:"allow"`   // when set, only these tools: patterns of namespace/name:tool
 	Deny   []string        `toml:"deny" json:"deny"`     // never these; outranks Allow
+	Recall RecallPolicy    `toml:"recall" json:"recall"` // of answers given again to other questions; Off, Allow and Deny hold there too
+}
+
+// RecallPolicy is what the operator decides about answers that are given to questions which mean the same.
+type RecallPolicy struct {
+	Off     bool            `toml:"off" json:"off"`
+	Entries int             `toml:"entries" json:"entries"`
+	Memory  strict.Size     `toml:"memory" json:"memory"`
+	TTL     strict.Duration `toml:"ttl" json:"ttl"`     // the longest; a manifest may say less
+	Audit   int             `toml:"audit" json:"audit"` // one of so many near answers is made anew
+	Rest    strict.Duration `toml:"rest" json:"rest"`   // how long a space that was wrong too often gives no near answers
+	Model   string          `toml:"model" json:"model"` // that places questions; "" counts their words
 }
 
 // DefaultPolicy is what holds without a file.
 func DefaultPolicy() Policy {
-	return Policy{Schema: 1, Memory: 64 << 20, Disk: 512 << 20, Entry: 4 << 20, TTL: strict.Duration(24 * time.Hour), Allow: []string{}, Deny: []string{}}
+	return Policy{Schema: 1, Memory: 64 << 20, Disk: 512 << 20, Entry: 4 << 20, TTL: strict.Duration(24 * time.Hour), Allow: []string{}, Deny: []string{},
+		Recall: RecallPolicy{Entries: 4096, Memory: 32 << 20, TTL: strict.Duration(time.Hour), Audit: 8, Rest: strict.Duration(10 * time.Minute)}}
 }
 
 // ParsePolicy reads cache.toml; what it leaves out keeps its default. Errors: Invalid with file and line.
@@ -49,6 +62,12 @@ func ParsePolicy(file string, src []byte) (Policy, error) {
 	if p.TTL <= 0 {
 		problem("ttl must be above zero", "to cache nothing write off = true", "ttl")
 	}
+	r := p.Recall
+	for name, ok := range map[string]bool{"entries": r.Entries > 0, "memory": r.Memory > 0, "ttl": r.TTL > 0, "audit": r.Audit > 0, "rest": r.Rest > 0} {
+		if !ok {
+			problem(name+" must be above zero", "to give nothing again write off = true in [recall]", "recall", name)
+		}
+	}
 	for name, list := range map[string][]string{"allow": p.Allow, "deny": p.Deny} {
 		for i, pattern := range list {
 			if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
@@ -62,8 +81,8 @@ func ParsePolicy(file string, src []byte) (Policy, error) {
 	return p, nil
 }
 
-// caches reports whether answers of a tool may be kept.
-func (p *Policy) caches(pack, tool string) bool {
+// Caches reports whether answers of a tool may be kept.
+func (p *Policy) Caches(pack, tool string) bool {
 	name := pack + ":" + tool
 	return !p.Off && !matches(p.Deny, name) && (len(p.Allow) == 0 || matches(p.Allow, name))
 }

@@ -25,11 +25,11 @@ func (in *install) admit(context.Context) error {
 	}
 	for _, c := range in.man.Capabilities {
 		d := in.mayLink(in.who, v, c)
-		_, budget := d.Narrow(0, policy.Budget{Calls: c.Budget.Calls, Bytes: c.Budget.Bytes})
+		_, budget := d.Narrow(0, wished(c))
 		link := Link{
 			Capability: string(c.Name), Scope: c.Scope, Reason: c.Reason, Optional: c.Optional,
 			Used:  slices.Contains(in.shape.Capabilities, c.Name),
-			Calls: budget.Calls, Bytes: budget.Bytes, Decision: d,
+			Calls: budget.Calls, Bytes: budget.Bytes, Tokens: budget.Tokens, Money: budget.Money, Decision: d,
 		}
 		switch {
 		case d.Outcome == policy.Ask || d.Allowed && c.Ask:
@@ -85,9 +85,14 @@ func linkRequest(who policy.Pack, v *Verdict, c manifests.Capability) policy.Req
 	return policy.Request{Action: policy.ActionLink, Pack: who, Capability: string(c.Name), Scope: c.Scope, Context: ctx}
 }
 
+// wished is how much a manifest asks for.
+func wished(c manifests.Capability) policy.Budget {
+	return policy.Budget{Calls: c.Budget.Calls, Bytes: c.Budget.Bytes, Tokens: c.Budget.Tokens, Money: c.Budget.Money}
+}
+
 // leaseFor is the lease an allowed link becomes: the narrower of what was asked for and what the policy gives.
 func leaseFor(who policy.Pack, c manifests.Capability, d policy.Decision) lease.Grant {
-	ttl, budget := d.Narrow(c.TTL, policy.Budget{Calls: c.Budget.Calls, Bytes: c.Budget.Bytes})
+	ttl, budget := d.Narrow(c.TTL, wished(c))
 	return lease.Grant{
 		Pack: who.Name, Digest: who.Digest, Capability: c.Name, Scope: c.Scope, TTL: ttl,
 		Budget: lease.Budget(budget),

@@ -34,6 +34,7 @@ func (w *world) mayUse(ctx context.Context, c abi.Capability, target string) err
 	if c != abi.Log && c != abi.Clock && c != abi.Rand { // a pure tool's clock and randomness are fixed
 		w.outside = true
 	}
+	w.uses(c, target)
 	if err := w.t.may(c); err != nil {
 		return err
 	}

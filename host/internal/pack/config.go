@@ -15,16 +15,22 @@ type Documents interface {
 
 // Get implements wasm.Config. The agent is the one that called the tool; a tool that another pack calls has none.
 func (c *configs) Get(ctx context.Context, name string) ([]byte, error) {
-	agent, _ := strings.CutPrefix(c.c.Actor, "agent:")
-	if agent == c.c.Actor {
-		agent = ""
-	}
 	if c.c.Config != nil {
 		doc, err := c.c.Config(name)
 		(*world)(c).said(err)
 		return doc, err
 	}
-	doc, err := c.m.Config.Effective(ctx, name, c.c.Project, agent, c.c.Corr)
+	doc, err := c.m.Config.Effective(ctx, name, c.c.Project, agentOf(c.c.Actor), c.c.Corr)
+	(*world)(c).standsOn(onConfig, name, digestOfDoc(doc, err), false)
 	(*world)(c).said(err)
 	return doc, err
+}
+
+// agentOf is the name of an actor that is an agent, "" for others.
+func agentOf(actor string) string {
+	name, ok := strings.CutPrefix(actor, "agent:")
+	if !ok {
+		return ""
+	}
+	return name
 }

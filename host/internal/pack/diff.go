@@ -134,6 +134,8 @@ func (d *Diff) capability(id string, a, b *manifests.Capability) {
 	}
 	d.bound(id+"/calls", fmt.Sprintf("calls of %s", a.Name), a.Budget.Calls, b.Budget.Calls, number)
 	d.bound(id+"/bytes", fmt.Sprintf("bytes through %s", a.Name), a.Budget.Bytes, b.Budget.Bytes, number)
+	d.bound(id+"/tokens", fmt.Sprintf("tokens of %s", a.Name), a.Budget.Tokens, b.Budget.Tokens, number)
+	d.bound(id+"/usd_micros", fmt.Sprintf("millionths of a USD of %s", a.Name), a.Budget.Money, b.Budget.Money, number)
 	d.bound(id+"/ttl", fmt.Sprintf("time of a lease on %s", a.Name), int64(a.TTL), int64(b.TTL), duration)
 	if a.Ask != b.Ask {
 		class, words := Narrower, "a person must be asked for its %s now"

@@ -24,6 +24,7 @@ import (
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/quota"
+	"github.com/arw-project/arw/host/internal/recall"
 	"github.com/arw-project/arw/host/internal/redact"
 	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/view"
@@ -48,6 +49,8 @@ type Parts struct {
 	Engine  *wasm.Engine
 	// Memo keeps answers of pure tools; nil keeps none.
 	Memo *memo.Memo
+	// Recall gives answers again to questions that mean the same, for tools whose manifest allows it; nil never does.
+	Recall *recall.Recall
 	// Vault signs for packs whose lease covers the secret; nil has no secrets.
 	Vault *vault.Vault
 	// Redact takes secrets out of what packs write into the log; nil takes out none.

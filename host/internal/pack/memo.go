@@ -13,11 +13,11 @@ import (
 	"github.com/arw-project/arw/host/internal/wasm"
 )
 
-// answer gives what the same call gave before, or runs it. Policy, holds and leases were asked already: a kept answer opens
+// memoised gives what the same call gave before, or runs it. Policy, holds and leases were asked already: a kept answer opens
 // nothing that a run would not. Only a tool whose signed manifest says pure is looked up, and only a run that saw nothing
 // but its input and was refused nothing is kept. A call of another tool counts as seeing something: that tool's version is
 // not in the key.
-func (m *Manager) answer(ctx context.Context, p *wasm.Program, w *world) (Reply, error) {
+func (m *Manager) memoised(ctx context.Context, p *wasm.Program, w *world) (Reply, error) {
 	c := w.c
 	if m.Memo == nil || w.t.Effects != abi.Pure || len(w.t.Streams) > 0 || c.Session != "" || c.Record || c.In != nil || c.Out != nil || c.Config != nil {
 		r, err := m.run(ctx, p, w)

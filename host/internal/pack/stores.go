@@ -59,6 +59,7 @@ func (k *keys) Get(ctx context.Context, key []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	(*world)(k).standsOnKeys(ctx, is)
 	if is {
 		return k.m.KV.Space(k.c.Pack, from).Get(ctx, []byte(rest))
 	}
@@ -122,6 +123,7 @@ func (k *keys) List(ctx context.Context, prefix, after []byte, limit int) ([]abi
 	if err != nil {
 		return nil, false, err
 	}
+	(*world)(k).standsOnKeys(ctx, is)
 	if !is {
 		return k.space().List(ctx, prefix, after, limit)
 	}
@@ -146,6 +148,7 @@ func (s *states) Get(ctx context.Context, name string) ([]byte, error) {
 		return nil, noModel(rest)
 	}
 	doc, err := s.m.View.Get(ctx, project.DocID(from, rest))
+	(*world)(s).standsOn(onState, rest, versionOf(doc, err), is)
 	if abi.CodeOf(err) == abi.NotFound {
 		return nil, abi.Errorf(abi.NotFound, "read document %q: there is none of that name", name)
 	}

@@ -84,6 +84,8 @@ type Link struct {
 	Expires    *time.Time      `json:"expires,omitempty"`
 	Calls      int64           `json:"budget_calls,omitempty"`
 	Bytes      int64           `json:"budget_bytes,omitempty"`
+	Tokens     int64           `json:"budget_tokens,omitempty"`
+	Money      int64           `json:"budget_usd_micros,omitempty"`
 	Decision   policy.Decision `json:"decision"`
 }
 

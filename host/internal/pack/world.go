@@ -17,6 +17,7 @@ import (
 	"github.com/arw-project/arw/host/internal/lease"
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/quota"
+	"github.com/arw-project/arw/host/internal/recall"
 	"github.com/arw-project/arw/host/internal/trace"
 	"github.com/arw-project/arw/host/internal/wasm"
 )
@@ -37,6 +38,9 @@ type world struct {
 	untold  int                     // refusals beyond maxTold
 	span    *trace.Span             // of the call; nil when nobody records it
 	outside bool                    // something beside the input was seen, so the answer is of this moment
+
+	ground []recall.Dep // what the answer is made from, as it was
+	bottom bool         // something was used that ground cannot tell of: the answer is of this call alone
 
 	taint   *taint            // what has been seen of the network
 	secrets map[[2]string]int // secrets that were taken out of what it said, by place and rule

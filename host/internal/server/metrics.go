@@ -129,6 +129,7 @@ func (n *snapshot) Collect(out chan<- prometheus.Metric) {
 	n.models(gauge, count)
 	n.bus(gauge, count)
 	n.memo(gauge, count)
+	n.recall(gauge, count)
 	n.snappy(gauge, count)
 	n.secrets(count)
 	for _, p := range n.s.svc.Packs.List() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -166,6 +167,45 @@ func TestOneProjectAtATime(t *testing.T) {
 	}
 	if resp := e.ask("GET", "/actions?project=A%2Fb", ""); resp.StatusCode != 400 {
 		t.Errorf("a bad name: %d", resp.StatusCode)
+	}
+}
+
+// Pages of one project's jobs are full, whatever stands between them, and the last item of one is the next one's cursor.
+func TestJobsOfOneProjectComeInFullPages(t *testing.T) {
+	t.Parallel()
+	e := start(t, server.Options{})
+	e.Install(hosttest.Keeper(t))
+	if _, err := e.Services().Actions.Pause(t.Context(), "operator", "for the test"); err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for i := range 9 {
+		p := "b"
+		if i%4 == 3 || i == 8 { // the third, behind two pages of others
+			p = "a"
+		}
+		a, _, err := e.Services().Actions.Submit(t.Context(), action.Request{Kind: "keeper.run", Input: hosttest.Steps(), Actor: "operator", Project: p})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p == "a" {
+			want = append(want, a.ID)
+		}
+	}
+	var got []string
+	for after, full := "", true; full; {
+		var page api.List[api.QueueJob]
+		if err := json.Unmarshal([]byte(bodyOf(t, e.ask("GET", "/queue/jobs?project=a&limit=2&after="+after, ""))), &page); err != nil {
+			t.Fatal(err)
+		}
+		for _, job := range page.Items {
+			after = job.ID
+			got = append(got, job.ID)
+		}
+		full = len(page.Items) == 2
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("pages of two gave %v, want %v", got, want)
 	}
 }
 

@@ -118,16 +118,21 @@ func (s *Server) listJobs(c *fiber.Ctx, state queue.State) error {
 	if err != nil {
 		return err
 	}
-	jobs, err := s.svc.Actions.Jobs(s.ctx, state, c.Query("after"), limit)
-	if err != nil {
-		return err
-	}
 	list := api.List[api.QueueJob]{Version: s.svc.Journal.Last(), Items: []api.QueueJob{}}
-	for i := range jobs {
-		if in != nil && jobs[i].Project != *in {
-			continue
+	// Whoever sees one project gets full pages too: a page ends with the last of its items, which is the next one's cursor.
+	for after := c.Query("after"); len(list.Items) < limit; {
+		jobs, err := s.svc.Actions.Jobs(s.ctx, state, after, limit)
+		if err != nil {
+			return err
 		}
-		list.Items = append(list.Items, jobs[i].Wire())
+		for i := range jobs {
+			if after = jobs[i].ID; (in == nil || jobs[i].Project == *in) && len(list.Items) < limit {
+				list.Items = append(list.Items, jobs[i].Wire())
+			}
+		}
+		if len(jobs) < limit {
+			break
+		}
 	}
 	return c.JSON(list)
 }

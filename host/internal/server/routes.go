@@ -71,6 +71,8 @@ func (s *Server) routes() []route {
 		{"POST", "/index/refresh", packInstall, s.postIndexRefresh, doc{Summary: "Ask the signed index for news", Out: spec.Any{}, Codes: []abi.Code{abi.NotFound, abi.Unavailable, abi.Untrusted}}},
 		{"GET", "/blobs/:digest", stateRead, s.getBlob, doc{Summary: "A blob by its digest: a file of an installed pack; to the operator any other too", Media: "application/octet-stream", Ranges: true, Codes: []abi.Code{abi.Invalid, abi.Corrupt}}},
 		{"GET", "/models/by-hash/:sha256", stateRead, s.getModelFile, doc{Summary: "A model file of the shelf by the digits of its digest", Media: "application/octet-stream", Ranges: true, Codes: []abi.Code{abi.Invalid, abi.NotFound, abi.DigestMismatch}}},
+		{"GET", "/recall", stateRead, s.getRecall, doc{Summary: "What may be given again for each tool, project and person, now", Out: api.Recall{}}},
+		{"DELETE", "/recall", hostManage, s.deleteRecall, doc{Summary: "Forget answers that could be given again: all, or those that fit", Query: "pack project person", Out: api.RecallForgotten{}}},
 		{"POST", "/leases", leaseGrant, s.postLease, doc{Summary: "Grant a lease", In: api.GrantLease{}, Out: lease.Wire{}, Status: 201, Codes: []abi.Code{abi.NotFound}}},
 		{"DELETE", "/leases/:id", leaseGrant, s.deleteLease, doc{Summary: "Take a lease back", Query: "reason", Out: lease.Wire{}}},
 	}, s.modelRoutes())

@@ -36,6 +36,7 @@ import (
 	"github.com/arw-project/arw/host/internal/project"
 	"github.com/arw-project/arw/host/internal/prompt"
 	"github.com/arw-project/arw/host/internal/quota"
+	"github.com/arw-project/arw/host/internal/recall"
 	"github.com/arw-project/arw/host/internal/redact"
 	"github.com/arw-project/arw/host/internal/review"
 	"github.com/arw-project/arw/host/internal/snappy"
@@ -72,6 +73,12 @@ type Services struct {
 	Snappy *snappy.Governor
 	// Memo keeps answers of pure tools; nil where none are kept.
 	Memo *memo.Memo
+	// Recall gives answers again; nil where none is.
+	Recall *recall.Recall
+	// RecallNow tells what is kept and how often it was wrong.
+	RecallNow func() api.Recall
+	// ForgetRecall lets answers go that could have been given again.
+	ForgetRecall func(ctx context.Context, f api.RecallForgotten, actor, corr string) (api.RecallForgotten, error)
 	// TrustDigest names the trust policy in force.
 	TrustDigest string
 	// Reviews are writes that wait for a person.

@@ -33,6 +33,7 @@ const (
 // Judge looks at every budget once and journals what began or ended. Errors: those of the journal.
 func (g *Governor) Judge(ctx context.Context) error {
 	var events []journal.Event
+	g.retune()
 	now := g.cfg.Now()
 	for _, s := range g.all() {
 		if n, told := s.judge(now, g.cfg.Samples, g.cfg.Window); told {
@@ -133,8 +134,11 @@ func (g *Governor) Document() any {
 		}
 	}
 	budgets := map[string]float64{}
+	g.mu.Lock()
+	held := g.budgets
+	g.mu.Unlock()
 	for _, m := range measures {
-		budgets[string(m)+"_ms"] = millis(g.cfg.Budgets[m])
+		budgets[string(m)+"_ms"] = millis(held[m])
 	}
 	return map[string]any{"budgets": budgets, "protected": g.cfg.Protected, "window_ms": millis(g.cfg.Window), "routes": routes, "breached": breached}
 }

@@ -9,6 +9,7 @@ package snappy
 import (
 	"cmp"
 	"context"
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -52,6 +53,8 @@ type Config struct {
 	// Protected are the routes that are judged, by the beginning of "METHOD /path" or of "/path". The rest is measured only.
 	Protected []string
 	Now       func() time.Time // the clock; for tests
+	// Hints go over Budgets; they are asked at every judgement, so that a change of them needs no restart. nil has none.
+	Hints func() Budgets
 }
 
 // protected are the routes that people wait for.
@@ -65,8 +68,9 @@ type Governor struct {
 	cfg     Config
 	journal *journal.Journal
 
-	mu     sync.Mutex
-	series map[key]*series
+	mu      sync.Mutex
+	series  map[key]*series
+	budgets Budgets // that hold: the configured ones and the hints; never changed, only replaced
 
 	asking  sync.Mutex
 	begun   map[string]begun // by correlation id: interactions without feedback so far
@@ -97,7 +101,7 @@ func New(j *journal.Journal, c Config) *Governor {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Governor{cfg: c, journal: j, series: map[key]*series{}, begun: map[string]begun{}}
+	return &Governor{cfg: c, journal: j, series: map[key]*series{}, budgets: budgets, begun: map[string]begun{}}
 }
 
 // Observe notes one span of a route ("GET /state/:id"). A nil Governor measures nothing.
@@ -128,7 +132,27 @@ func (g *Governor) of(route string, m Measure) *series {
 	return s
 }
 
-// budget is what bounds a route's span; 0: nothing.
+// retune takes over what the hints say now.
+func (g *Governor) retune() {
+	if g.cfg.Hints == nil {
+		return
+	}
+	next := maps.Clone(g.cfg.Budgets)
+	maps.Copy(next, g.cfg.Hints())
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if maps.Equal(next, g.budgets) {
+		return
+	}
+	g.budgets = next
+	for k, s := range g.series {
+		s.mu.Lock()
+		s.budget = g.budget(k.route, k.measure)
+		s.mu.Unlock()
+	}
+}
+
+// budget is what bounds a route's span; 0: nothing. The caller has the lock.
 func (g *Governor) budget(route string, m Measure) time.Duration {
 	_, path, _ := strings.Cut(route, " ")
 	for _, p := range g.cfg.Protected {
@@ -136,7 +160,7 @@ func (g *Governor) budget(route string, m Measure) time.Duration {
 			if d, own := g.cfg.Routes[route][m]; own {
 				return d
 			}
-			return g.cfg.Budgets[m]
+			return g.budgets[m]
 		}
 	}
 	return 0

@@ -38,7 +38,8 @@ func TestGoGuest(t *testing.T) {
 	}
 	for _, tc := range tests {
 		start := time.Now()
-		r, err := p.Call(t.Context(), wasm.Call{Tool: tc.tool, Input: []byte(tc.in), Effects: abi.Writes, Gate: openGate{}, Host: wasm.Host{KV: kv}})
+		r, err := p.Call(t.Context(), wasm.Call{Tool: tc.tool, Input: []byte(tc.in), Effects: abi.Writes, Gate: openGate{}, Host: wasm.Host{KV: kv},
+			Limits: wasm.Limits{Gas: 5e8, Time: 5 * time.Minute}}) // no matter how slow the machine is
 		t.Logf("%s: %q %v %+v in %v", tc.tool, r.Body[:min(10, len(r.Body))], err, r.Usage, time.Since(start))
 		if abi.CodeOf(err) != tc.code || string(r.Body) != tc.want {
 			t.Errorf("%s(%q) = %q, %v", tc.tool, tc.in, r.Body, err)

@@ -164,7 +164,7 @@ func (in *instance) restorePlugin(s *pluginSnapshot) bool {
 	if len(kernel.buf) != len(s.kernel.bytes) && !kernel.resize(len(s.kernel.bytes), in.plug.sdk.Memory()) {
 		return false
 	}
-	kernel.restore()
+	kernel.restore(false)
 	in.plug.sdk.Var = maps.Clone(s.vars)
 	return true
 }

@@ -121,7 +121,7 @@ func TestExtism(t *testing.T) {
 		Clock: recClock{&recorder{}}, Rand: recRand{&recorder{}}, Action: recAction{&recorder{value: []byte("out")}}, HTTP: recHTTP{&recorder{value: []byte("the answer")}},
 	}
 	for _, tc := range tests {
-		req := wasm.Call{Tool: tc.tool, Input: []byte(tc.in), Effects: abi.Writes, Gate: gate, Host: host}
+		req := wasm.Call{Tool: tc.tool, Input: []byte(tc.in), Effects: abi.Writes, Gate: gate, Host: host, Limits: wasm.Limits{Gas: 5e8, Time: 5 * time.Minute}} // no matter how slow the machine is
 		if tc.tool == "fetches" {
 			req.Effects = abi.OpenWorld
 		}

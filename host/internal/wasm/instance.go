@@ -107,7 +107,7 @@ func (p *Program) instantiate(ctx context.Context) (*instance, error) {
 	for _, i := range p.code.Globals {
 		in.globals = append(in.globals, global(rewrite.ExportGlobal+strconv.FormatUint(uint64(i), 10)))
 	}
-	in.fnCall, in.fnAlloc = mod.ExportedFunction(abi.ExportCall), mod.ExportedFunction(abi.ExportAlloc)
+	in.fnCall = mod.ExportedFunction(abi.ExportCall)
 	return in, nil
 }
 
@@ -179,6 +179,9 @@ func (in *instance) run(c *call, fn api.Function, n int) error {
 // alloc asks the guest for room for a request; whatever room there was before is no longer used.
 func (in *instance) alloc(c *call, n uint32) error {
 	in.stack[0] = uint64(n)
+	if in.fnAlloc == nil { // an instance that starts from a snapshot needs it for a large request only, and it has a stack of its own
+		in.fnAlloc = in.mod.ExportedFunction(abi.ExportAlloc)
+	}
 	if err := in.run(c, in.fnAlloc, 1); err != nil {
 		return err
 	}
@@ -240,7 +243,7 @@ func (in *instance) restore(s *snapshot) bool {
 	if len(in.mem.buf) != len(s.image.bytes) && !in.mem.resize(len(s.image.bytes), in.mod.Memory()) {
 		return false
 	}
-	in.mem.restore()
+	in.mem.restore(in.calls == 0)
 	for i, g := range in.globals {
 		g.Set(s.globals[i])
 	}

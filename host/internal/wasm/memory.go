@@ -150,10 +150,11 @@ func (l *linear) adopt(img *image) error {
 	return nil
 }
 
-// restore sets the image's bytes back; the size is right already. Only pages that changed are written.
-func (l *linear) restore() {
+// restore sets the image's bytes back; the size is right already. Only pages that changed are written. A new memory's pages
+// have not been read yet: comparing them would map every one of them for nothing, so the kernel is asked whatever the size.
+func (l *linear) restore(isNew bool) {
 	n := len(l.image.bytes)
-	if n <= compareAll || !l.room.changed(l.image, l.back) {
+	if n <= compareAll && !isNew || !l.room.changed(l.image, l.back) {
 		l.setBack(0, n)
 	}
 	if l.dirty > n+keepTail && l.room.drop(n+keepTail, l.dirty) {

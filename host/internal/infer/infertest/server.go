@@ -53,6 +53,8 @@ type Server struct {
 	Key     string
 	Embeds  bool // embeds and reranks instead of generating
 	Pace    time.Duration
+	// Says, where it is set, is what the model says to a prompt with a seed (0: none was given); nil says words by chance of both.
+	Says    func(prompt string, seed int64) string
 	Slotted string // folder of slot files; with it a request may name a slot, whose memory is its own
 
 	mu     sync.Mutex

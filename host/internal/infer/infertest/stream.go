@@ -29,6 +29,10 @@ func (s *Server) generate(w http.ResponseWriter, r *http.Request, fault Fault, b
 	n := min(int(limit), s.Context-in)
 	st := &streamed{s: s, w: w, r: r, fault: fault, chat: strings.Contains(r.URL.Path, "chat"), in: in}
 	form, shaped := s.shaped(body)
+	if s.Says != nil && !shaped {
+		seed, _ := body["seed"].(float64)
+		form, shaped = strings.SplitAfter(s.Says(prompt, int64(seed)), " "), true
+	}
 	if fault == Ignores {
 		shaped = false
 	}

@@ -140,10 +140,20 @@ func (o *Outcome) answer(ctx context.Context, m infer.Model, c Call, a *Ask) (an
 		}
 		return o.generate(ctx, m, c.Out, a, bill)
 	case Embed:
+		if err := o.covered(ctx, m, a, bill, a.Texts); err != nil {
+			return nil, err
+		}
 		v, err := infer.Embed(ctx, m, a.Texts)
 		v.Engine, o.Usage = o.Engine, v.Usage
 		return &v, errors.Join(err, o.within(a.Budget), bill.see(v.Usage.Prompt, v.Usage.Output))
 	case Rerank:
+		pairs := make([]string, len(a.Documents))
+		for i, d := range a.Documents {
+			pairs[i] = a.Query + " " + d
+		}
+		if err := o.covered(ctx, m, a, bill, pairs); err != nil {
+			return nil, err
+		}
 		v, err := infer.Rerank(ctx, m, a.Query, a.Documents)
 		v.Engine, o.Usage = o.Engine, v.Usage
 		return &v, errors.Join(err, o.within(a.Budget), bill.see(v.Usage.Prompt, v.Usage.Output))
@@ -156,6 +166,35 @@ func (o *Outcome) answer(ctx context.Context, m infer.Model, c Call, a *Ask) (an
 		return &got, err
 	}
 	return nil, abi.Errorf(abi.NotFound, "%q is no kind of inference", c.Kind)
+}
+
+// covered refuses texts that the budget does not cover before they are read, and charges them. Of a model that cannot count, what they
+// took is known afterwards alone, and the answer is refused then (within).
+func (o *Outcome) covered(ctx context.Context, m infer.Model, a *Ask, bill *meter, texts []string) error {
+	b := a.Budget
+	if b.Tokens == 0 && b.Money == 0 {
+		return nil
+	}
+	if !m.Info().Can.Tokenize {
+		return nil
+	}
+	var total int64
+	for _, text := range texts {
+		if text == "" {
+			continue // refused by name when it is asked
+		}
+		n, err := infer.Count(ctx, m, infer.Prompt{Text: text})
+		if err != nil {
+			return err
+		}
+		if total += int64(n); b.Tokens > 0 && total > b.Tokens {
+			return abi.Errorf(abi.BudgetExhausted, "ask model %q: the texts have %d tokens and more, the budget of the call is %d", o.Model.Name, total, b.Tokens)
+		}
+	}
+	if cost := b.Price.Of(total, 0); b.Money > 0 && cost > b.Money {
+		return abi.Errorf(abi.BudgetExhausted, "ask model %q: it would cost %d millionths of a USD, the budget of the call is %d", o.Model.Name, cost, b.Money)
+	}
+	return bill.see(total, 0)
 }
 
 // generate counts what comes, so that an answer that breaks off is accounted for as well.

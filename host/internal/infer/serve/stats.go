@@ -1,9 +1,11 @@
 package serve
 
 import (
+	"os"
 	"sync"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/infer/gguf"
 )
 
 // Counted is what was asked since the start. Tokens are those of what failed, too.
@@ -65,4 +67,27 @@ func (s *Service) serving(name string) (Model, error) {
 		}
 	}
 	return m, err
+}
+
+// Window is how many tokens of prompt and answer together a model takes, without starting it: what its runtime said where
+// somebody else keeps it running, else what its profile gives it, and no more than its file says it was trained for. Zero is
+// unknown: a file that cannot be read is refused when it is loaded, not here.
+func (s *Service) Window(m Model) int64 {
+	if given, ok := s.given[m.Name]; ok {
+		return int64(given.Info().Context)
+	}
+	profile := s.table().profiles[m.Profile]
+	window := int64(profile.Context)
+	if profile.Runtime != "llama" {
+		return window
+	}
+	f, err := os.Open(m.File)
+	if err != nil {
+		return window
+	}
+	defer f.Close()
+	if head, err := gguf.Read(f, -1); err == nil && head.Context > 0 && head.Context < uint64(window) {
+		return int64(head.Context)
+	}
+	return window
 }

@@ -7,6 +7,7 @@ import (
 	crand "crypto/rand"
 	"encoding/binary"
 	"fmt"
+	mrand "math/rand/v2"
 	"os"
 	"strings"
 	"time"
@@ -94,6 +95,8 @@ func run(name string, in []byte) (byte, []byte) {
 		var b [8]byte
 		crand.Read(b[:])
 		return 0, fmt.Appendf(nil, "%d", binary.LittleEndian.Uint64(b[:])>>11)
+	case "chance": // seeded once, before the snapshot
+		return 0, fmt.Appendf(nil, "%d", mrand.Uint64()>>11)
 	case "print":
 		fmt.Println("to stdout")
 		fmt.Fprintln(os.Stderr, "to stderr")
