@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -66,6 +67,28 @@ func (s *Server) redactValue(by journal.Author, value string, out *api.RedactedJ
 	if done, err = s.svc.Journal.RedactValue(s.ctx, by, value); err != nil {
 		return done, err
 	}
+	// A document that was told of a record just before that was redacted has the value again, and publishes it.
+	for range 3 {
+		late, err := s.svc.View.Scrub(s.ctx, view.Cause{Actor: by.Actor, Corr: by.Corr}, value)
+		if err != nil {
+			return done, err
+		}
+		if len(late) == 0 {
+			break
+		}
+		more, err := s.svc.Journal.RedactValue(s.ctx, by, value)
+		done, out.Documents = append(done, more...), union(out.Documents, late)
+		if err != nil {
+			return done, err
+		}
+	}
 	out.Left, err = s.svc.Journal.Purge(s.ctx, value)
 	return done, err
+}
+
+// union is a and what b has beside, in the order of names.
+func union(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
 }

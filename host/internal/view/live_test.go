@@ -1,6 +1,7 @@
 package view_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -268,5 +269,25 @@ func TestKeepFlushesAtEveryBeatAndAtTheEnd(t *testing.T) {
 	}
 	if doc, err := f.Get(t.Context(), "doc"); err != nil || string(doc.Body) != `{"n":2}` {
 		t.Errorf("after the end: %s, %v", doc.Body, err)
+	}
+}
+
+// A document that is not stored yet, because its first beat is still to come, is cleaned like any other.
+func TestScrubReachesWhatIsNotStoredYet(t *testing.T) {
+	t.Parallel()
+	f := open(t, t.TempDir())
+	l, err := f.Live(t.Context(), "observations")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Put(json.RawMessage(`{"reason":"hunter2-and-more"}`)); err != nil {
+		t.Fatal(err)
+	}
+	done, err := f.Scrub(t.Context(), view.Cause{Actor: "operator"}, "hunter2-and-more")
+	if err != nil || len(done) != 1 || done[0] != "observations" {
+		t.Fatalf("%v %v", done, err)
+	}
+	if d, err := f.Get(t.Context(), "observations"); err != nil || bytes.Contains(d.Body, []byte("hunter2")) {
+		t.Errorf("%s %v", d.Body, err)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"maps"
+	"slices"
 
 	"github.com/arw-project/arw/host/internal/journal"
 )
@@ -30,32 +32,49 @@ func (v *View) Settled(ctx context.Context) (int64, error) {
 // rewrites what is stored of the documents that had it, so that the file does not keep it either. It names the documents.
 // Errors: those of Change.
 func (v *View) Scrub(ctx context.Context, by Cause, secret string) ([]string, error) {
-	heads, err := v.List(ctx, "")
+	ids, err := v.all(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var done []string
-	for _, h := range heads {
+	for _, id := range ids {
 		v.mu.RLock()
-		live := v.lives[h.ID]
+		live := v.lives[id]
 		v.mu.RUnlock()
 		var hit bool
 		if live != nil {
 			hit, err = live.scrub(ctx, secret)
 		} else {
-			hit, err = v.scrub(ctx, by, h.ID, secret)
+			hit, err = v.scrub(ctx, by, id, secret)
 		}
 		if err == nil {
-			err = v.restore(ctx, h.ID, secret, hit)
+			err = v.restore(ctx, id, secret, hit)
 		}
 		if err != nil {
 			return done, err
 		}
 		if hit {
-			done = append(done, h.ID)
+			done = append(done, id)
 		}
 	}
 	return done, nil
+}
+
+// all are the documents that are stored and those that so far live in memory alone, because their first beat is still to come.
+func (v *View) all(ctx context.Context) ([]string, error) {
+	heads, err := v.List(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, 0, len(heads))
+	for _, h := range heads {
+		ids = append(ids, h.ID)
+	}
+	v.mu.RLock()
+	ids = slices.AppendSeq(ids, maps.Keys(v.lives))
+	v.mu.RUnlock()
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
 }
 
 // scrubbed is root without secret; hit says that it had it.
