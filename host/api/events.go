@@ -481,6 +481,7 @@ type UnitEvent struct {
 	Docs          []UnitDoc       `json:"docs,omitempty"`
 	Computed      json.RawMessage `json:"computed,omitempty"` // what made the patches of a transform
 	Permits       json.RawMessage `json:"permits,omitempty"`  // what packs may do more, or no more
+	Safety        json.RawMessage `json:"safety,omitempty"`   // what the safety scan found and a person answered for, or only told
 }
 
 // UnitRefused is the body of logic.unit.refused.

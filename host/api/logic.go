@@ -48,6 +48,7 @@ type ChangeLogic struct {
 	DryRun    bool      `json:"dry_run,omitempty"`
 	KeepHand  bool      `json:"keep_hand,omitempty"`
 	Accept    bool      `json:"accept_permissions,omitempty"` // what packs may do more is accepted
+	Findings  string    `json:"accept_findings,omitempty"`    // safety_digest of the plan whose findings the caller answers for
 	Share     int       `json:"share,omitempty"`              // percent of runs that have the units; 0 is all
 	Shadow    bool      `json:"shadow,omitempty"`             // of a promotion: replay what was recorded first
 	IfVersion *int64    `json:"if_version,omitempty"`
@@ -60,15 +61,17 @@ type ChangeConfig struct {
 	Op        string          `json:"op,omitempty"` // merge (default) or jsonpatch
 	Value     json.RawMessage `json:"value"`
 	DryRun    bool            `json:"dry_run,omitempty"`
+	Findings  string          `json:"accept_findings,omitempty"` // as in ChangeLogic
 	IfVersion *int64          `json:"if_version,omitempty"`
 }
 
 // RevertConfig is the body of POST /patch/revert: either Target, whose changes by hand in Scope are taken back, or
 // Version, to which the whole configuration goes back.
 type RevertConfig struct {
-	Target  string `json:"target,omitempty"`
-	Scope   string `json:"scope,omitempty"`
-	Version *int64 `json:"version,omitempty"`
-	DryRun  bool   `json:"dry_run,omitempty"`
-	Accept  bool   `json:"accept_permissions,omitempty"` // what packs may do more again is accepted
+	Target   string `json:"target,omitempty"`
+	Scope    string `json:"scope,omitempty"`
+	Version  *int64 `json:"version,omitempty"`
+	DryRun   bool   `json:"dry_run,omitempty"`
+	Accept   bool   `json:"accept_permissions,omitempty"` // what packs may do more again is accepted
+	Findings string `json:"accept_findings,omitempty"`    // as in ChangeLogic
 }

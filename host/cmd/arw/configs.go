@@ -116,6 +116,7 @@ func (a *app) configSetCmd() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&in.Scope, "scope", "workspace", "where: workspace, project/ID or agent/ID")
 	cmd.Flags().BoolVar(&in.DryRun, "dry-run", false, "only show what would change")
+	cmd.Flags().StringVar(&in.Findings, "accept-findings", "", "answer for what the safety scan found, named by its digest")
 	cmd.Flags().BoolVar(&patch, "patch", false, "the JSON is a JSON patch (RFC 6902)")
 	return cmd
 }
@@ -139,6 +140,7 @@ func (a *app) configRevertCmd() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&in.Scope, "scope", "workspace", "where: workspace, project/ID or agent/ID")
 	cmd.Flags().BoolVar(&in.Accept, "accept-permissions", false, "accept what packs may do more again")
+	cmd.Flags().StringVar(&in.Findings, "accept-findings", "", "answer for what the safety scan found, named by its digest")
 	cmd.Flags().Int64Var(&version, "version", -1, "go back to this version of the whole configuration")
 	cmd.Flags().BoolVar(&in.DryRun, "dry-run", false, "only show what would change")
 	return cmd

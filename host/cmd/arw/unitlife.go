@@ -19,6 +19,9 @@ func tellGates(u ui, p planInfo) {
 			u.say("less: %s", permit.Text)
 		}
 	}
+	if len(p.Safety) > 0 && !p.Done {
+		u.say("safety: %d findings, named by %s", len(p.Safety), p.Digest)
+	}
 	for _, g := range p.Gates {
 		tellGate(u, g)
 	}
@@ -156,6 +159,7 @@ func (a *app) unitPromoteCmd() *cobra.Command {
 	cmd.Flags().StringVar(&in.Scope, "from", "workspace", "the scope in which it was tried")
 	cmd.Flags().BoolVar(&in.Shadow, "shadow", false, "first replay what was recorded there with the unit as the default, and show the difference")
 	cmd.Flags().BoolVar(&in.Accept, "accept-permissions", false, "accept what packs may do more with the unit")
+	cmd.Flags().StringVar(&in.Findings, "accept-findings", "", "answer for what the safety scan found, named by its digest")
 	cmd.Flags().BoolVar(&in.DryRun, "dry-run", false, "only show what would change")
 	return cmd
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/api"
+	"github.com/arw-project/arw/host/internal/logic/safety"
 	"github.com/arw-project/arw/manifests"
 	"github.com/arw-project/arw/sdk/go/client"
 )
@@ -53,6 +54,8 @@ type (
 			Params                        map[string]json.RawMessage
 		}
 		Conflicts []struct{ Kind, Text string }
+		Safety    []struct{ Code, Severity, Where, Pointer, Text string }
+		Digest    string `json:"safety_digest"`
 		Notes     []string
 		Permits   []struct {
 			Text   string
@@ -253,7 +256,23 @@ func (a *app) unitLintCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			scanner, err := safety.New()
+			if err != nil {
+				return err
+			}
+			found := scanner.Manifest(man.Canonical(), true)
+			if safety.High(found) {
+				texts := make([]string, len(found))
+				for i, f := range found {
+					texts[i] = fmt.Sprintf("%s: %s (%s)", f.Pointer, f.Text, f.Code)
+				}
+				return abi.Errorf(abi.Denied, "lint unit %q: %s", man.ID, strings.Join(texts, "; ")).
+					WithHint("a host refuses it until a person answers for these findings").WithDetail(found)
+			}
 			return a.print(man, func(u ui) error {
+				for _, f := range found {
+					u.say("note: %s: %s (%s)", f.Pointer, f.Text, f.Code)
+				}
 				u.say("ok: %s %s  %s", man.ID, man.Version, man.Digest())
 				return nil
 			})
@@ -287,6 +306,7 @@ func (a *app) unitApplyCmd(verb string) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&in.Scope, "scope", "workspace", "where: workspace, project/ID or agent/ID")
 	f.BoolVar(&in.Accept, "accept-permissions", false, "accept what packs may do more with the units")
+	f.StringVar(&in.Findings, "accept-findings", "", "answer for what the safety scan found, named by its digest")
 	f.IntVar(&in.Share, "share", 0, "percent of runs that have the units (default all)")
 	f.BoolVar(&in.KeepHand, "keep-hand", false, "apply beneath what was changed by hand, which stays")
 	if in.DryRun = verb != "apply"; in.DryRun {

@@ -31,6 +31,7 @@ type How struct {
 	Shadow   bool   // of a promotion: replay what was recorded first
 	If       *int64 // the version of the configuration that the caller has seen; another one is a Conflict
 	Why      string // in words, for the record
+	Excuse   string // Plan.SafetyDigest of findings that the person By answers for
 	Override string // digest of an unsigned unit that somebody answers for
 	By, Corr string
 }
@@ -231,6 +232,7 @@ func (s *Store) finish(ctx context.Context, c *change, plan Plan, what string) (
 		return plan, abi.Errorf(abi.CodeOf(err), "%s: %w", what, err).WithHint("%s", abi.HintOf(err))
 	}
 	plan.Docs = docs
+	s.inspect(c, &plan)
 	s.permits(ctx, c, &plan)
 	if c.how.DryRun {
 		return plan, nil
@@ -316,7 +318,11 @@ func (c *change) events(plan *Plan, version int64, what string) []journal.Event 
 		return journal.Event{Kind: c.kind, Actor: c.how.By, Corr: c.how.Corr, Project: in, Body: body}
 	}
 	if len(plan.Units) == 0 {
-		return []journal.Event{event(map[string]any{})}
+		body := map[string]any{}
+		if len(plan.Safety) > 0 {
+			body["safety"] = plan.Safety
+		}
+		return []journal.Event{event(body)}
 	}
 	var events []journal.Event
 	for _, u := range plan.Units {
@@ -326,6 +332,9 @@ func (c *change) events(plan *Plan, version int64, what string) []journal.Event 
 		}
 		if len(plan.Permits) > 0 {
 			body["permits"] = plan.Permits
+		}
+		if len(plan.Safety) > 0 {
+			body["safety"] = plan.Safety
 		}
 		events = append(events, event(body))
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/arw-project/arw/host/internal/db"
 	"github.com/arw-project/arw/host/internal/journal"
 	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/host/internal/logic/safety"
 	"github.com/arw-project/arw/host/internal/view"
 	"github.com/arw-project/arw/manifests"
 )
@@ -214,6 +215,7 @@ type Store struct {
 	view    *view.View
 	targets map[string]*Target
 	parts   Parts
+	scanner *safety.Scanner
 
 	turn sync.Mutex // held by whoever changes something
 
@@ -232,8 +234,12 @@ func Open(ctx context.Context, d *db.DB, j *journal.Journal, v *view.View, parts
 	if parts.Now == nil {
 		parts.Now = time.Now
 	}
-	s := &Store{db: d, journal: j, view: v, targets: shippedTargets(), parts: parts, units: map[string][]*unit{}, changed: make(chan struct{}), stuck: map[int64]bool{}}
-	err := s.load(ctx)
+	scanner, err := safety.New()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{db: d, journal: j, view: v, targets: shippedTargets(), parts: parts, scanner: scanner, units: map[string][]*unit{}, changed: make(chan struct{}), stuck: map[int64]bool{}}
+	err = s.load(ctx)
 	if err == nil {
 		err = s.showAll(ctx)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/logic/safety"
 	"github.com/arw-project/arw/host/internal/logic/tree"
 )
 
@@ -22,6 +23,9 @@ type Plan struct {
 	Shadow    *Shadow     `json:"shadow,omitempty"`    // of a promotion: what was recorded, done again
 	Conflicts []Conflict  `json:"conflicts,omitempty"` // with any of these it cannot happen
 	Notes     []string    `json:"notes,omitempty"`
+	// Safety is what was seen in the values that join; SafetyDigest names it, for whoever answers for it.
+	Safety       []safety.Finding `json:"safety,omitempty"`
+	SafetyDigest string           `json:"safety_digest,omitempty"`
 }
 
 // PlanUnit is a unit that a plan applies, with every parameter.
@@ -301,6 +305,8 @@ func (p Plan) Err(doing string) error {
 			hint = "take the hand edit back (arw config revert), or apply beneath it with --keep-hand"
 		case "permission":
 			hint = "look at what it may do more and say so: --accept-permissions"
+		case "safety":
+			hint = "look at what was found; a person who answers for it says so: --accept-findings " + p.SafetyDigest
 		case "denied":
 			hint = "arw policy explain says which policies decide; the pack's manifest says what it asks for"
 		case "model":

@@ -220,7 +220,7 @@ func (s *Server) changeLogic(c *fiber.Ctx) (body api.ChangeLogic, scope logic.Sc
 		return body, "", how, err
 	}
 	scope, err = logic.ParseScope(body.Scope)
-	return body, scope, logic.How{DryRun: body.DryRun, KeepHand: body.KeepHand, Accept: body.Accept, Share: body.Share, Shadow: body.Shadow, If: body.IfVersion, By: s.actor(c), Corr: corr(c)}, err
+	return body, scope, logic.How{DryRun: body.DryRun, KeepHand: body.KeepHand, Accept: body.Accept, Excuse: body.Findings, Share: body.Share, Shadow: body.Shadow, If: body.IfVersion, By: s.actor(c), Corr: corr(c)}, err
 }
 
 func (s *Server) applyUnits(c *fiber.Ctx) error {
@@ -278,7 +278,7 @@ func (s *Server) changeConfig(c *fiber.Ctx, dry bool) error {
 	if body.Op == "" {
 		body.Op = "merge"
 	}
-	plan, err := s.svc.Logic.Edit(s.ctx, scope, body.Target, body.Op, value, logic.How{DryRun: dry || body.DryRun, If: body.IfVersion, By: s.actor(c), Corr: corr(c)})
+	plan, err := s.svc.Logic.Edit(s.ctx, scope, body.Target, body.Op, value, logic.How{DryRun: dry || body.DryRun, Excuse: body.Findings, If: body.IfVersion, By: s.actor(c), Corr: corr(c)})
 	return planned(c, plan, err)
 }
 
@@ -291,7 +291,7 @@ func (s *Server) revertPatch(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	how := logic.How{DryRun: body.DryRun, Accept: body.Accept, By: s.actor(c), Corr: corr(c)}
+	how := logic.How{DryRun: body.DryRun, Accept: body.Accept, Excuse: body.Findings, By: s.actor(c), Corr: corr(c)}
 	if body.Version != nil {
 		plan, err := s.svc.Logic.RevertTo(s.ctx, *body.Version, how)
 		return planned(c, plan, err)
