@@ -21,7 +21,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"regexp"
+	"slices"
 	"sync"
 	"time"
 
@@ -61,7 +63,8 @@ type Queue struct {
 	turns     map[queue.Priority][]*stand
 	alarms    alarms // of jobs by id; "" is for everybody
 	count     struct{ ready, leased, dead int }
-	delayed   int // of ready
+	delayed   int               // of ready
+	acked     map[string]string // subject of the last acknowledgement by consumer
 	over      map[uint64]bool
 	overOrder []uint64
 	held      bool
@@ -116,7 +119,7 @@ func Open(ctx context.Context, link *Link, o Options) (*Queue, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	q := &Queue{
-		o: o, conn: link.conn, log: o.Log, jobs: map[string]*job{}, leased: map[string]*job{}, over: map[uint64]bool{}, pools: map[pool]*stand{}, turns: map[queue.Priority][]*stand{}, ring: make(chan struct{}, 1),
+		o: o, conn: link.conn, log: o.Log, jobs: map[string]*job{}, leased: map[string]*job{}, acked: map[string]string{}, over: map[uint64]bool{}, pools: map[pool]*stand{}, turns: map[queue.Priority][]*stand{}, ring: make(chan struct{}, 1),
 	}
 	q.quiet = sync.NewCond(&q.mu)
 	link.told(q.reconnected)
@@ -157,9 +160,26 @@ func (q *Queue) streams(ctx context.Context) (err error) {
 func (q *Queue) Close() error {
 	if q.conn.IsConnected() {
 		_ = q.conn.FlushTimeout(callTimeout) // what does not arrive is given out again, and taken off by the record
+		q.heard()
 	}
 	q.conn.Close()
 	return nil
+}
+
+// heard waits until the server has worked off the acknowledgements: it takes them in order for each consumer and later than it
+// reads them, so the last one is said again and its answer awaited. Whoever opens the queue next finds nothing that is done.
+func (q *Queue) heard() {
+	q.mu.Lock()
+	last := slices.Collect(maps.Values(q.acked))
+	q.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	for _, reply := range last {
+		if _, err := q.conn.RequestWithContext(ctx, reply, []byte("+ACK")); err != nil {
+			q.log.Warn("the server did not say that it has taken the last acknowledgements; what it gives out again is known to be over", "error", err)
+			return
+		}
+	}
 }
 
 // explain names the queue in an error of the client's.

@@ -337,6 +337,9 @@ func (q *Queue) done(j *job) {
 	defer q.mu.Unlock()
 	seq := j.seq
 	q.finished(seq)
+	if meta, merr := j.msg.Metadata(); merr == nil {
+		q.acked[meta.Consumer] = j.msg.Reply()
+	}
 	q.rest(j)
 	q.shift(j, queue.Gone)
 	q.n.Done++
