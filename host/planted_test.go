@@ -490,7 +490,12 @@ func TestWhatLooksLikeASecret(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := h.Services().Logic.Edit(t.Context(), logic.Workspace, "recipes/retrieval", "merge", map[string]any{"sources": []string{shapes[1].text}}, logic.How{By: "operator"}); err != nil {
+	sources := map[string]any{"sources": []string{shapes[1].text}}
+	plan, err := h.Services().Logic.Edit(t.Context(), logic.Workspace, "recipes/retrieval", "merge", sources, logic.How{By: "operator"})
+	if abi.CodeOf(err) != abi.Conflict || !strings.Contains(err.Error(), "secret_marker") {
+		t.Fatalf("what looks like a secret joins the configuration: %v", err)
+	}
+	if _, err := h.Services().Logic.Edit(t.Context(), logic.Workspace, "recipes/retrieval", "merge", sources, logic.How{By: "operator", Excuse: plan.SafetyDigest}); err != nil {
 		t.Fatal(err)
 	}
 	h.ask(t, "GET", "/state/config?target=recipes/retrieval", "")

@@ -94,6 +94,13 @@ func (s *Scanner) Manifest(canonical []byte, patches bool) []Finding {
 	if !patches {
 		delete(v, "patches")
 	}
+	if asked, ok := v["permissions"].([]any); ok {
+		for _, one := range asked {
+			if p, ok := one.(map[string]any); ok {
+				delete(p, "scope") // a plan's permits tell it, and a lease holds it to the guard's rules
+			}
+		}
+	}
 	return s.Value("unit.toml", "", v)
 }
 
