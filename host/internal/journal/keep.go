@@ -81,7 +81,8 @@ func (k *keeper) sign(ctx context.Context) {
 func (k *keeper) prune(ctx context.Context) {
 	k.last.prune = time.Now()
 	free, r := k.j.Last(), k.u.Retention
-	if k.ahead() {
+	now := k.j.now() // one reading for both: the clock may jump between two
+	if k.ahead(now) {
 		r.Age = 0
 	}
 	if k.u.Free != nil && !r.off() {
@@ -91,14 +92,14 @@ func (k *keeper) prune(ctx context.Context) {
 			return
 		}
 	}
-	if _, err := k.j.Prune(ctx, r, free); err != nil {
+	if _, err := k.j.pruneAt(ctx, r, free, now); err != nil {
 		k.failed(ctx, "prune the journal", err)
 	}
 }
 
 // ahead reports whether the clock made a jump since Keep began.
-func (k *keeper) ahead() bool {
-	return k.j.now().Round(0).Sub(k.wall.Round(0))-time.Since(k.began) > time.Hour
+func (k *keeper) ahead(now time.Time) bool {
+	return now.Round(0).Sub(k.wall.Round(0))-time.Since(k.began) > time.Hour
 }
 
 func (k *keeper) failed(ctx context.Context, doing string, err error) {

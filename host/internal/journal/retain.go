@@ -43,11 +43,16 @@ const pruneStep = 256
 // that an earlier Prune did not get to are removed too. Errors: Unsupported without a key, those of db.Write; what was
 // signed by then is no longer shown, and goes at the next call.
 func (j *Journal) Prune(ctx context.Context, r Retention, free int64) (Pruned, error) {
+	return j.pruneAt(ctx, r, free, j.now())
+}
+
+// pruneAt is Prune at a time that its caller has judged.
+func (j *Journal) pruneAt(ctx context.Context, r Retention, free int64, now time.Time) (Pruned, error) {
 	if j.key == nil {
 		return Pruned{}, abi.Errorf(abi.Unsupported, "prune the journal: it was opened without a key")
 	}
 	var done Pruned
-	point, err := j.prunable(ctx, r, free)
+	point, err := j.prunable(ctx, r, free, now)
 	if err != nil {
 		return done, err
 	}
@@ -60,7 +65,7 @@ func (j *Journal) Prune(ctx context.Context, r Retention, free int64) (Pruned, e
 }
 
 // prunable finds the newest checkpoint up to which everything may go.
-func (j *Journal) prunable(ctx context.Context, r Retention, free int64) (*Checkpoint, error) {
+func (j *Journal) prunable(ctx context.Context, r Retention, free int64, now time.Time) (*Checkpoint, error) {
 	if r.off() {
 		return nil, nil
 	}
@@ -68,7 +73,7 @@ func (j *Journal) prunable(ctx context.Context, r Retention, free int64) (*Check
 	if err != nil || len(points) == 0 {
 		return nil, j.db.Explain("prune the journal", err)
 	}
-	last, floor, now := j.Last(), j.Floor(), j.now()
+	last, floor := j.Last(), j.Floor()
 	bytes := points[len(points)-1].Bytes
 	var best *Checkpoint
 	for i := range points {
