@@ -71,10 +71,9 @@ func (h *Host) cleanName(name string) string {
 func hushed(r *redact.Redactor, t action.Tool) action.Tool {
 	place, check := r.At("input"), t.Validate
 	t.Validate = func(input []byte) error {
-		if err := place.RefuseJSON("call "+t.Kind, input); err != nil {
+		if err := place.RefuseJSON("call "+t.Kind, input); err != nil { // it counts what merely looks like a secret
 			return err
 		}
-		place.Note(input)
 		if check == nil {
 			return nil
 		}
