@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
-	"strconv"
 	"strings"
 
+	"github.com/arw-project/arw/host/internal/logic/tree"
 	"github.com/arw-project/arw/manifests"
 )
 
@@ -26,10 +26,8 @@ func read(c *Call) (q question, ok bool) {
 		return q, false
 	}
 	q.input = sha256.Sum256(in)
-	var doc any
-	dec := json.NewDecoder(bytes.NewReader(in))
-	dec.UseNumber()
-	if err := dec.Decode(&doc); err != nil {
+	doc, err := decode(in)
+	if err != nil {
 		return q, false
 	}
 	if text, rest, cut := without(doc, c.Rule.Question); cut {
@@ -42,63 +40,44 @@ func read(c *Call) (q question, ok bool) {
 	return q, true
 }
 
-// without takes the text at a pointer out of a document.
+// without takes the text at a pointer out of a document: a member of an object, since what stands behind an item would take its place.
 func without(doc any, pointer string) (text string, rest any, ok bool) {
-	holder, last := doc, ""
-	tokens := strings.Split(strings.TrimPrefix(pointer, "/"), "/")
-	for i, t := range tokens {
-		t = unescape.Replace(t)
-		if last = t; i == len(tokens)-1 {
-			break
-		}
-		if holder, ok = child(holder, t); !ok {
-			return "", doc, false
-		}
-	}
-	m, isMap := holder.(map[string]any)
-	if !isMap {
+	last := strings.LastIndexByte(pointer, '/')
+	if last < 0 {
 		return "", doc, false
 	}
-	if text, ok = m[last].(string); ok {
-		delete(m, last)
+	holder, _ := tree.Get(doc, pointer[:last])
+	if _, ok = holder.(map[string]any); !ok {
+		return "", doc, false
 	}
-	return text, doc, ok
+	v, _ := tree.Get(doc, pointer)
+	if text, ok = v.(string); !ok {
+		return "", doc, false
+	}
+	rest, err := tree.Apply(doc, []tree.Op{{Op: "remove", Path: pointer}})
+	return text, rest, err == nil
 }
 
-var unescape = strings.NewReplacer("~1", "/", "~0", "~")
-
-func child(v any, token string) (any, bool) {
-	switch v := v.(type) {
-	case map[string]any:
-		c, ok := v[token]
-		return c, ok
-	case []any:
-		i, err := strconv.Atoi(token)
-		if err != nil || i < 0 || i >= len(v) {
-			return nil, false
-		}
-		return v[i], true
-	}
-	return nil, false
+// decode reads a value as package tree has them. Of two members of one name the last counts, as it does for who reads the answer.
+func decode(body []byte) (doc any, err error) {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.UseNumber()
+	err = dec.Decode(&doc)
+	return doc, err
 }
 
 // value is the canonical form of what stands at a pointer of a document; "" is all of it.
 func value(body []byte, pointer string) ([]byte, bool) {
 	if pointer != "" {
-		var doc any
-		dec := json.NewDecoder(bytes.NewReader(body))
-		dec.UseNumber()
-		if dec.Decode(&doc) != nil {
+		doc, err := decode(body)
+		if err != nil {
 			return nil, false
 		}
-		ok := true
-		for _, t := range strings.Split(strings.TrimPrefix(pointer, "/"), "/") {
-			if doc, ok = child(doc, unescape.Replace(t)); !ok {
-				return nil, false
-			}
+		at, ok := tree.Get(doc, pointer)
+		if !ok {
+			return nil, false
 		}
-		var err error
-		if body, err = json.Marshal(doc); err != nil {
+		if body, err = json.Marshal(at); err != nil {
 			return nil, false
 		}
 	}

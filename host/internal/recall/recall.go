@@ -197,6 +197,7 @@ type search struct {
 	l     *Limits
 	start time.Time
 	vec   Vector
+	sum   uint64 // SimHash of vec
 	epoch uint64
 	near  float64 // what counted as near
 }
@@ -274,14 +275,18 @@ func (s *search) holds(ctx context.Context, e *entry) bool {
 
 // embed places the question. Where no model does, its words are counted.
 func (s *search) embed(ctx context.Context) {
+	s.vec = s.place(ctx)
+	s.sum = s.r.planes.simhash(s.vec.Values)
+}
+
+func (s *search) place(ctx context.Context) Vector {
 	if s.r.neural != nil {
 		if v, err := s.r.neural.Embed(ctx, s.c.Space, s.c.Corr, s.q.text); err == nil && len(v.Values) > 0 {
 			v.Values = unit(v.Values)
-			s.vec = v
-			return
+			return v
 		}
 	}
-	s.vec = lexicalVector(s.q.text)
+	return lexicalVector(s.q.text)
 }
 
 // nearest is the entry of the highest cosine that the verifier lets pass.
@@ -296,11 +301,10 @@ func (s *search) nearest() (got *found, resting bool) {
 		return nil, true
 	}
 	s.near = max(s.c.Rule.Near, sp.near)
-	sum := s.r.planes.simhash(s.vec.Values)
 	reach := reachOf(s.near)
 	for i := len(sp.all) - 1; i >= 0; i-- { // backwards: what is over goes, and the last takes its place
 		e := sp.all[i]
-		if e.rest != s.q.rest || e.vec.Name != s.vec.Name || e.vec.Model != s.vec.Model || e.vec.Kind != s.vec.Kind || distance(e.sum, sum) > reach {
+		if e.rest != s.q.rest || e.vec.Name != s.vec.Name || e.vec.Model != s.vec.Model || e.vec.Kind != s.vec.Kind || distance(e.sum, s.sum) > reach {
 			continue
 		}
 		cos := cosine(e.vec.Values, s.vec.Values)
@@ -354,9 +358,6 @@ func (s *search) run(ctx context.Context, audited *found) (Answer, Outcome, erro
 	if err != nil {
 		return a, Miss, err
 	}
-	if len(s.vec.Values) == 0 && s.c.Rule.Near > 0 && s.q.text != "" && len(s.q.text) <= maxQuestion {
-		s.embed(ctx)
-	}
 	s.keep(a, cost)
 	if audited == nil {
 		s.tell(KindMiss, Event{Outcome: string(Miss), Elapsed: int64(cost)})
@@ -375,7 +376,7 @@ func (s *search) keep(a Answer, cost time.Duration) {
 		return
 	}
 	e := &entry{
-		space: s.c.Space, input: s.q.input, rest: s.q.rest, says: s.q.says, env: s.c.Env, deps: a.Deps, vec: s.vec, sum: s.r.planes.simhash(s.vec.Values),
+		space: s.c.Space, input: s.q.input, rest: s.q.rest, says: s.q.says, env: s.c.Env, deps: a.Deps, vec: s.vec, sum: s.sum,
 		kind: a.Kind, body: append([]byte(nil), a.Body...), made: s.start, cost: cost, empty: isEmpty(a.Body, s.c.Rule.Empty),
 	}
 	if e.weight() > s.l.Bytes/4 {
