@@ -232,7 +232,9 @@ func (s *Store) finish(ctx context.Context, c *change, plan Plan, what string) (
 		return plan, abi.Errorf(abi.CodeOf(err), "%s: %w", what, err).WithHint("%s", abi.HintOf(err))
 	}
 	plan.Docs = docs
-	s.inspect(c, &plan)
+	if err := s.inspect(c, &plan); err != nil {
+		return plan, err
+	}
 	s.permits(ctx, c, &plan)
 	if c.how.DryRun {
 		return plan, nil

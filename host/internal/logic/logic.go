@@ -215,7 +215,7 @@ type Store struct {
 	view    *view.View
 	targets map[string]*Target
 	parts   Parts
-	scanner *safety.Scanner
+	scanner func() (*safety.Scanner, error) // made at the first change: a start need not wait for its rules
 
 	turn sync.Mutex // held by whoever changes something
 
@@ -234,12 +234,8 @@ func Open(ctx context.Context, d *db.DB, j *journal.Journal, v *view.View, parts
 	if parts.Now == nil {
 		parts.Now = time.Now
 	}
-	scanner, err := safety.New()
-	if err != nil {
-		return nil, err
-	}
-	s := &Store{db: d, journal: j, view: v, targets: shippedTargets(), parts: parts, scanner: scanner, units: map[string][]*unit{}, changed: make(chan struct{}), stuck: map[int64]bool{}}
-	err = s.load(ctx)
+	s := &Store{db: d, journal: j, view: v, targets: shippedTargets(), parts: parts, scanner: sync.OnceValues(safety.New), units: map[string][]*unit{}, changed: make(chan struct{}), stuck: map[int64]bool{}}
+	err := s.load(ctx)
 	if err == nil {
 		err = s.showAll(ctx)
 	}

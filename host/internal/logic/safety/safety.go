@@ -19,6 +19,7 @@ import (
 	"unicode"
 
 	"github.com/arw-project/arw/abi"
+	"github.com/arw-project/arw/host/internal/logic/tree"
 	"github.com/arw-project/arw/host/internal/netguard"
 	"github.com/arw-project/arw/host/internal/redact"
 )
@@ -109,13 +110,11 @@ func High(found []Finding) bool {
 	return slices.ContainsFunc(found, func(f Finding) bool { return f.Severity == "high" })
 }
 
-var escape = strings.NewReplacer("~", "~0", "/", "~1")
-
 func (s *Scanner) walk(where, at, name string, v any, found *[]Finding) {
 	switch v := v.(type) {
 	case map[string]any:
 		for _, key := range slices.Sorted(maps.Keys(v)) {
-			inner := at + "/" + escape.Replace(key)
+			inner := tree.Pointer(at, key)
 			s.text(where, inner, "", key, found)
 			s.walk(where, inner, key, v[key], found)
 		}
