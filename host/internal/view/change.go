@@ -62,7 +62,7 @@ func (v *View) ChangeTx(tx *sql.Tx, by Cause, id string, fn func(*Edit) error) (
 // Put replaces a document by doc, a JSON value; only what differs becomes part of the patch. Returns and errors are
 // Change's, and Invalid for text that is not JSON.
 func (v *View) Put(ctx context.Context, by Cause, id string, doc json.RawMessage) (version int64, err error) {
-	root, err := v.parse(doc) // not on the writer's goroutine
+	root, err := parseClean(doc, v.clean) // not on the writer's goroutine
 	if err != nil {
 		return 0, abi.Errorf(abi.Invalid, "put document %q: %w", id, err)
 	}
@@ -71,19 +71,11 @@ func (v *View) Put(ctx context.Context, by Cause, id string, doc json.RawMessage
 
 // PutTx is Put as part of tx, under the rules of ChangeTx.
 func (v *View) PutTx(tx *sql.Tx, by Cause, id string, doc json.RawMessage) (version int64, err error) {
-	root, err := v.parse(doc)
+	root, err := parseClean(doc, v.clean)
 	if err != nil {
 		return 0, abi.Errorf(abi.Invalid, "put document %q: %w", id, err)
 	}
 	return v.ChangeTx(tx, by, id, replaced(root))
-}
-
-// parse reads a document that came as a whole, and cleans it.
-func (v *View) parse(doc json.RawMessage) (*node, error) {
-	if v.clean != nil && json.Valid(doc) {
-		doc = v.clean(doc)
-	}
-	return parse(doc)
 }
 
 func replaced(root *node) func(*Edit) error {

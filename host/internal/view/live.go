@@ -63,7 +63,7 @@ func (l *Live) Change(fn func(*Edit) error) error {
 
 // Put is Change to doc as a whole, a JSON value; what is equal in both stays as it is and is not part of the patch.
 func (l *Live) Put(doc json.RawMessage) error {
-	root, err := l.v.parse(doc)
+	root, err := parseClean(doc, l.v.clean)
 	if err != nil {
 		return abi.Errorf(abi.Invalid, "put document %q: %w", l.id, err)
 	}

@@ -250,15 +250,23 @@ func quotedSize(s string) int {
 
 // encode makes a node of a Go value.
 func encode(value any, clean func([]byte) []byte) (*node, error) {
-	raw, ok := value.(json.RawMessage)
-	if !ok {
-		var err error
-		if raw, err = json.Marshal(value); err != nil {
-			return nil, abi.Errorf(abi.Invalid, "it does not marshal: %w", err)
-		}
+	if raw, ok := value.(json.RawMessage); ok {
+		return parseClean(raw, clean)
 	}
-	if clean != nil && json.Valid(raw) {
+	raw, err := json.Marshal(value)
+	if err != nil {
+		return nil, abi.Errorf(abi.Invalid, "it does not marshal: %w", err)
+	}
+	if clean != nil {
 		raw = clean(raw)
 	}
 	return parse(raw)
+}
+
+// parseClean reads a value that came as text, and cleans it; nil cleans nothing. What is no JSON is parse's to refuse.
+func parseClean(text []byte, clean func([]byte) []byte) (*node, error) {
+	if clean != nil && json.Valid(text) {
+		text = clean(text)
+	}
+	return parse(text)
 }
