@@ -8,6 +8,7 @@ import (
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/lease"
+	"github.com/arw-project/arw/manifests/pattern"
 )
 
 type refusal struct {
@@ -56,7 +57,7 @@ func (w *world) Refused(_ context.Context, c abi.Capability, err error) {
 func (w *world) refuse(function, target string) error {
 	for i := range w.refusals {
 		r := &w.refusals[i]
-		if capability, _, _ := strings.Cut(function, "."); r.Function != function && r.Function != capability || r.Target != "" && !glob(r.Target, target) {
+		if capability, _, _ := strings.Cut(function, "."); r.Function != function && r.Function != capability || r.Target != "" && !pattern.Glob(r.Target, target, "") {
 			continue
 		}
 		if r.met++; r.Nth > 0 && r.met != r.Nth {
@@ -70,24 +71,4 @@ func (w *world) refuse(function, target string) error {
 		return abi.Errorf(r.code, "%s", msg)
 	}
 	return nil
-}
-
-// glob matches with * standing for any run of characters.
-func glob(pattern, s string) bool {
-	parts := strings.Split(pattern, "*")
-	if len(parts) == 1 {
-		return pattern == s
-	}
-	if !strings.HasPrefix(s, parts[0]) {
-		return false
-	}
-	s = s[len(parts[0]):]
-	for _, p := range parts[1 : len(parts)-1] {
-		i := strings.Index(s, p)
-		if i < 0 {
-			return false
-		}
-		s = s[i+len(p):]
-	}
-	return strings.HasSuffix(s, parts[len(parts)-1])
 }

@@ -1,6 +1,7 @@
 package rehearse
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/arw-project/arw/abi"
 	"github.com/arw-project/arw/host/internal/wasm"
+	"github.com/arw-project/arw/manifests/pattern"
 )
 
 // rawModel stands for a model: what it answers to one question.
@@ -95,7 +97,7 @@ type models struct{ *world }
 
 // find is the first answer of the file that fits and is not used up.
 func (m models) find(ctx context.Context, function, model, asked string) (*modelAnswer, error) {
-	what := function + " " + cmpOr(model, "default") + " " + show([]byte(asked))
+	what := function + " " + cmp.Or(model, "default") + " " + show([]byte(asked))
 	if m.bare {
 		m.lacking = true
 		return nil, m.note(what, abi.Errorf(abi.Denied, "use %q on %q: an example runs without it", abi.Infer, model))
@@ -108,7 +110,7 @@ func (m models) find(ctx context.Context, function, model, asked string) (*model
 	}
 	for i := range m.answersOf {
 		a := &m.answersOf[i]
-		if a.left == 0 || a.function != function && a.code == abi.OK || !glob(cmpOr(a.Model, "*"), model) || !glob(cmpOr(a.Asked, "*"), asked) {
+		if a.left == 0 || a.function != function && a.code == abi.OK || !pattern.Glob(cmp.Or(a.Model, "*"), model, "") || !pattern.Glob(cmp.Or(a.Asked, "*"), asked, "") {
 			continue
 		}
 		a.used = true
@@ -116,7 +118,7 @@ func (m models) find(ctx context.Context, function, model, asked string) (*model
 			a.left--
 		}
 		if a.code != abi.OK {
-			return nil, m.note(what, abi.Errorf(a.code, "%s", cmpOr(a.Message, "the model does not answer")))
+			return nil, m.note(what, abi.Errorf(a.code, "%s", cmp.Or(a.Message, "the model does not answer")))
 		}
 		return a, m.note(what+" -> "+a.told(), nil)
 	}
@@ -140,7 +142,7 @@ func (a *modelAnswer) told() string {
 
 // engine is what a world's answers are made by: nothing that may be compared with a real model's.
 func engine(model string) abi.InferEngine {
-	return abi.InferEngine{Engine: "case", Kind: "lexical", Model: cmpOr(model, "default")}
+	return abi.InferEngine{Engine: "case", Kind: "lexical", Model: cmp.Or(model, "default")}
 }
 
 // usage counts words, so that it is the same everywhere.
@@ -212,7 +214,7 @@ func (s *saying) Engine() abi.InferEngine { return engine(s.model) }
 // Read implements wasm.Answer. What a file refuses of stream.read for a model fails the answer in its middle.
 func (s *saying) Read(_ context.Context, buf []byte) (int, error) {
 	if err := s.refuse("stream.read", s.model); err != nil {
-		return 0, s.note("stream.read "+cmpOr(s.model, "default"), err)
+		return 0, s.note("stream.read "+cmp.Or(s.model, "default"), err)
 	}
 	if s.of.Piece > 0 {
 		buf = buf[:min(int64(len(buf)), s.of.Piece)]
@@ -226,7 +228,7 @@ func (s *saying) Read(_ context.Context, buf []byte) (int, error) {
 
 // Finish implements wasm.Answer.
 func (s *saying) Finish(context.Context) (abi.InferResult, error) {
-	return abi.InferResult{InferEngine: s.Engine(), Finish: cmpOr(s.of.Finish, "stop"), Usage: usage(s.asked, *s.of.Text)}, nil
+	return abi.InferResult{InferEngine: s.Engine(), Finish: cmp.Or(s.of.Finish, "stop"), Usage: usage(s.asked, *s.of.Text)}, nil
 }
 
 // Close implements wasm.Answer.

@@ -2,6 +2,7 @@ package rehearse
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/arw-project/arw/host/internal/netguard"
 	"github.com/arw-project/arw/host/internal/wasm"
 	"github.com/arw-project/arw/manifests"
+	"github.com/arw-project/arw/manifests/pattern"
 	"github.com/arw-project/arw/manifests/reach"
 )
 
@@ -128,7 +130,7 @@ func (w *world) respond(method, url string, body []byte) (*response, error) {
 	canonical, _ := manifests.CanonicalJSON(body) // a body that is no JSON fits responses for any, or for that text
 	for i := range w.responses {
 		r := &w.responses[i]
-		if r.left == 0 || !glob(r.Request, method+" "+url) {
+		if r.left == 0 || !pattern.Glob(r.Request, method+" "+url, "") {
 			continue
 		}
 		if want, ok := r.Body.(json.RawMessage); ok && !bytes.Equal(want, canonical) {
@@ -182,7 +184,7 @@ func (x *exchange) Response(ctx context.Context) (abi.HTTPResponse, error) {
 		r, err := x.respond(x.req.Method, x.dest.String(), x.sent)
 		if err == nil && r.Error != "" {
 			code, _ := abi.CodeByName(r.Error)
-			err = abi.Errorf(code, "%s", cmpOr(r.Message, "the server does not answer"))
+			err = abi.Errorf(code, "%s", cmp.Or(r.Message, "the server does not answer"))
 		}
 		if err != nil {
 			return abi.HTTPResponse{}, x.note(what, err)
@@ -284,7 +286,7 @@ func (n network) Connect(ctx context.Context, req abi.HTTPRequest) (wasm.Socket,
 	r, err := n.respond(req.Method, d.String(), nil)
 	if err == nil && r.Error != "" {
 		code, _ := abi.CodeByName(r.Error)
-		err = abi.Errorf(code, "%s", cmpOr(r.Message, "the server does not answer"))
+		err = abi.Errorf(code, "%s", cmp.Or(r.Message, "the server does not answer"))
 	}
 	if err != nil {
 		return nil, n.note(what, err)

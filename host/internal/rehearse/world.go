@@ -2,6 +2,7 @@ package rehearse
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -20,6 +21,7 @@ import (
 	"github.com/arw-project/arw/host/internal/vault"
 	"github.com/arw-project/arw/host/internal/wasm"
 	"github.com/arw-project/arw/manifests"
+	"github.com/arw-project/arw/manifests/pattern"
 )
 
 // world is everything outside the guest, in memory. One call at a time uses it.
@@ -220,7 +222,7 @@ func (w *world) Call(_ context.Context, tool string, input []byte) (abi.FrameKin
 	canonical, _ := manifests.CanonicalJSON(input) // input that is not JSON fits answers for any input
 	for i := range w.answers {
 		a := &w.answers[i]
-		if a.left == 0 || !glob(a.Tool, tool) {
+		if a.left == 0 || !pattern.Glob(a.Tool, tool, "") {
 			continue
 		}
 		if want, ok := a.Input.(json.RawMessage); ok && !bytes.Equal(want, canonical) {
@@ -245,15 +247,8 @@ func (w *world) answer(what string, a *answer) (abi.FrameKind, []byte, error) {
 		return abi.FrameJSON, body, w.note(what+" -> "+show(body), nil)
 	}
 	code, _ := abi.CodeByName(a.Error)
-	err := abi.Errorf(code, "%s", cmpOr(a.Message, "the other tool failed"))
+	err := abi.Errorf(code, "%s", cmp.Or(a.Message, "the other tool failed"))
 	return abi.FrameError, nil, w.note(what, err)
-}
-
-func cmpOr(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // left tells which refusals and answers of the file nobody met: a case that expects what does not happen proves nothing.
@@ -264,7 +259,7 @@ func (c *Case) left(w *world) []Problem {
 	}
 	for i, r := range w.refusals {
 		if !r.used {
-			add("refuse", i, "this refusal was never met: %s was called %d times on %q", r.Function, r.met, cmpOr(r.Target, "*"))
+			add("refuse", i, "this refusal was never met: %s was called %d times on %q", r.Function, r.met, cmp.Or(r.Target, "*"))
 		}
 	}
 	for i, a := range w.answers {
@@ -274,7 +269,7 @@ func (c *Case) left(w *world) []Problem {
 	}
 	for i, m := range w.answersOf {
 		if !m.used || m.left > 0 {
-			add("model", i, "this answer of a model is left over: %q was not asked so often", cmpOr(m.Model, "*"))
+			add("model", i, "this answer of a model is left over: %q was not asked so often", cmp.Or(m.Model, "*"))
 		}
 	}
 	for i, r := range w.responses {
