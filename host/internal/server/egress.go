@@ -54,9 +54,7 @@ func (s *Server) postEgressPreview(c *fiber.Ctx) error {
 	return c.JSON(p)
 }
 
-func (s *Server) by(c *fiber.Ctx) egress.Cause {
-	return egress.Cause{Actor: s.actor(c), Corr: corr(c)}
-}
+func (s *Server) by(c *fiber.Ctx) egress.Cause { return egress.Cause{Actor: s.actor(c), Corr: corr(c)} }
 
 func (s *Server) putPosture(c *fiber.Ctx) error {
 	var body api.SetPosture
