@@ -359,7 +359,21 @@ pub mod stream {
 
     /// Waits for input and says how much there is; 0 is the end. [`Code::NotFound`] when the caller streams nothing in.
     pub fn read(buf: &mut [u8]) -> Result<usize> {
-        done(unsafe { stream_read(0, room(buf), buf.len() as u32) }).map(|n| n as usize)
+        read_from(0, buf)
+    }
+    /// Waits for bytes behind a handle and says how many there are; 0 is the end.
+    pub(super) fn read_from(handle: u32, buf: &mut [u8]) -> Result<usize> {
+        done(unsafe { stream_read(handle, room(buf), buf.len() as u32) }).map(|n| n as usize)
+    }
+    /// All that is left behind a handle.
+    pub(super) fn rest_of(handle: u32) -> Result<Vec<u8>> {
+        let (mut all, mut piece) = (Vec::new(), vec![0; 64 << 10]);
+        loop {
+            match read_from(handle, &mut piece)? {
+                0 => return Ok(all),
+                n => all.extend_from_slice(&piece[..n]),
+            }
+        }
     }
     /// Gives the bytes to the caller, in parts of at most [`MAX_PART`].
     pub fn write(data: &[u8]) -> Result<()> {

@@ -5,7 +5,7 @@ imports!("arw:fs",
     fs_list as "list"(req, req_len, out, cap), fs_stat as "stat"(path, path_len, out, cap),
     fs_read as "read"(path, path_len, offset_lo, offset_hi, out, cap), fs_write as "write"(path, path_len, data, data_len),
     fs_remove as "remove"(path, path_len), fs_open as "open"(path, path_len, out, cap), fs_create as "create"(path, path_len, out, cap));
-imports!("arw:stream", stream_read as "read"(handle, out, cap), stream_write as "write"(handle, data, len), stream_close as "close"(handle));
+imports!("arw:stream", stream_write as "write"(handle, data, len), stream_close as "close"(handle));
 
 object! {
     /// A file or folder; `mode` is file, dir, symlink or other.
@@ -73,7 +73,7 @@ pub fn open(path: &str) -> Result<File> {
 impl File {
     /// Reads on into `buf` and says how much; 0 is the end.
     pub fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
-        done(unsafe { stream_read(self.handle, room(buf), buf.len() as u32) }).map(|n| n as usize)
+        stream::read_from(self.handle, buf)
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 imports!("arw:http", http_fetch as "fetch"(req, req_len, body, body_len, out, cap), http_open as "open"(req, req_len, out, cap),
     http_response as "response"(handle, out, cap), http_connect as "connect"(req, req_len, out, cap),
     http_send as "send"(handle, kind, data, len), http_receive as "receive"(handle, out, cap));
-imports!("arw:stream", stream_read as "read"(handle, out, cap), stream_write as "write"(handle, data, len), stream_close as "close"(handle));
+imports!("arw:stream", stream_write as "write"(handle, data, len), stream_close as "close"(handle));
 
 /// What is to be sent. An empty method is GET; bounds of 0 are the host's own.
 #[derive(Clone, Debug, Default)]
@@ -73,17 +73,11 @@ impl Response {
     }
     /// Waits for bytes of the body and says how many there are; 0 is the end.
     pub fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
-        done(unsafe { stream_read(self.handle, room(buf), buf.len() as u32) }).map(|n| n as usize)
+        stream::read_from(self.handle, buf)
     }
     /// The rest of the body.
     pub fn read_all(&mut self) -> Result<Vec<u8>> {
-        let (mut all, mut piece) = (Vec::new(), vec![0; 64 << 10]);
-        loop {
-            match self.read(&mut piece)? {
-                0 => return Ok(all),
-                n => all.extend_from_slice(&piece[..n]),
-            }
-        }
+        stream::rest_of(self.handle)
     }
 }
 

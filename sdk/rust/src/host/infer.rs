@@ -3,7 +3,7 @@
 use super::*;
 imports!("arw:infer", infer_generate as "generate"(req, req_len, out, cap), infer_finish as "finish"(handle, out, cap), infer_embed as "embed"(req, req_len, out, cap),
     infer_rerank as "rerank"(req, req_len, out, cap), infer_tokenize as "tokenize"(req, req_len, out, cap));
-imports!("arw:stream", stream_read as "read"(handle, out, cap), stream_close as "close"(handle));
+imports!("arw:stream", stream_close as "close"(handle));
 
 /// A text that a model is making, read as it comes. Dropping it frees the model.
 #[derive(Debug)]
@@ -16,17 +16,11 @@ pub struct Answer {
 impl Answer {
     /// Waits for bytes of the text and says how many there are; 0 is the end. A read may end within a character.
     pub fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
-        done(unsafe { stream_read(self.handle, room(buf), buf.len() as u32) }).map(|n| n as usize)
+        stream::read_from(self.handle, buf)
     }
     /// The rest of the text.
     pub fn read_all(&mut self) -> Result<Vec<u8>> {
-        let (mut all, mut piece) = (Vec::new(), vec![0; 64 << 10]);
-        loop {
-            match self.read(&mut piece)? {
-                0 => return Ok(all),
-                n => all.extend_from_slice(&piece[..n]),
-            }
-        }
+        stream::rest_of(self.handle)
     }
     /// Waits for the end, drops text that was not read, and tells how it ended.
     pub fn finish(&mut self) -> Result<Json> {
