@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"math/rand/v2"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -68,8 +67,6 @@ func (v villain) harm(t *testing.T, p *wasm.Program, kv wasm.KV, lent *wares, en
 		}
 		if code := abi.CodeOf(err); code == abi.Quarantined {
 			p.Forgive()
-		} else if code == abi.Busy { // the others have the instances at the moment
-			runtime.Gosched()
 		} else if !has(v.codes, code) {
 			t.Errorf("%s: %v", v.name, err)
 			return
@@ -119,7 +116,9 @@ func (h honest) serve(t *testing.T, p *wasm.Program, kv wasm.KV, end time.Time) 
 // error; and in the end nothing is left. It is worth most under the race detector.
 func TestHammer(t *testing.T) {
 	t.Parallel()
-	e := open(t, wasm.Options{Instances: 40, MemoryBytes: 256 << 20})
+	// Room for every caller at once, those within the re-entering one's included: whoever is refused was hurt by another.
+	const room = 64
+	e := open(t, wasm.Options{Instances: room, MemoryBytes: 256 << 20})
 	bad, good := villains(), honests(t)
 	var programs []*wasm.Program // all are loaded before the first call
 	for _, v := range bad {
@@ -144,7 +143,7 @@ func TestHammer(t *testing.T) {
 	if lent.out.Load() != 0 || lent.lent.Load() == 0 {
 		t.Errorf("%d of %d requests and answers are open", lent.out.Load(), lent.lent.Load())
 	}
-	if n, mem := e.Live(); n > 40 || mem > 256<<20 {
+	if n, mem := e.Live(); n > room || mem > 256<<20 {
 		t.Errorf("%d instances with %d bytes live", n, mem)
 	}
 }
